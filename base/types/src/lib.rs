@@ -1,1 +1,21 @@
-//! See docs/ARCHITECTURE.md.
+//! The nouns of Mainstem: ids, names, paths, limits and kinds of errors, one word for one thing.
+//!
+//! It must never know how anything is stored, sent or decided: no I/O, no async, no formats.
+
+mod error;
+mod id;
+mod kafka_name;
+pub mod limits;
+mod lineage;
+mod name;
+mod stream;
+
+pub use error::{Error, ErrorKind, Result};
+pub use id::{
+    CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
+    TermId,
+};
+pub use kafka_name::KafkaName;
+pub use lineage::{Lineage, LineageEntry, Term};
+pub use name::{ClusterName, GroupId, StreamPath, StreamRef, TopicName};
+pub use stream::{StreamCompression, TimestampType};

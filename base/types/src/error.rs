@@ -1,0 +1,166 @@
+//! Errors, in few kinds, each defined by what the caller should do next.
+
+use std::fmt;
+
+/// Shorthand for results with the project's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, in terms of the caller's next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request itself is wrong; correct it. (EINVAL)
+    Invalid,
+    /// What it names is not there. (ENOENT)
+    NotFound,
+    /// What it would make is already there. (EEXIST)
+    Exists,
+    /// The caller may not; ask the owner. (EACCES)
+    Denied,
+    /// Policy forbids it, whoever asks: a write to a replica, a rival owner. (EPERM)
+    Policy,
+    /// Right, but not served by this version or in this state. (EOPNOTSUPP)
+    Unsupported,
+    /// A limit would be passed; nothing was done. (EDQUOT)
+    Limit,
+    /// Busy or not ready; the same call may succeed later. (EAGAIN)
+    Retry,
+    /// A peer cannot be reached; it is retried. (EHOSTUNREACH)
+    Unreachable,
+    /// The disk failed or is full. (EIO)
+    Storage,
+    /// Stored or received bytes are not what they were. (EBADMSG)
+    Corrupt,
+    /// A replicated append was not exactly at the end; carries the expected offset in its text,
+    /// and in [`Error::expected_offset`]. (ESTALE)
+    Misaligned,
+    /// The agreement or link epoch that the call was made under no longer stands. (ESTALE)
+    Fenced,
+    /// Two logs hold different bytes at the same offset. (EILSEQ)
+    Diverged,
+    /// An offset outside of what is kept. (ERANGE)
+    OffsetOutOfRange,
+    /// A producer's sequence number does not continue its last one. (EPROTO)
+    OutOfOrderSequence,
+    /// A producer's epoch was superseded. (EPROTO)
+    InvalidProducerEpoch,
+    /// Nothing is known of this producer's past here. (EPROTO)
+    UnknownProducerId,
+}
+
+impl ErrorKind {
+    /// The Linux error number that `maprcli` prints: one row per kind.
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Policy => 1,
+            Self::NotFound => 2,
+            Self::Storage => 5,
+            Self::Retry => 11,
+            Self::Denied => 13,
+            Self::Exists => 17,
+            Self::Invalid => 22,
+            Self::OffsetOutOfRange => 34,
+            Self::OutOfOrderSequence | Self::InvalidProducerEpoch | Self::UnknownProducerId => 71,
+            Self::Corrupt => 74,
+            Self::Diverged => 84,
+            Self::Unsupported => 95,
+            Self::Unreachable => 113,
+            Self::Misaligned | Self::Fenced => 116,
+            Self::Limit => 122,
+        }
+    }
+
+    /// The Kafka error code that a client is told: one row per kind. See the protocol guide's
+    /// table of error codes.
+    pub const fn kafka_code(self) -> i16 {
+        match self {
+            Self::Invalid => 42,
+            Self::NotFound => 3,
+            Self::Exists => 36,
+            Self::Denied => 29,
+            Self::Policy | Self::Limit | Self::Diverged => 44,
+            Self::Unsupported => 35,
+            Self::Retry | Self::Unreachable => 5,
+            Self::Storage => 56,
+            Self::Corrupt => 2,
+            Self::Misaligned | Self::Fenced => 74,
+            Self::OffsetOutOfRange => 1,
+            Self::OutOfOrderSequence => 45,
+            Self::InvalidProducerEpoch => 47,
+            Self::UnknownProducerId => 59,
+        }
+    }
+}
+
+/// An error: a kind for programs, a sentence for people that says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    expected_offset: Option<i64>,
+}
+
+impl Error {
+    /// An error of a kind, with the sentence that a person will read.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), expected_offset: None }
+    }
+
+    /// An append that is not exactly at a replica's end.
+    pub fn misaligned(expected: i64, got: i64) -> Self {
+        Self {
+            kind: ErrorKind::Misaligned,
+            message: format!("batch at offset {got}, but the next offset here is {expected}"),
+            expected_offset: Some(expected),
+        }
+    }
+
+    /// What the caller should do next.
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The offset that would have been taken, for [`ErrorKind::Misaligned`].
+    pub const fn expected_offset(&self) -> Option<i64> {
+        self.expected_offset
+    }
+
+    /// The same error with words before it.
+    #[must_use]
+    pub fn context(mut self, before: impl fmt::Display) -> Self {
+        self.message = format!("{before}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+macro_rules! constructors {
+    ($($name:ident => $kind:ident),* $(,)?) => {
+        impl Error {
+            $(
+                #[doc = concat!("An error of [`ErrorKind::", stringify!($kind), "`].")]
+                pub fn $name(message: impl Into<String>) -> Self {
+                    Self::new(ErrorKind::$kind, message)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    invalid => Invalid, not_found => NotFound, exists => Exists, policy => Policy,
+    unsupported => Unsupported, limit => Limit, retry => Retry, unreachable => Unreachable,
+    storage => Storage, corrupt => Corrupt, fenced => Fenced, denied => Denied,
+}

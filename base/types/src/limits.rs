@@ -1,0 +1,62 @@
+//! Every limit of the system in one place, with the relations between them asserted.
+//!
+//! A limit without a source in the original's documentation or in Kafka is ours.
+
+/// A Kafka topic name's length, the longest that stock clients accept.
+pub const KAFKA_NAME_LENGTH_MAX: usize = 249;
+/// A consumer group's id in bytes (the original's limit).
+pub const GROUP_ID_LENGTH_MAX: usize = 2457;
+/// A cluster's name.
+pub const CLUSTER_NAME_LENGTH_MAX: usize = 64;
+/// Partitions of one topic (the original's limit since 6.1).
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 4096;
+/// Replicas of one stream (the original's limit).
+pub const REPLICAS_PER_STREAM_MAX: usize = 64;
+/// Upstreams of one stream (the original's limit).
+pub const UPSTREAMS_PER_STREAM_MAX: usize = 64;
+/// Gateways in one `cluster gateway set` list.
+pub const GATEWAYS_PER_CLUSTER_MAX: usize = 64;
+/// An access control expression (the original's limit).
+pub const ACE_LENGTH_MAX: usize = 64 * 1024;
+/// Free text in a cursor commit or a config value.
+pub const METADATA_LENGTH_MAX: usize = 4096;
+
+/// One record batch as a producer sends it: the original's 10 MB message, and room for framing.
+pub const BATCH_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// One Kafka request. A produce request holds at least one whole batch.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Requests in flight on one Kafka connection before it is no longer read.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Kafka connections of one node.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// One fetch response, whatever a client asks for.
+pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records of one batch after decompression, where the server must look inside.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// One frame between clusters: a whole batch and its header.
+pub const LINK_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that a receiver lets a sender have under way on one link.
+pub const LINK_CREDIT_BYTES: u64 = 16 * 1024 * 1024;
+/// Items (topics, partitions, cursors) in one chunk of a hello, welcome or metadata frame.
+pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
+
+/// Bytes of requests that wait for the sequencer before producers are held back.
+pub const SEQUENCER_QUEUE_BYTES: usize = 128 * 1024 * 1024;
+/// One group commit.
+pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Milliseconds of silence after which a link's peer is taken for dead.
+pub const LINK_SILENCE_MS_MAX: u64 = 10_000;
+/// Milliseconds between heartbeats on a link.
+pub const LINK_HEARTBEAT_MS: u64 = 1_000;
+/// The longest pause between two attempts to reach a gateway.
+pub const LINK_BACKOFF_MS_MAX: u64 = 5_000;
+/// The shortest.
+pub const LINK_BACKOFF_MS_MIN: u64 = 50;
+
+const _: () = assert!(BATCH_BYTES_MAX < LINK_FRAME_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(LINK_FRAME_BYTES_MAX as u64 <= LINK_CREDIT_BYTES);
+const _: () = assert!(REQUEST_BYTES_MAX <= SEQUENCER_QUEUE_BYTES);
+const _: () = assert!(LINK_HEARTBEAT_MS * 3 < LINK_SILENCE_MS_MAX);
