@@ -4,9 +4,11 @@
 //! traits, so that a simulation can hand out its own time, luck and disks from one seed.
 
 mod clock;
+mod disk;
 mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use disk::{CrashPolicy, Disk, DiskFile, DiskLock, SimDisk, SystemDisk};
 pub use random::{Random, SeededRandom, SystemRandom};
 
 use std::sync::Arc;
