@@ -1,7 +1,9 @@
 //! The nouns of Mainstem: ids, names, paths, limits and kinds of errors, one word for one thing.
 //!
-//! It must never know how anything is stored, sent or decided: no I/O, no async, no formats.
+//! It must never know how anything is stored, sent or decided: no I/O, no async. (`cbor` says how the nouns
+//! themselves look in CBOR, because every format above agrees on that.)
 
+mod cbor;
 mod error;
 mod id;
 mod kafka_name;

@@ -1,0 +1,157 @@
+//! Cursors: the offsets that consumer groups have committed, here and at the topic's owner.
+
+use minicbor::{Decode, Encode};
+
+use mainstem_types::{GroupId, OriginTopicId, StreamId, TermId};
+
+/// Which group stands where: one cursor for each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct CursorKey {
+    /// The stream that holds the topic in this cluster.
+    #[n(0)]
+    pub stream: StreamId,
+    /// The consumer group.
+    #[n(1)]
+    pub group: GroupId,
+    /// The topic.
+    #[n(2)]
+    pub topic: OriginTopicId,
+    /// The partition's index within the topic.
+    #[n(3)]
+    pub partition: u32,
+}
+
+/// One committed position.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CursorValue {
+    /// The next offset that the group will read.
+    #[n(0)]
+    pub offset: i64,
+    /// The leader epoch of the last record read; -1 when the client did not say.
+    #[n(1)]
+    pub leader_epoch: i32,
+    /// The client's own words.
+    #[n(2)]
+    pub metadata: String,
+    /// Wall-clock milliseconds of the commit.
+    #[n(3)]
+    pub commit_ms: i64,
+    /// Rises with every commit in the cluster where it was made.
+    #[n(4)]
+    pub version: u64,
+    /// The topic's term at the time of the commit.
+    #[n(5)]
+    pub term: TermId,
+}
+
+/// The two columns of a cursor. Replicated ones flow from the topic's owner outwards, never back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Cursor {
+    /// What the group committed in this cluster.
+    #[n(0)]
+    pub local: Option<CursorValue>,
+    /// What the group committed at the topic's owner, as far as it has come here. It may point
+    /// past the end of the data that has come.
+    #[n(1)]
+    pub replicated: Option<CursorValue>,
+}
+
+impl Cursor {
+    /// Where a consumer here continues, given the topic's term and the partition's end: at its
+    /// own commit in this term, else at the replicated one, which waits for its data (I4).
+    pub fn effective(&self, term: TermId, end: i64) -> Option<CursorValue> {
+        if let Some(local) = self.local.as_ref().filter(|local| local.term == term) {
+            return Some(local.clone());
+        }
+        let Some(replicated) = &self.replicated else {
+            return self.local.clone();
+        };
+        let mut value = replicated.clone();
+        if value.offset > end {
+            value.offset = end;
+            value.leader_epoch = -1;
+        }
+        Some(value)
+    }
+}
+
+/// Which column a record in the log speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum CursorColumn {
+    /// Committed here.
+    #[n(0)]
+    Local,
+    /// Come from the topic's owner.
+    #[n(1)]
+    Replicated,
+}
+
+/// A change of one cursor, as a frame of the log holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CursorRecord {
+    /// Whose cursor.
+    #[n(0)]
+    pub key: CursorKey,
+    /// Which column.
+    #[n(1)]
+    pub column: CursorColumn,
+    /// Its value, or nothing when it was deleted.
+    #[n(2)]
+    pub value: Option<CursorValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(offset: i64, term: u128) -> CursorValue {
+        let metadata = String::new();
+        CursorValue {
+            offset,
+            leader_epoch: 3,
+            metadata,
+            commit_ms: 0,
+            version: 1,
+            term: TermId(term),
+        }
+    }
+
+    #[test]
+    fn i4_a_replicated_cursor_waits_for_its_data() {
+        let cursor = Cursor { local: None, replicated: Some(value(100, 1)) };
+        let clamped = cursor.effective(TermId(1), 40).unwrap();
+        assert_eq!((clamped.offset, clamped.leader_epoch), (40, -1));
+        assert_eq!(cursor.effective(TermId(1), 100).unwrap().offset, 100);
+    }
+
+    #[test]
+    fn a_local_commit_of_this_term_wins() {
+        let cursor = Cursor { local: Some(value(10, 1)), replicated: Some(value(20, 1)) };
+        assert_eq!(cursor.effective(TermId(1), 50).unwrap().offset, 10);
+        assert_eq!(cursor.effective(TermId(2), 50).unwrap().offset, 20);
+        let alone = Cursor { local: Some(value(10, 1)), replicated: None };
+        assert_eq!(alone.effective(TermId(2), 50).unwrap().offset, 10);
+        assert_eq!(Cursor::default().effective(TermId(2), 50), None);
+    }
+
+    #[test]
+    fn records_survive_cbor_and_truncation_is_an_error() {
+        let key = CursorKey {
+            stream: StreamId(1),
+            group: "g".parse().unwrap(),
+            topic: OriginTopicId(2),
+            partition: 3,
+        };
+        let record = CursorRecord { key, column: CursorColumn::Local, value: Some(value(7, 8)) };
+        let bytes = minicbor::to_vec(&record).unwrap();
+        assert_eq!(minicbor::decode::<CursorRecord>(&bytes).unwrap(), record);
+        for cut in 0..bytes.len() {
+            assert!(minicbor::decode::<CursorRecord>(&bytes[..cut]).is_err());
+        }
+    }
+}
