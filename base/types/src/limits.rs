@@ -33,6 +33,10 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Records of one batch after decompression, where the server must look inside.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Idempotent producers that one partition remembers; the one that was quiet longest goes first.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 16 * 1024;
+/// Batches of each that a partition remembers: the most a producer has in flight.
+pub const PRODUCER_BATCHES_KEPT: usize = 5;
 
 /// One frame between clusters: a whole batch and its header.
 pub const LINK_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
