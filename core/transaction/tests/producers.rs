@@ -36,7 +36,8 @@ impl Model {
             let first = batch.base_sequence == 0;
             return if first { Ok(None) } else { Err(ErrorKind::UnknownProducerId) };
         };
-        let epoch = past.iter().map(|(kept, _)| kept.producer_epoch).max().unwrap();
+        let epoch =
+            past.iter().map(|(kept, _)| kept.producer_epoch).max().expect("a producer has batches");
         if batch.producer_epoch < epoch {
             return Err(ErrorKind::InvalidProducerEpoch);
         }
@@ -70,7 +71,7 @@ impl Model {
             .filter(|(last, _)| last.producer_epoch == producer_epoch)
             .map_or(0, |(last, _)| {
                 let next = (i64::from(last.base_sequence) + i64::from(last.sequences)) % (1 << 31);
-                i32::try_from(next).unwrap()
+                i32::try_from(next).expect("it wraps below")
             })
     }
 }
