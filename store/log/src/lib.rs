@@ -1,1 +1,26 @@
-//! See docs/ARCHITECTURE.md.
+//! The commit log of a node: appends frames of all partitions to one sequence of segments, makes
+//! them durable together, reads them back, and recovers after a crash.
+//!
+//! It must never know streams, topics, names or policies: it sees partition numbers, offsets and
+//! opaque payloads. The bytes on disk are described in `docs/FORMAT.md`, which changes together
+//! with this crate.
+//!
+//! One writer owns the log ([`CommitLog`], made by [`LocalLog::open`]); any number of
+//! [`LogReader`]s share it. A write is readable at once; which part of it may be shown to whom is
+//! decided by the frontiers of the engine above.
+
+mod commit_log;
+mod error;
+mod frame;
+mod local;
+mod position;
+mod reader;
+mod settings;
+
+pub use commit_log::{CommitLog, LogStats, Quarantine, Recovered, Retired, SegmentPin};
+pub use error::LogError;
+pub use frame::{Frame, FrameKind};
+pub use local::LocalLog;
+pub use position::Position;
+pub use reader::{BatchInfo, Extent, LogReader, PartitionBounds, StoredBatch};
+pub use settings::{LogSettings, ReserveMode};
