@@ -1,1 +1,30 @@
-//! See docs/ARCHITECTURE.md.
+//! The frames that two clusters exchange over a link, and their bounded encoding.
+//!
+//! It must never know why a frame is sent, what a stream holds, or how bytes reach the peer:
+//! docs/PROTOCOL.md is its contract. Structured values are CBOR maps with fixed ids (unknown ids
+//! are skipped), record batches lie raw behind their header, and nothing is allocated by a length
+//! before it is checked against what has arrived and against a limit (I7).
+
+mod batches;
+mod cbor;
+mod code;
+mod cursors;
+mod frame;
+mod hello;
+mod progress;
+mod request;
+mod reserved;
+mod topics;
+mod welcome;
+
+pub use batches::{BatchItem, Batches};
+pub use code::{Code, Mode};
+pub use cursors::{CursorItem, Cursors};
+pub use frame::{Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, encode_frame};
+pub use hello::{Bye, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
+pub use progress::{Ack, Credit, End, Heartbeat, HighWatermarks, Trims};
+pub use request::{AddReplica, AddUpstream, CreateStream, Described, Reply, Request, Setting};
+pub use reserved::{DigestItem, Digests, Positions, TermItem, Terms};
+pub use reserved::{TransactionDecision, TransactionDecisions};
+pub use topics::{TombstoneItem, TopicItem, Topics};
+pub use welcome::{CursorVersion, LineageItem, PartitionItem, Welcome};

@@ -1,0 +1,82 @@
+//! Frontiers, credit and signs of life.
+
+use mainstem_types::{CatalogSeq, OriginTopicId};
+use minicbor::{Decode, Encode};
+
+/// One partition and an offset that is the *next* one of some frontier.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct End {
+    /// The topic.
+    #[cbor(n(0), with = "crate::cbor::id")]
+    pub origin: OriginTopicId,
+    /// The partition's index.
+    #[n(1)]
+    pub partition: u32,
+    /// The frontier.
+    #[n(2)]
+    pub offset: i64,
+}
+
+/// What is durable at the replica now.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Ack {
+    /// Partitions whose durable end moved.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub ends: Vec<End>,
+    /// The last source catalog sequence applied, if it moved.
+    #[cbor(n(1), with = "crate::cbor::counter")]
+    pub applied_seq: CatalogSeq,
+    /// The highest term that the replica has seen: its number.
+    #[n(2)]
+    pub term_number: u64,
+}
+
+/// More bytes of batches may be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Credit {
+    /// Added to what is left.
+    #[n(0)]
+    pub bytes: u64,
+}
+
+/// Sign of life, both ways; from the sender also what is still to come.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Heartbeat {
+    /// The wall clock of who sends it.
+    #[n(0)]
+    pub now_ms: i64,
+    /// Bytes durable at the source and not acknowledged.
+    #[n(1)]
+    pub pending_bytes: u64,
+    /// Records likewise.
+    #[n(2)]
+    pub pending_records: u64,
+    /// Arrival time of the oldest of them; 0 if none.
+    #[n(3)]
+    pub pending_since_ms: i64,
+    /// The source's durable ends that moved since the last heartbeat, for the replica's status.
+    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    pub ends: Vec<End>,
+}
+
+/// High watermarks at the source, up to which a replica's consumers may read on a synchronous link.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct HighWatermarks {
+    /// Partitions whose watermark moved.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub ends: Vec<End>,
+}
+
+/// Log starts moved by DeleteRecords at the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Trims {
+    /// The new first offsets.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub starts: Vec<End>,
+}

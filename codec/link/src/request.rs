@@ -1,0 +1,144 @@
+//! One-shot requests between clusters: the remote steps of a set-up.
+
+use mainstem_types::{ClusterId, ClusterName, JobId, StreamId, StreamPath};
+use minicbor::{Decode, Encode};
+
+use crate::Code;
+
+/// A key and its value, both text.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Setting {
+    /// The key.
+    #[n(0)]
+    pub key: String,
+    /// The value.
+    #[n(1)]
+    pub value: String,
+}
+
+/// A request with exactly one of its parts set. Each is idempotent by the uuids it names.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Request {
+    /// Who asks; the certificate must name the same.
+    #[cbor(n(0), with = "crate::cbor::id")]
+    pub cluster_id: ClusterId,
+    /// Its name.
+    #[cbor(n(1), with = "crate::cbor::name")]
+    pub cluster_name: ClusterName,
+    /// The cluster that is meant to answer.
+    #[cbor(n(2), with = "crate::cbor::name")]
+    pub to_cluster: ClusterName,
+    /// The set-up that this is a step of.
+    #[cbor(n(3), with = "crate::cbor::id")]
+    pub job: JobId,
+    /// What the destination gave the operator for this set-up.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub grant: Vec<u8>,
+    /// Make the replica stream.
+    #[n(5)]
+    pub create_stream: Option<CreateStream>,
+    /// Declare the upstream.
+    #[n(6)]
+    pub add_upstream: Option<AddUpstream>,
+    /// Declare the reverse agreement of a multi-master set-up.
+    #[n(7)]
+    pub add_replica: Option<AddReplica>,
+    /// Say what stands at a path.
+    #[cbor(n(8), with = "crate::cbor::path_option", has_nil)]
+    pub describe: Option<StreamPath>,
+    /// Take back what this set-up made, if nobody else has touched it.
+    #[cbor(n(9), with = "crate::cbor::path_option", has_nil)]
+    pub undo: Option<StreamPath>,
+}
+
+/// Make a stream with this uuid.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CreateStream {
+    /// Where.
+    #[cbor(n(0), with = "crate::cbor::name")]
+    pub path: StreamPath,
+    /// The uuid that the source chose.
+    #[cbor(n(1), with = "crate::cbor::id")]
+    pub stream: StreamId,
+    /// The source stream's settings, by their command-line names.
+    #[cbor(n(2), with = "crate::cbor::items", has_nil)]
+    pub settings: Vec<Setting>,
+}
+
+/// List the asking cluster's stream as upstream of one here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AddUpstream {
+    /// The replica here.
+    #[cbor(n(0), with = "crate::cbor::name")]
+    pub path: StreamPath,
+    /// Its uuid.
+    #[cbor(n(1), with = "crate::cbor::id")]
+    pub stream: StreamId,
+    /// The source's path in the asking cluster.
+    #[cbor(n(2), with = "crate::cbor::name")]
+    pub source_path: StreamPath,
+    /// The source's uuid.
+    #[cbor(n(3), with = "crate::cbor::id")]
+    pub source: StreamId,
+}
+
+/// List the asking cluster's stream as replica of one here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AddReplica {
+    /// The source here.
+    #[cbor(n(0), with = "crate::cbor::name")]
+    pub path: StreamPath,
+    /// Its uuid.
+    #[cbor(n(1), with = "crate::cbor::id")]
+    pub stream: StreamId,
+    /// The replica's path in the asking cluster.
+    #[cbor(n(2), with = "crate::cbor::name")]
+    pub replica_path: StreamPath,
+    /// The replica's uuid.
+    #[cbor(n(3), with = "crate::cbor::id")]
+    pub replica: StreamId,
+    /// `throttle`, `networkencryption`, `synchronous`, `networkcompression`.
+    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    pub settings: Vec<Setting>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reply {
+    /// The answering cluster.
+    #[cbor(n(0), with = "crate::cbor::id")]
+    pub cluster_id: ClusterId,
+    /// Its name.
+    #[cbor(n(1), with = "crate::cbor::name")]
+    pub cluster_name: ClusterName,
+    /// Absent: it is done.
+    #[n(2)]
+    pub code: Option<Code>,
+    /// For people, when it is not.
+    #[n(3)]
+    pub message: String,
+    /// Whether the same request may succeed later.
+    #[n(4)]
+    pub may_retry: bool,
+    /// For `describe`.
+    #[n(5)]
+    pub described: Option<Described>,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Described {
+    /// The stream's uuid, if there is one.
+    #[cbor(n(0), with = "crate::cbor::id_option", has_nil)]
+    pub stream: Option<StreamId>,
+    /// Its settings, by their command-line names.
+    #[cbor(n(1), with = "crate::cbor::items", has_nil)]
+    pub settings: Vec<Setting>,
+}

@@ -1,0 +1,102 @@
+//! Frames that have their place from the first version and are not sent yet.
+
+use mainstem_types::{OriginTopicId, StreamId, TermId};
+use minicbor::{Decode, Encode};
+
+use crate::End;
+
+/// Ends and nothing else: from a link that is not a topic's feeder.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Positions {
+    /// Durable ends at the source.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub ends: Vec<End>,
+}
+
+/// Outcomes of transactions, decided at the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct TransactionDecisions {
+    /// In the order of the decisions.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub decisions: Vec<TransactionDecision>,
+}
+
+/// One transaction's outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TransactionDecision {
+    /// The producer.
+    #[n(0)]
+    pub producer_id: i64,
+    /// Its epoch.
+    #[n(1)]
+    pub producer_epoch: i16,
+    /// Committed or aborted.
+    #[n(2)]
+    pub committed: bool,
+    /// When.
+    #[n(3)]
+    pub decided_ms: i64,
+    /// The partitions that take part, with the offsets of their markers once written.
+    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    pub markers: Vec<End>,
+}
+
+/// Digests of strides of offsets, to prove two logs equal.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Digests {
+    /// One per stride.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub digests: Vec<DigestItem>,
+}
+
+/// The digest of the batches that begin within one stride.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DigestItem {
+    /// The topic.
+    #[cbor(n(0), with = "crate::cbor::id")]
+    pub origin: OriginTopicId,
+    /// The partition's index.
+    #[n(1)]
+    pub partition: u32,
+    /// The stride's first offset.
+    #[n(2)]
+    pub from: i64,
+    /// And the next one after it.
+    #[n(3)]
+    pub to: i64,
+    /// Its digest.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub digest: Vec<u8>,
+}
+
+/// Changes of ownership: fail-over, hand-over, fencing.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Terms {
+    /// One per topic.
+    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    pub terms: Vec<TermItem>,
+}
+
+/// One topic's term.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TermItem {
+    /// The topic.
+    #[cbor(n(0), with = "crate::cbor::id")]
+    pub origin: OriginTopicId,
+    /// Its owner from now on.
+    #[cbor(n(1), with = "crate::cbor::id")]
+    pub owner: StreamId,
+    /// The term's number.
+    #[n(2)]
+    pub term_number: u64,
+    /// The term's id.
+    #[cbor(n(3), with = "crate::cbor::id")]
+    pub term_id: TermId,
+}

@@ -1,0 +1,254 @@
+//! One frame of each kind, every field set to something that can be told apart.
+
+use bytes::Bytes;
+use mainstem_link::*;
+use mainstem_types::{CatalogSeq, ClusterId, JobId, LinkEpoch, OriginTopicId, StreamId, TermId};
+
+fn setting(key: &str, value: &str) -> Setting {
+    Setting { key: key.into(), value: value.into() }
+}
+
+fn end(offset: i64) -> End {
+    End { origin: OriginTopicId(0xa0), partition: 3, offset }
+}
+
+fn lineage() -> Vec<LineageItem> {
+    let entry = |leader_epoch, start_offset, term| LineageItem {
+        leader_epoch,
+        start_offset,
+        term_id: TermId(term),
+        owner: StreamId(0x51),
+    };
+    vec![entry(0, 0, 7), entry(2, 900, 8)]
+}
+
+fn hello() -> Frame {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 5,
+        cluster_id: ClusterId(0xc1),
+        cluster_name: "sanfrancisco".parse().unwrap(),
+        producer_prefix: 0x1234,
+        node_id: 77,
+        source_id: StreamId(0x51),
+        source_path: "/activity".parse().unwrap(),
+        replica_cluster: "newyork".parse().unwrap(),
+        replica_path: "/copies/activity".parse().unwrap(),
+        replica_id: Some(StreamId(0x52)),
+        link_epoch: LinkEpoch(9),
+        term_number: 1,
+        term_id: TermId(7),
+        mode: Mode::Replicate,
+        catalog_seq: CatalogSeq(12),
+        now_ms: 1_700_000_000_000,
+    }
+    .into()
+}
+
+fn welcome() -> Frame {
+    Welcome {
+        version: 1,
+        features: 1,
+        cluster_id: ClusterId(0xc2),
+        cluster_name: "newyork".parse().unwrap(),
+        producer_prefix: 0x4321,
+        node_id: 78,
+        replica_id: StreamId(0x52),
+        link_epoch: LinkEpoch(4),
+        applied_seq: CatalogSeq(11),
+        term_number: 1,
+        term_id: TermId(7),
+        credit_bytes: 1 << 24,
+        partitions: vec![PartitionItem {
+            origin: OriginTopicId(0xa0),
+            partition: 3,
+            log_start: 10,
+            end: 1000,
+            lineage: lineage(),
+        }],
+        cursors: vec![CursorVersion {
+            group: "readers".into(),
+            origin: OriginTopicId(0xa0),
+            partition: 3,
+            version: 6,
+        }],
+        more: true,
+    }
+    .into()
+}
+
+fn topics() -> Frame {
+    Topics {
+        topics: vec![TopicItem {
+            origin: OriginTopicId(0xa0),
+            name: "clicks".parse().unwrap(),
+            partitions: 4,
+            log_append_time: true,
+            config: vec![setting("retention.ms", "1000")],
+            owner: StreamId(0x51),
+            term_number: 1,
+            term_id: TermId(7),
+            seq: CatalogSeq(12),
+            created_ms: 1_600_000_000_000,
+        }],
+        tombstones: vec![TombstoneItem {
+            origin: OriginTopicId(0xa1),
+            name: "gone".parse().unwrap(),
+            seq: CatalogSeq(10),
+        }],
+        complete_to: CatalogSeq(12),
+    }
+    .into()
+}
+
+fn batches() -> Frame {
+    Batches {
+        origin: OriginTopicId(0xa0),
+        partition: 3,
+        from: 1000,
+        to: 1012,
+        gap_from: Some(990),
+        lineage: lineage(),
+        source_end: 2000,
+        items: vec![
+            BatchItem { arrival_ms: 5, bytes: Bytes::from_static(b"first batch") },
+            BatchItem { arrival_ms: 6, bytes: Bytes::from_static(b"the second one") },
+        ],
+    }
+    .into()
+}
+
+fn request() -> Frame {
+    Request {
+        cluster_id: ClusterId(0xc1),
+        cluster_name: "sanfrancisco".parse().unwrap(),
+        to_cluster: "newyork".parse().unwrap(),
+        job: JobId(0x10b),
+        grant: b"let me in".to_vec(),
+        create_stream: Some(CreateStream {
+            path: "/activity".parse().unwrap(),
+            stream: StreamId(0x52),
+            settings: vec![setting("ttl", "86400")],
+        }),
+        add_upstream: Some(AddUpstream {
+            path: "/activity".parse().unwrap(),
+            stream: StreamId(0x52),
+            source_path: "/activity".parse().unwrap(),
+            source: StreamId(0x51),
+        }),
+        add_replica: Some(AddReplica {
+            path: "/activity".parse().unwrap(),
+            stream: StreamId(0x52),
+            replica_path: "/activity".parse().unwrap(),
+            replica: StreamId(0x51),
+            settings: vec![setting("throttle", "true")],
+        }),
+        describe: Some("/activity".parse().unwrap()),
+        undo: Some("/activity".parse().unwrap()),
+    }
+    .into()
+}
+
+fn reply() -> Frame {
+    Reply {
+        cluster_id: ClusterId(0xc2),
+        cluster_name: "newyork".parse().unwrap(),
+        code: Some(Code::Exists),
+        message: "there is a stream at /activity already".into(),
+        may_retry: true,
+        described: Some(Described {
+            stream: Some(StreamId(0x52)),
+            settings: vec![setting("ttl", "86400")],
+        }),
+    }
+    .into()
+}
+
+fn cursors() -> Frame {
+    Cursors {
+        cursors: vec![CursorItem {
+            group: "readers".into(),
+            origin: OriginTopicId(0xa0),
+            partition: 3,
+            offset: 500,
+            leader_epoch: 2,
+            metadata: "mine".into(),
+            commit_ms: 4,
+            version: 6,
+        }],
+    }
+    .into()
+}
+
+fn reserved() -> Vec<Frame> {
+    vec![
+        TransactionDecisions {
+            decisions: vec![TransactionDecision {
+                producer_id: 8,
+                producer_epoch: 1,
+                committed: true,
+                decided_ms: 3,
+                markers: vec![end(40)],
+            }],
+        }
+        .into(),
+        Positions { ends: vec![end(41)] }.into(),
+        Digests {
+            digests: vec![DigestItem {
+                origin: OriginTopicId(0xa0),
+                partition: 3,
+                from: 0,
+                to: 4096,
+                digest: vec![1, 2, 3],
+            }],
+        }
+        .into(),
+        Terms {
+            terms: vec![TermItem {
+                origin: OriginTopicId(0xa0),
+                owner: StreamId(0x52),
+                term_number: 2,
+                term_id: TermId(8),
+            }],
+        }
+        .into(),
+    ]
+}
+
+/// One of each kind.
+pub(crate) fn frames() -> Vec<Frame> {
+    let mut frames = vec![
+        hello(),
+        welcome(),
+        Refused { code: Code::NoUpstream, message: "add it".into(), may_retry: true }.into(),
+        topics(),
+        batches(),
+        Ack { ends: vec![end(1012)], applied_seq: CatalogSeq(12), term_number: 1 }.into(),
+        Credit { bytes: 25 }.into(),
+        cursors(),
+        HighWatermarks { ends: vec![end(1010)] }.into(),
+        Heartbeat {
+            now_ms: 5,
+            pending_bytes: 6,
+            pending_records: 7,
+            pending_since_ms: 8,
+            ends: vec![end(2000)],
+        }
+        .into(),
+        Trims { starts: vec![end(20)] }.into(),
+        Fault {
+            origin: OriginTopicId(0xa0),
+            partition: Some(3),
+            code: Code::Misaligned,
+            message: "not at the end".into(),
+            expected_offset: Some(1000),
+        }
+        .into(),
+        Bye { code: Code::Removed, message: "the replica was removed".into() }.into(),
+        request(),
+        reply(),
+    ];
+    frames.extend(reserved());
+    frames
+}
