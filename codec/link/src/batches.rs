@@ -1,12 +1,10 @@
 //! Record batches of one partition, as they lie in the source's log.
 
 use bytes::Bytes;
-use mainstem_types::OriginTopicId;
 use mainstem_types::limits::BATCH_BYTES_MAX;
 use mainstem_types::{Error, Result};
+use mainstem_types::{LineageEntry, OriginTopicId};
 use minicbor::{Decode, Encode};
-
-use crate::LineageItem;
 
 /// Consecutive batches, to be taken exactly at the replica's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +20,7 @@ pub struct Batches {
     /// Set if retention or compaction left nothing between this offset and `from` at the source.
     pub gap_from: Option<i64>,
     /// The partition's whole lineage, when the receiver may not know it yet.
-    pub lineage: Vec<LineageItem>,
+    pub lineage: Vec<LineageEntry>,
     /// The source's durable end when this was read.
     pub source_end: i64,
     /// The batches.
@@ -42,7 +40,7 @@ pub struct BatchItem {
 #[derive(Debug, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct BatchesHeader {
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     origin: OriginTopicId,
     #[n(1)]
     partition: u32,
@@ -52,13 +50,13 @@ pub(crate) struct BatchesHeader {
     to: i64,
     #[n(4)]
     gap_from: Option<i64>,
-    #[cbor(n(5), with = "crate::cbor::items", has_nil)]
-    lineage: Vec<LineageItem>,
+    #[cbor(n(5), with = "crate::items", has_nil)]
+    lineage: Vec<LineageEntry>,
     #[n(6)]
     source_end: i64,
-    #[cbor(n(7), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(7), with = "crate::items", has_nil)]
     arrivals_ms: Vec<i64>,
-    #[cbor(n(8), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(8), with = "crate::items", has_nil)]
     lengths: Vec<u32>,
 }
 

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 #[cbor(map)]
 pub struct Cursors {
     /// In any order; each key at most once.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub cursors: Vec<CursorItem>,
 }
 
@@ -20,7 +20,7 @@ pub struct CursorItem {
     #[n(0)]
     pub group: String,
     /// The topic.
-    #[cbor(n(1), with = "crate::cbor::id")]
+    #[n(1)]
     pub origin: OriginTopicId,
     /// The partition's index.
     #[n(2)]

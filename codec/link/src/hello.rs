@@ -1,7 +1,7 @@
 //! The opening of a link, its refusal, its end, and what stops one topic of it.
 
 use mainstem_types::{
-    CatalogSeq, ClusterId, ClusterName, LinkEpoch, OriginTopicId, StreamId, StreamPath, TermId,
+    CatalogSeq, ClusterId, ClusterName, LinkEpoch, OriginTopicId, StreamId, StreamPath, Term,
 };
 use minicbor::{Decode, Encode};
 
@@ -26,10 +26,10 @@ pub struct Hello {
     #[n(2)]
     pub features: u64,
     /// The source's cluster; the certificate must name the same.
-    #[cbor(n(3), with = "crate::cbor::id")]
+    #[n(3)]
     pub cluster_id: ClusterId,
     /// Its name.
-    #[cbor(n(4), with = "crate::cbor::name")]
+    #[n(4)]
     pub cluster_name: ClusterName,
     /// The prefix of the producer ids that it hands out; a collision is refused.
     #[n(5)]
@@ -38,37 +38,34 @@ pub struct Hello {
     #[n(6)]
     pub node_id: i32,
     /// The source stream.
-    #[cbor(n(7), with = "crate::cbor::id")]
+    #[n(7)]
     pub source_id: StreamId,
     /// Its path in the source's cluster.
-    #[cbor(n(8), with = "crate::cbor::name")]
+    #[n(8)]
     pub source_path: StreamPath,
     /// The cluster that is meant to answer.
-    #[cbor(n(9), with = "crate::cbor::name")]
+    #[n(9)]
     pub replica_cluster: ClusterName,
     /// The replica's path there.
-    #[cbor(n(10), with = "crate::cbor::name")]
+    #[n(10)]
     pub replica_path: StreamPath,
     /// The replica's uuid, once the source knows it.
-    #[cbor(n(11), with = "crate::cbor::id_option", has_nil)]
+    #[n(11)]
     pub replica_id: Option<StreamId>,
     /// The source's count of this agreement's Hellos and changes.
-    #[cbor(n(12), with = "crate::cbor::counter")]
+    #[n(12)]
     pub link_epoch: LinkEpoch,
-    /// The highest term that the source stream has seen: its number.
+    /// The highest term that the source stream has seen.
     #[n(13)]
-    pub term_number: u64,
-    /// And its id.
-    #[cbor(n(14), with = "crate::cbor::id")]
-    pub term_id: TermId,
+    pub term: Term,
     /// What the session is for.
-    #[n(15)]
+    #[n(14)]
     pub mode: Mode,
     /// The source stream's catalog sequence.
-    #[cbor(n(16), with = "crate::cbor::counter")]
+    #[n(15)]
     pub catalog_seq: CatalogSeq,
     /// The sender's wall clock.
-    #[n(17)]
+    #[n(16)]
     pub now_ms: i64,
 }
 
@@ -104,7 +101,7 @@ pub struct Bye {
 #[cbor(map)]
 pub struct Fault {
     /// The topic.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// The partition; all of them if absent.
     #[n(1)]

@@ -6,11 +6,12 @@
 //! before it is checked against what has arrived and against a limit (I7).
 
 mod batches;
-mod cbor;
+
 mod code;
 mod cursors;
 mod frame;
 mod hello;
+mod items;
 mod progress;
 mod request;
 mod reserved;
@@ -27,4 +28,4 @@ pub use request::{AddReplica, AddUpstream, CreateStream, Described, Reply, Reque
 pub use reserved::{DigestItem, Digests, Positions, TermItem, Terms};
 pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
-pub use welcome::{CursorVersion, LineageItem, PartitionItem, Welcome};
+pub use welcome::{CursorVersion, PartitionItem, Welcome};

@@ -1,6 +1,6 @@
 //! Frontiers, credit and signs of life.
 
-use mainstem_types::{CatalogSeq, OriginTopicId};
+use mainstem_types::{CatalogSeq, OriginTopicId, Term};
 use minicbor::{Decode, Encode};
 
 /// One partition and an offset that is the *next* one of some frontier.
@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 #[cbor(map)]
 pub struct End {
     /// The topic.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// The partition's index.
     #[n(1)]
@@ -23,14 +23,14 @@ pub struct End {
 #[cbor(map)]
 pub struct Ack {
     /// Partitions whose durable end moved.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub ends: Vec<End>,
     /// The last source catalog sequence applied, if it moved.
-    #[cbor(n(1), with = "crate::cbor::counter")]
+    #[n(1)]
     pub applied_seq: CatalogSeq,
-    /// The highest term that the replica has seen: its number.
+    /// The highest term that the replica has seen, if it is higher than before.
     #[n(2)]
-    pub term_number: u64,
+    pub term: Option<Term>,
 }
 
 /// More bytes of batches may be sent.
@@ -59,7 +59,7 @@ pub struct Heartbeat {
     #[n(3)]
     pub pending_since_ms: i64,
     /// The source's durable ends that moved since the last heartbeat, for the replica's status.
-    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(4), with = "crate::items", has_nil)]
     pub ends: Vec<End>,
 }
 
@@ -68,7 +68,7 @@ pub struct Heartbeat {
 #[cbor(map)]
 pub struct HighWatermarks {
     /// Partitions whose watermark moved.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub ends: Vec<End>,
 }
 
@@ -77,6 +77,6 @@ pub struct HighWatermarks {
 #[cbor(map)]
 pub struct Trims {
     /// The new first offsets.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub starts: Vec<End>,
 }

@@ -22,16 +22,16 @@ pub struct Setting {
 #[cbor(map)]
 pub struct Request {
     /// Who asks; the certificate must name the same.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub cluster_id: ClusterId,
     /// Its name.
-    #[cbor(n(1), with = "crate::cbor::name")]
+    #[n(1)]
     pub cluster_name: ClusterName,
     /// The cluster that is meant to answer.
-    #[cbor(n(2), with = "crate::cbor::name")]
+    #[n(2)]
     pub to_cluster: ClusterName,
     /// The set-up that this is a step of.
-    #[cbor(n(3), with = "crate::cbor::id")]
+    #[n(3)]
     pub job: JobId,
     /// What the destination gave the operator for this set-up.
     #[cbor(n(4), with = "minicbor::bytes")]
@@ -46,10 +46,10 @@ pub struct Request {
     #[n(7)]
     pub add_replica: Option<AddReplica>,
     /// Say what stands at a path.
-    #[cbor(n(8), with = "crate::cbor::path_option", has_nil)]
+    #[n(8)]
     pub describe: Option<StreamPath>,
     /// Take back what this set-up made, if nobody else has touched it.
-    #[cbor(n(9), with = "crate::cbor::path_option", has_nil)]
+    #[n(9)]
     pub undo: Option<StreamPath>,
 }
 
@@ -58,13 +58,13 @@ pub struct Request {
 #[cbor(map)]
 pub struct CreateStream {
     /// Where.
-    #[cbor(n(0), with = "crate::cbor::name")]
+    #[n(0)]
     pub path: StreamPath,
     /// The uuid that the source chose.
-    #[cbor(n(1), with = "crate::cbor::id")]
+    #[n(1)]
     pub stream: StreamId,
     /// The source stream's settings, by their command-line names.
-    #[cbor(n(2), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(2), with = "crate::items", has_nil)]
     pub settings: Vec<Setting>,
 }
 
@@ -73,16 +73,16 @@ pub struct CreateStream {
 #[cbor(map)]
 pub struct AddUpstream {
     /// The replica here.
-    #[cbor(n(0), with = "crate::cbor::name")]
+    #[n(0)]
     pub path: StreamPath,
     /// Its uuid.
-    #[cbor(n(1), with = "crate::cbor::id")]
+    #[n(1)]
     pub stream: StreamId,
     /// The source's path in the asking cluster.
-    #[cbor(n(2), with = "crate::cbor::name")]
+    #[n(2)]
     pub source_path: StreamPath,
     /// The source's uuid.
-    #[cbor(n(3), with = "crate::cbor::id")]
+    #[n(3)]
     pub source: StreamId,
 }
 
@@ -91,19 +91,19 @@ pub struct AddUpstream {
 #[cbor(map)]
 pub struct AddReplica {
     /// The source here.
-    #[cbor(n(0), with = "crate::cbor::name")]
+    #[n(0)]
     pub path: StreamPath,
     /// Its uuid.
-    #[cbor(n(1), with = "crate::cbor::id")]
+    #[n(1)]
     pub stream: StreamId,
     /// The replica's path in the asking cluster.
-    #[cbor(n(2), with = "crate::cbor::name")]
+    #[n(2)]
     pub replica_path: StreamPath,
     /// The replica's uuid.
-    #[cbor(n(3), with = "crate::cbor::id")]
+    #[n(3)]
     pub replica: StreamId,
     /// `throttle`, `networkencryption`, `synchronous`, `networkcompression`.
-    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(4), with = "crate::items", has_nil)]
     pub settings: Vec<Setting>,
 }
 
@@ -112,10 +112,10 @@ pub struct AddReplica {
 #[cbor(map)]
 pub struct Reply {
     /// The answering cluster.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub cluster_id: ClusterId,
     /// Its name.
-    #[cbor(n(1), with = "crate::cbor::name")]
+    #[n(1)]
     pub cluster_name: ClusterName,
     /// Absent: it is done.
     #[n(2)]
@@ -136,9 +136,9 @@ pub struct Reply {
 #[cbor(map)]
 pub struct Described {
     /// The stream's uuid, if there is one.
-    #[cbor(n(0), with = "crate::cbor::id_option", has_nil)]
+    #[n(0)]
     pub stream: Option<StreamId>,
     /// Its settings, by their command-line names.
-    #[cbor(n(1), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(1), with = "crate::items", has_nil)]
     pub settings: Vec<Setting>,
 }

@@ -1,6 +1,6 @@
 //! Frames that have their place from the first version and are not sent yet.
 
-use mainstem_types::{OriginTopicId, StreamId, TermId};
+use mainstem_types::{OriginTopicId, StreamId, Term};
 use minicbor::{Decode, Encode};
 
 use crate::End;
@@ -10,7 +10,7 @@ use crate::End;
 #[cbor(map)]
 pub struct Positions {
     /// Durable ends at the source.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub ends: Vec<End>,
 }
 
@@ -19,7 +19,7 @@ pub struct Positions {
 #[cbor(map)]
 pub struct TransactionDecisions {
     /// In the order of the decisions.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub decisions: Vec<TransactionDecision>,
 }
 
@@ -40,7 +40,7 @@ pub struct TransactionDecision {
     #[n(3)]
     pub decided_ms: i64,
     /// The partitions that take part, with the offsets of their markers once written.
-    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(4), with = "crate::items", has_nil)]
     pub markers: Vec<End>,
 }
 
@@ -49,7 +49,7 @@ pub struct TransactionDecision {
 #[cbor(map)]
 pub struct Digests {
     /// One per stride.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub digests: Vec<DigestItem>,
 }
 
@@ -58,7 +58,7 @@ pub struct Digests {
 #[cbor(map)]
 pub struct DigestItem {
     /// The topic.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// The partition's index.
     #[n(1)]
@@ -79,7 +79,7 @@ pub struct DigestItem {
 #[cbor(map)]
 pub struct Terms {
     /// One per topic.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub terms: Vec<TermItem>,
 }
 
@@ -88,15 +88,12 @@ pub struct Terms {
 #[cbor(map)]
 pub struct TermItem {
     /// The topic.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// Its owner from now on.
-    #[cbor(n(1), with = "crate::cbor::id")]
+    #[n(1)]
     pub owner: StreamId,
-    /// The term's number.
+    /// Its term.
     #[n(2)]
-    pub term_number: u64,
-    /// The term's id.
-    #[cbor(n(3), with = "crate::cbor::id")]
-    pub term_id: TermId,
+    pub term: Term,
 }

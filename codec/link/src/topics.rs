@@ -1,6 +1,6 @@
 //! A stream's topics as they are told to a replica, and the ones that were deleted.
 
-use mainstem_types::{CatalogSeq, OriginTopicId, StreamId, TermId, TopicName};
+use mainstem_types::{CatalogSeq, OriginTopicId, StreamId, Term, TimestampType, TopicName};
 use minicbor::{Decode, Encode};
 
 use crate::Setting;
@@ -10,13 +10,13 @@ use crate::Setting;
 #[cbor(map)]
 pub struct Topics {
     /// Created or changed.
-    #[cbor(n(0), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(0), with = "crate::items", has_nil)]
     pub topics: Vec<TopicItem>,
     /// Deleted.
-    #[cbor(n(1), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(1), with = "crate::items", has_nil)]
     pub tombstones: Vec<TombstoneItem>,
     /// Everything of the source up to here has been told once this chunk is applied.
-    #[cbor(n(2), with = "crate::cbor::counter")]
+    #[n(2)]
     pub complete_to: CatalogSeq,
 }
 
@@ -25,34 +25,31 @@ pub struct Topics {
 #[cbor(map)]
 pub struct TopicItem {
     /// Its identity everywhere.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// Its name within the stream.
-    #[cbor(n(1), with = "crate::cbor::name")]
+    #[n(1)]
     pub name: TopicName,
     /// How many partitions; never falls.
     #[n(2)]
     pub partitions: u32,
-    /// `true` for LogAppendTime, `false` for CreateTime.
+    /// Whose clock stamps its records.
     #[n(3)]
-    pub log_append_time: bool,
+    pub timestamp_type: TimestampType,
     /// Kafka topic configs as they were given; unknown ones are kept, not refused.
-    #[cbor(n(4), with = "crate::cbor::items", has_nil)]
+    #[cbor(n(4), with = "crate::items", has_nil)]
     pub config: Vec<Setting>,
     /// The stream that owns the topic.
-    #[cbor(n(5), with = "crate::cbor::id")]
+    #[n(5)]
     pub owner: StreamId,
-    /// The owner's term: its number.
+    /// The owner's term.
     #[n(6)]
-    pub term_number: u64,
-    /// And its id.
-    #[cbor(n(7), with = "crate::cbor::id")]
-    pub term_id: TermId,
+    pub term: Term,
     /// The source's catalog sequence of its last change.
-    #[cbor(n(8), with = "crate::cbor::counter")]
+    #[n(7)]
     pub seq: CatalogSeq,
     /// When it was created at its first owner.
-    #[n(9)]
+    #[n(8)]
     pub created_ms: i64,
 }
 
@@ -61,12 +58,12 @@ pub struct TopicItem {
 #[cbor(map)]
 pub struct TombstoneItem {
     /// Its identity.
-    #[cbor(n(0), with = "crate::cbor::id")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// The name it had.
-    #[cbor(n(1), with = "crate::cbor::name")]
+    #[n(1)]
     pub name: TopicName,
     /// The catalog sequence of the deletion.
-    #[cbor(n(2), with = "crate::cbor::counter")]
+    #[n(2)]
     pub seq: CatalogSeq,
 }

@@ -153,7 +153,7 @@ proptest! {
     ) {
         let frame = Frame::Batches(Batches {
             origin: OriginTopicId(origin), partition, from, to, gap_from: gap, source_end,
-            lineage: lineage.into_iter().map(|(leader_epoch, start_offset, id)| LineageItem {
+            lineage: lineage.into_iter().map(|(leader_epoch, start_offset, id)| mainstem_types::LineageEntry {
                 leader_epoch, start_offset, term_id: mainstem_types::TermId(id),
                 owner: mainstem_types::StreamId(!id),
             }).collect(),

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use mainstem_link::*;
-use mainstem_types::{CatalogSeq, ClusterId, JobId, LinkEpoch, OriginTopicId, StreamId, TermId};
+use mainstem_types::{
+    CatalogSeq, ClusterId, JobId, LineageEntry, LinkEpoch, OriginTopicId, StreamId, Term, TermId,
+    TimestampType,
+};
 
 fn setting(key: &str, value: &str) -> Setting {
     Setting { key: key.into(), value: value.into() }
@@ -12,8 +15,8 @@ fn end(offset: i64) -> End {
     End { origin: OriginTopicId(0xa0), partition: 3, offset }
 }
 
-fn lineage() -> Vec<LineageItem> {
-    let entry = |leader_epoch, start_offset, term| LineageItem {
+fn lineage() -> Vec<LineageEntry> {
+    let entry = |leader_epoch, start_offset, term| LineageEntry {
         leader_epoch,
         start_offset,
         term_id: TermId(term),
@@ -37,8 +40,7 @@ fn hello() -> Frame {
         replica_path: "/copies/activity".parse().unwrap(),
         replica_id: Some(StreamId(0x52)),
         link_epoch: LinkEpoch(9),
-        term_number: 1,
-        term_id: TermId(7),
+        term: Term { number: 1, id: TermId(7) },
         mode: Mode::Replicate,
         catalog_seq: CatalogSeq(12),
         now_ms: 1_700_000_000_000,
@@ -57,8 +59,7 @@ fn welcome() -> Frame {
         replica_id: StreamId(0x52),
         link_epoch: LinkEpoch(4),
         applied_seq: CatalogSeq(11),
-        term_number: 1,
-        term_id: TermId(7),
+        term: Term { number: 1, id: TermId(7) },
         credit_bytes: 1 << 24,
         partitions: vec![PartitionItem {
             origin: OriginTopicId(0xa0),
@@ -84,11 +85,10 @@ fn topics() -> Frame {
             origin: OriginTopicId(0xa0),
             name: "clicks".parse().unwrap(),
             partitions: 4,
-            log_append_time: true,
+            timestamp_type: TimestampType::LogAppendTime,
             config: vec![setting("retention.ms", "1000")],
             owner: StreamId(0x51),
-            term_number: 1,
-            term_id: TermId(7),
+            term: Term { number: 1, id: TermId(7) },
             seq: CatalogSeq(12),
             created_ms: 1_600_000_000_000,
         }],
@@ -208,8 +208,7 @@ fn reserved() -> Vec<Frame> {
             terms: vec![TermItem {
                 origin: OriginTopicId(0xa0),
                 owner: StreamId(0x52),
-                term_number: 2,
-                term_id: TermId(8),
+                term: Term { number: 2, id: TermId(8) },
             }],
         }
         .into(),
@@ -224,7 +223,12 @@ pub(crate) fn frames() -> Vec<Frame> {
         Refused { code: Code::NoUpstream, message: "add it".into(), may_retry: true }.into(),
         topics(),
         batches(),
-        Ack { ends: vec![end(1012)], applied_seq: CatalogSeq(12), term_number: 1 }.into(),
+        Ack {
+            ends: vec![end(1012)],
+            applied_seq: CatalogSeq(12),
+            term: Some(Term { number: 1, id: TermId(7) }),
+        }
+        .into(),
         Credit { bytes: 25 }.into(),
         cursors(),
         HighWatermarks { ends: vec![end(1010)] }.into(),

@@ -1,0 +1,189 @@
+//! What is told about links, and what can be asked of them: shared by the doors that ask and the
+//! door that knows.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+
+/// A future that can be boxed in a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The original's names for what a replica is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplicaState {
+    /// Set-up has not begun.
+    WaitTillBulkload,
+    /// Creation of the replica is scheduled.
+    CreateSchedule,
+    /// The first copy waits for its turn.
+    CopySchedule,
+    /// The first copy runs.
+    CopyInProgress,
+    /// The first copy goes on after a broken connection.
+    CopyInRecover,
+    /// The copy is done and its traces are cleared.
+    DeletingCursors,
+    /// Steady state.
+    #[default]
+    Replicating,
+    /// See the error.
+    Unexpected,
+}
+
+impl ReplicaState {
+    /// As `replicaState` shows it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::WaitTillBulkload => "REPLICA_STATE_WAIT_TILL_BULKLOAD",
+            Self::CreateSchedule => "REPLICA_STATE_CREATE_SCHEDULE",
+            Self::CopySchedule => "REPLICA_STATE_COPY_SCHEDULE",
+            Self::CopyInProgress => "REPLICA_STATE_COPY_IN_PROGRESS",
+            Self::CopyInRecover => "REPLICA_STATE_COPY_IN_RECOVER",
+            Self::DeletingCursors => "REPLICA_STATE_DELETING_CURSORS",
+            Self::Replicating => "REPLICA_STATE_REPLICATING",
+            Self::Unexpected => "REPLICA_STATE_UNEXPECTED",
+        }
+    }
+}
+
+/// Why a link does not move data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkError {
+    /// A word for programs, such as `ErrAllGatewaysUnreachable`.
+    pub code: String,
+    /// Who saw it.
+    pub host: String,
+    /// A sentence that says what to do next.
+    pub message: String,
+    /// When it was seen last.
+    pub at_ms: i64,
+}
+
+/// A topic or partition that stopped while the rest flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFault {
+    /// The topic's name, or its id if the name is not known.
+    pub topic: String,
+    /// The partition; all of them if absent.
+    pub partition: Option<u32>,
+    /// A word for programs.
+    pub code: String,
+    /// A sentence that says what to do next.
+    pub message: String,
+}
+
+/// One replica as its source sees it, taken when it is asked for (I9).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LinkReport {
+    /// What it is doing.
+    pub state: ReplicaState,
+    /// A session stands and its Welcome has come.
+    pub connected: bool,
+    /// Everything durable at the source is acknowledged by the replica.
+    pub is_uptodate: bool,
+    /// Arrival time of the oldest record not yet acknowledged; 0 if there is none.
+    pub min_pending_ms: i64,
+    /// And of the newest.
+    pub max_pending_ms: i64,
+    /// Bytes not yet acknowledged.
+    pub bytes_pending: u64,
+    /// Records not yet acknowledged.
+    pub puts_pending: u64,
+    /// Partitions with something not yet acknowledged.
+    pub buckets_pending: u64,
+    /// How far the first copy is, 0 to 100.
+    pub copy_percent: u8,
+    /// Now less the oldest pending arrival; 0 if nothing is pending.
+    pub lag_ms: u64,
+    /// When the replica was heard last.
+    pub last_contact_ms: Option<i64>,
+    /// The gateway in use.
+    pub gateway: Option<String>,
+    /// Bytes of batches sent since the process started.
+    pub bytes_sent: u64,
+    /// Records sent since the process started.
+    pub records_sent: u64,
+    /// Sessions opened since the process started.
+    pub sessions: u64,
+    /// Why nothing flows, if nothing flows.
+    pub error: Option<LinkError>,
+    /// Topics that stopped.
+    pub faults: Vec<TopicFault>,
+}
+
+/// One upstream as its replica sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UpstreamReport {
+    /// A session stands.
+    pub connected: bool,
+    /// When the source was heard last.
+    pub last_contact_ms: Option<i64>,
+    /// What the source says is still to come, in bytes.
+    pub bytes_pending: u64,
+    /// And in records.
+    pub puts_pending: u64,
+    /// And since when; 0 if nothing is.
+    pub pending_since_ms: i64,
+    /// Why the last session was refused or ended, if none stands.
+    pub error: Option<LinkError>,
+    /// Topics that stopped.
+    pub faults: Vec<TopicFault>,
+}
+
+/// How a bounded copy goes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CopyReport {
+    /// 0 to 100.
+    pub percent: u8,
+    /// Records acknowledged by the destination.
+    pub records: u64,
+    /// Bytes likewise.
+    pub bytes: u64,
+    /// It is over: `Some(Ok)` when all is there, `Some(Err)` when it was given up.
+    pub finished: Option<Result<(), Error>>,
+    /// Why it waits, while it does.
+    pub waiting: Option<LinkError>,
+}
+
+/// What the gateway door answers for the others.
+pub trait Links: Send + Sync {
+    /// The state of one replica of a stream; `None` if no such replica is listed.
+    fn replica(
+        &self,
+        stream: StreamId,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> Option<LinkReport>;
+
+    /// The state of one upstream of a stream, given where the source is; `None` if the source was
+    /// never heard.
+    fn upstream(
+        &self,
+        stream: StreamId,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> Option<UpstreamReport>;
+
+    /// `-refreshnow`: try to reach the replica now rather than after the back-off, and wait a
+    /// moment for what comes of it.
+    fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()>;
+
+    /// Starts a bounded copy of a stream into another; the destination must list the source as its
+    /// upstream. Asking again for the same pair joins the copy under way.
+    fn start_copy(&self, source: StreamId, destination: &StreamRef) -> Result<JobId, Error>;
+
+    /// How a copy goes; `None` if it is unknown or long over.
+    fn copy(&self, job: JobId) -> Option<CopyReport>;
+
+    /// The gateways of a cluster that answer now: of the list that was set, else of the cluster's
+    /// known address.
+    fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>>;
+
+    /// The gateways that this cluster itself offers.
+    fn local_gateways(&self) -> Vec<String>;
+}
+
+/// A door that is handed to others.
+pub type SharedLinks = Arc<dyn Links>;
