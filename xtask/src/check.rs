@@ -7,6 +7,9 @@ use std::time::Instant;
 /// The least that one run of `check` simulates.
 const SIMULATION: &[&str] = &["--seeds", "500", "--seconds", "60"];
 
+/// Installed below `target/` when it is missing: a debug build takes about a minute.
+const CARGO_DENY: &str = "0.20.2";
+
 /// One heading of the check.
 struct Step {
     name: &'static str,
@@ -16,6 +19,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "fmt", run: |root| cargo(root, &["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: tidy },
+    Step { name: "licences", run: licences },
     Step { name: "clippy", run: clippy },
     Step { name: "tests", run: |root| cargo(root, &["test", "--workspace", "--quiet"]) },
     Step { name: "simulation", run: |root| simulate(root, SIMULATION) },
@@ -64,6 +68,24 @@ fn tidy(root: &Path) -> Result<(), String> {
     if findings.is_empty() { Ok(()) } else { Err(format!("{} to mend", findings.len())) }
 }
 
+/// Licences, banned crates and sources by `deny.toml`. Advisories need a host that builds behind a
+/// mirror do not reach.
+fn licences(root: &Path) -> Result<(), String> {
+    let tools = root.join("target/tools");
+    let deny = tools.join("bin/cargo-deny");
+    let version = Command::new(&deny).arg("--version").output();
+    let installed = version.is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout).trim() == format!("cargo-deny {CARGO_DENY}")
+    });
+    if !installed {
+        let tools = tools.to_str().ok_or("the checkout's path is not UTF-8")?;
+        let install = ["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug"];
+        cargo(root, &[&install[..], &["--quiet", "--force", "--root", tools]].concat())?;
+    }
+    let what = ["--log-level", "error", "check", "licenses", "bans", "sources"];
+    run(Command::new(deny).args(what).current_dir(root))
+}
+
 fn clippy(root: &Path) -> Result<(), String> {
     let flags = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     cargo(root, &flags)
@@ -71,12 +93,12 @@ fn clippy(root: &Path) -> Result<(), String> {
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .map_err(|error| format!("cargo does not start: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cargo {}: {status}", arguments.join(" "))) }
+    run(Command::new(cargo).args(arguments).current_dir(root))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a chore tells how long it took; no product state")]
