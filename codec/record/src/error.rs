@@ -1,7 +1,5 @@
 //! What can be wrong with a batch, and what its holder should do about it.
 
-use crate::header::HEADER_BYTES;
-
 /// Why a batch was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -14,7 +12,7 @@ pub enum RecordError {
         available: usize,
     },
     /// The length word is smaller than a header.
-    #[error("batch length word {0} is less than a header's {len}", len = HEADER_BYTES - 12)]
+    #[error("batch length word {0} is less than the header's own 49")]
     Length(i32),
     /// An old message format, or not a batch at all.
     #[error("record format {0}, only 2 is spoken here")]
