@@ -38,6 +38,19 @@ pub const PRODUCERS_PER_PARTITION_MAX: usize = 16 * 1024;
 /// Batches of each that a partition remembers: the most a producer has in flight.
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
 
+/// Consumer groups with members at one node.
+pub const CONSUMER_GROUPS_MAX: usize = 10_000;
+/// Members of one consumer group.
+pub const GROUP_MEMBERS_MAX: usize = 1_000;
+/// What one member says of itself: names and all its protocols' metadata.
+pub const GROUP_MEMBER_BYTES_MAX: usize = 1024 * 1024;
+/// What all members of all groups say of themselves and are assigned.
+pub const COORDINATOR_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The shortest session time-out that a member may ask for.
+pub const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
+/// The longest (Kafka's default).
+pub const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
+
 /// One frame between clusters: a whole batch and its header.
 pub const LINK_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that a receiver lets a sender have under way on one link.
