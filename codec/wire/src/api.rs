@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 use crate::message::Message;
 use crate::rope::Rope;
 use crate::{

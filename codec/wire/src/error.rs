@@ -1,16 +1,7 @@
-//! What can be wrong with a frame.
+//! Why a frame was not decoded.
 
 use crate::api::ApiKey;
-
-/// Bytes that are not what the protocol says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} at byte {at}")]
-pub struct Malformed {
-    /// What is wrong.
-    pub reason: &'static str,
-    /// Where, counted from the start of the frame or body.
-    pub at: usize,
-}
+use crate::malformed::Malformed;
 
 /// Why a frame was not decoded, in terms of what can still be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -17,6 +17,7 @@ mod frame;
 mod group;
 mod kafka_error;
 mod list_offsets;
+mod malformed;
 mod message;
 mod metadata;
 mod offset;
@@ -32,7 +33,7 @@ pub use admin::*;
 pub use api::{ApiKey, Request, Response};
 pub use api_versions::*;
 pub use cluster::*;
-pub use error::{Malformed, WireError};
+pub use error::WireError;
 pub use fetch::*;
 pub use frame::{
     RequestHeader, decode_request, decode_response, encode_request, encode_response,
@@ -41,6 +42,7 @@ pub use frame::{
 pub use group::*;
 pub use kafka_error::KafkaError;
 pub use list_offsets::*;
+pub use malformed::Malformed;
 pub use message::Message;
 pub use metadata::*;
 pub use offset::*;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 use crate::rope::Rope;
 
 /// A request's or a response's body.
@@ -84,7 +84,7 @@ macro_rules! messages {
             fn decode(
                 from: &mut $crate::reader::Reader,
                 shape: $crate::value::Shape,
-            ) -> Result<Self, $crate::error::Malformed> {
+            ) -> Result<Self, $crate::Malformed> {
                 let mut read = Self::default();
                 $(messages!(@decode [$($tag)?] [$($null)?] read.$field, from, shape, $versions);)*
                 if shape.flexible {
@@ -128,7 +128,7 @@ macro_rules! messages {
                 fn decode(
                     body: bytes::Bytes,
                     version: i16,
-                ) -> Result<Self, $crate::error::Malformed> {
+                ) -> Result<Self, $crate::Malformed> {
                     let mut from = $crate::reader::Reader::new(body);
                     if !Self::VERSIONS.contains(&version) {
                         return Err(from.malformed("the version is not known"));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 
 pub(crate) struct Reader {
     bytes: Bytes,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mainstem_types::KafkaTopicId;
 
-use crate::error::Malformed;
+use crate::malformed::Malformed;
 #[cfg(test)]
 use crate::oracle::Dice;
 use crate::reader::{LengthWord, Reader};
