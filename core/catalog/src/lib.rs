@@ -1,1 +1,28 @@
-//! See docs/ARCHITECTURE.md.
+//! The catalog: which streams, topics, replicas, upstreams and gateways a cluster has, as pure
+//! state that commands are decided against and events are applied to.
+//!
+//! It must never know where events are kept, who asked, or what time it is: ids, time and
+//! randomness come in with each command, and the engine makes each event durable before anyone
+//! sees its effect.
+
+mod agreement;
+mod apply;
+mod catalog;
+mod command;
+mod decide;
+mod encoding;
+mod event;
+mod names;
+mod row;
+mod stream;
+
+pub use agreement::{
+    Grant, GrantId, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep, Upstream,
+};
+pub use apply::Applied;
+pub use catalog::{Catalog, Cluster, PartitionHome};
+pub use command::{Command, NewSetup, ReplicaPatch, StreamPatch, TopicPatch};
+pub use event::Event;
+pub use names::ResolvedTopic;
+pub use row::RowKey;
+pub use stream::{Owner, Stream, StreamSettings, Tombstone, Topic};

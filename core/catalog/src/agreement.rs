@@ -1,0 +1,256 @@
+//! The two halves of an agreement, the jobs that set one up, and the grants they use.
+
+use std::fmt;
+
+use mainstem_types::{
+    CatalogSeq, ClusterName, JobId, LinkEpoch, StreamCompression, StreamId, StreamPath,
+};
+use minicbor::{Decode, Encode};
+
+/// A stream as seen from anywhere: `/mapr/<cluster>/<path>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Place {
+    /// Its cluster.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub cluster: ClusterName,
+    /// Its path there.
+    #[cbor(n(1), with = "crate::encoding")]
+    pub path: StreamPath,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/mapr/{}{}", self.cluster, self.path)
+    }
+}
+
+/// The source's half: to whom a stream is replicated.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Replica {
+    /// Its slot, from 1.
+    #[n(0)]
+    pub idx: u32,
+    /// Where the replica lies.
+    #[n(1)]
+    pub place: Place,
+    /// The replica's uuid, once known.
+    #[cbor(n(2), with = "crate::encoding")]
+    pub replica_id: Option<StreamId>,
+    /// What `replica add` and `replica edit` set.
+    #[n(3)]
+    pub settings: ReplicaSettings,
+    /// Whether a person stopped it.
+    #[n(4)]
+    pub paused: bool,
+    /// Rises with every Hello and every change of this half.
+    #[cbor(n(5), with = "crate::encoding")]
+    pub link_epoch: LinkEpoch,
+    /// The replica has applied every deletion up to here (our sequence).
+    #[cbor(n(6), with = "crate::encoding")]
+    pub acked_tombstone_seq: CatalogSeq,
+    /// When it was added.
+    #[n(7)]
+    pub created_ms: i64,
+    /// The job that sets it up or fills it; kept when done as the record of it.
+    #[n(8)]
+    pub setup: Option<Setup>,
+}
+
+impl Replica {
+    /// Whether its link has something to do: a job under way, or ordinary replication. A copy
+    /// runs although the replica is paused: that is its purpose.
+    pub fn is_active(&self) -> bool {
+        let copying = self.setup.as_ref().is_some_and(|s| s.kind == SetupKind::Copy && s.is_open());
+        !self.paused || copying
+    }
+}
+
+/// What `replica add` and `replica edit` set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ReplicaSettings {
+    /// Yield to new messages under load.
+    #[n(0)]
+    pub throttle: bool,
+    /// Asked for; links are always encrypted.
+    #[n(1)]
+    pub network_encryption: bool,
+    /// Acknowledge only what the replica has.
+    #[n(2)]
+    pub synchronous: bool,
+    /// Shown; batches travel as the producer encoded them.
+    #[cbor(n(3), with = "crate::encoding")]
+    pub network_compression: StreamCompression,
+}
+
+/// A tracked job on a replica, durable at the source before its first step.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Setup {
+    /// Its id.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub job: JobId,
+    /// Which job.
+    #[n(1)]
+    pub kind: SetupKind,
+    /// How far it is.
+    #[n(2)]
+    pub step: SetupStep,
+    /// What the destination lets it do.
+    #[cbor(n(3), with = "crate::encoding")]
+    pub grant: Option<GrantId>,
+    /// Both sides are to feed each other.
+    #[n(4)]
+    pub multimaster: bool,
+    /// The servers copy (always so here; kept for the original's scripts).
+    #[n(5)]
+    pub direct_copy: bool,
+    /// The replica was there before.
+    #[n(6)]
+    pub use_existing: bool,
+    /// The last known share of the copy that was done, of 100.
+    #[n(7)]
+    pub percent: u32,
+    /// Why it is stuck, when it is.
+    #[n(8)]
+    pub error: Option<String>,
+}
+
+impl Setup {
+    /// Whether there is still something to do.
+    pub fn is_open(&self) -> bool {
+        self.step != SetupStep::Replicating
+    }
+}
+
+/// Which job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum SetupKind {
+    /// `stream replica autosetup`.
+    #[n(0)]
+    Autosetup,
+    /// `mapr copystream`.
+    #[n(1)]
+    Copy,
+}
+
+/// The documented states of a replica that is being set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum SetupStep {
+    /// The replica is to be created.
+    #[n(0)]
+    CreateSchedule,
+    /// It exists; both halves of the agreement are being declared, the copy waits.
+    #[n(1)]
+    CopySchedule,
+    /// What was there at the start is being copied.
+    #[n(2)]
+    CopyInProgress,
+    /// The copy goes on after a lost connection.
+    #[n(3)]
+    CopyInRecover,
+    /// The copy is done; the last declarations are made.
+    #[n(4)]
+    DeletingCursors,
+    /// Done: steady state.
+    #[n(5)]
+    Replicating,
+    /// The destination refused; see the error.
+    #[n(6)]
+    Unexpected,
+}
+
+impl SetupStep {
+    /// The documented word for `replicaState`.
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::CreateSchedule => "REPLICA_STATE_CREATE_SCHEDULE",
+            Self::CopySchedule => "REPLICA_STATE_COPY_SCHEDULE",
+            Self::CopyInProgress => "REPLICA_STATE_COPY_IN_PROGRESS",
+            Self::CopyInRecover => "REPLICA_STATE_COPY_IN_RECOVER",
+            Self::DeletingCursors => "REPLICA_STATE_DELETING_CURSORS",
+            Self::Replicating => "REPLICA_STATE_REPLICATING",
+            Self::Unexpected => "REPLICA_STATE_UNEXPECTED",
+        }
+    }
+}
+
+/// The replica's half: from whom a stream is replicated.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Upstream {
+    /// Its slot, from 1.
+    #[n(0)]
+    pub idx: u32,
+    /// Where the source lies.
+    #[n(1)]
+    pub place: Place,
+    /// The source's uuid: pinned when given, or at the first Hello.
+    #[cbor(n(2), with = "crate::encoding")]
+    pub stream_id: Option<StreamId>,
+    /// Rises with every Hello and every change of this half; nothing older is sequenced (I6).
+    #[cbor(n(3), with = "crate::encoding")]
+    pub link_epoch: LinkEpoch,
+    /// The source's sequence up to which its catalog was applied.
+    #[cbor(n(4), with = "crate::encoding")]
+    pub applied_seq: CatalogSeq,
+    /// When it was added.
+    #[n(5)]
+    pub created_ms: i64,
+}
+
+/// Names one grant; whoever knows it may use it, so it is random and shown to one job only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrantId([u8; 16]);
+
+impl GrantId {
+    /// The grant that was sent as these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its sixteen bytes.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Debug for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantId(secret)")
+    }
+}
+
+/// What a destination lets one autosetup do: make this stream, list that upstream, nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Grant {
+    /// Its name, a secret.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub id: GrantId,
+    /// Where the replica is to lie here.
+    #[cbor(n(1), with = "crate::encoding")]
+    pub replica_path: StreamPath,
+    /// The uuid that was chosen for the replica.
+    #[cbor(n(2), with = "crate::encoding")]
+    pub replica_id: StreamId,
+    /// Where the source lies.
+    #[n(3)]
+    pub source: Place,
+    /// The source's uuid.
+    #[cbor(n(4), with = "crate::encoding")]
+    pub source_id: StreamId,
+    /// Whether the source may also be declared a replica of the new stream.
+    #[n(5)]
+    pub multimaster: bool,
+    /// Whether the replica was there before, and so is never deleted by a rollback.
+    #[n(6)]
+    pub use_existing: bool,
+    /// It cannot be used first after this moment.
+    #[n(7)]
+    pub expires_ms: i64,
+}

@@ -1,0 +1,339 @@
+//! Events become state. Whatever `decide` made can be applied; anything else is our own fault.
+
+use std::sync::Arc;
+
+use mainstem_types::{OriginTopicId, PartitionNo, StreamId};
+
+use crate::names::dotted;
+use crate::{Catalog, Event, Owner, PartitionHome, RowKey, Stream, Tombstone, Topic};
+
+/// What one event changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows to store anew, or to delete where [`Catalog::row`] has none.
+    pub rows: Vec<RowKey>,
+    /// Partitions that began.
+    pub partitions_added: Vec<PartitionNo>,
+    /// Partitions that are gone, with the stream and topic they belonged to.
+    pub partitions_removed: Vec<(PartitionNo, PartitionHome)>,
+}
+
+impl Applied {
+    fn row(key: RowKey) -> Self {
+        Self { rows: vec![key], ..Self::default() }
+    }
+}
+
+impl Catalog {
+    /// Applies an event that [`Catalog::decide`] made against this very state.
+    ///
+    /// # Panics
+    /// On an event that does not fit the state.
+    pub fn apply(&mut self, event: &Event) -> Applied {
+        match event {
+            Event::ClusterFounded { id, name, incarnation } => {
+                self.cluster.id = *id;
+                self.cluster.name = name.clone();
+                if self.cluster.incarnation != *incarnation {
+                    self.cluster.next_producer_id = 0;
+                }
+                self.cluster.incarnation = *incarnation;
+                Applied::row(RowKey::Cluster)
+            }
+            Event::ProducerIdsReserved { incarnation, next } => {
+                assert!(
+                    self.cluster.incarnation != *incarnation
+                        || self.cluster.next_producer_id < *next,
+                    "producer ids are given out once"
+                );
+                self.cluster.incarnation = *incarnation;
+                self.cluster.next_producer_id = *next;
+                Applied::row(RowKey::Cluster)
+            }
+            Event::GatewaysSet { cluster, gateways } => {
+                self.gateways.insert(cluster.clone(), gateways.clone());
+                Applied::row(RowKey::Gateways(cluster.clone()))
+            }
+            Event::GatewaysDeleted { cluster } => {
+                self.gateways.remove(cluster);
+                Applied::row(RowKey::Gateways(cluster.clone()))
+            }
+            Event::GrantIssued { grant } => {
+                self.grants.insert(grant.id, grant.clone());
+                Applied::row(RowKey::Grant(grant.id))
+            }
+            Event::GrantDropped { grant } => {
+                self.grants.remove(grant);
+                Applied::row(RowKey::Grant(*grant))
+            }
+            Event::StreamCreated { .. } | Event::StreamDeleted { .. } => self.apply_stream(event),
+            Event::StreamEdited { stream, settings } => {
+                self.stream_mut(*stream).settings = settings.clone();
+                Applied::row(RowKey::Stream(*stream))
+            }
+            Event::TopicCreated { .. } => self.apply_topic_created(event),
+            Event::TopicChanged { .. } => self.apply_topic_changed(event),
+            Event::TopicDeleted { .. } | Event::TombstonesFreed { .. } => {
+                self.apply_deletion(event)
+            }
+            Event::ReplicaSet { .. }
+            | Event::ReplicaRemoved { .. }
+            | Event::UpstreamSet { .. }
+            | Event::UpstreamRemoved { .. } => self.apply_agreement(event),
+        }
+    }
+
+    /// The stream, to be changed; other clones of the catalog keep what they have.
+    fn stream_mut(&mut self, id: StreamId) -> &mut Stream {
+        Arc::make_mut(self.streams.get_mut(&id).expect("events name streams that exist"))
+    }
+
+    fn apply_stream(&mut self, event: &Event) -> Applied {
+        match event {
+            Event::StreamCreated { id, path, settings, term, created_ms } => {
+                let stream = Stream {
+                    id: *id,
+                    path: path.clone(),
+                    settings: settings.clone(),
+                    term: *term,
+                    catalog_seq: Default::default(),
+                    link_epoch: Default::default(),
+                    created_ms: *created_ms,
+                    topics: Default::default(),
+                    names: Default::default(),
+                    tombstones: Default::default(),
+                    replicas: Vec::new(),
+                    upstreams: Vec::new(),
+                };
+                self.insert_stream(stream);
+                Applied::row(RowKey::Stream(*id))
+            }
+            Event::StreamDeleted { stream } => self.remove_stream(*stream),
+            _ => unreachable!("called for streams only"),
+        }
+    }
+
+    pub(crate) fn insert_stream(&mut self, stream: Stream) {
+        let (id, path) = (stream.id, stream.path.clone());
+        let taken = self.paths.insert(path.clone(), id).is_some()
+            | self.prefixes.insert(dotted(&path), id).is_some()
+            | self.streams.insert(id, Arc::new(stream)).is_some();
+        assert!(!taken, "one stream per uuid, path and prefix of Kafka names");
+    }
+
+    fn remove_stream(&mut self, id: StreamId) -> Applied {
+        let stream = self.streams.remove(&id).expect("events name streams that exist");
+        self.paths.remove(&stream.path);
+        self.prefixes.remove(&dotted(&stream.path));
+        let mut applied = Applied::row(RowKey::Stream(id));
+        for topic in stream.topics.values() {
+            self.forget_topic(id, topic, &mut applied);
+        }
+        let rows = &mut applied.rows;
+        rows.extend(stream.tombstones.keys().map(|origin| RowKey::Tombstone(id, *origin)));
+        rows.extend(stream.replicas.iter().map(|replica| RowKey::Replica(id, replica.idx)));
+        rows.extend(stream.upstreams.iter().map(|upstream| RowKey::Upstream(id, upstream.idx)));
+        applied
+    }
+
+    fn forget_topic(&mut self, stream: StreamId, topic: &Topic, applied: &mut Applied) {
+        self.kafka_ids.remove(&topic.kafka_id);
+        for no in &topic.partitions {
+            let home = self.partitions.remove(no).expect("every partition has a home");
+            applied.partitions_removed.push((*no, home));
+        }
+        applied.rows.push(RowKey::Topic(stream, topic.origin));
+    }
+
+    fn apply_topic_created(&mut self, event: &Event) -> Applied {
+        let Event::TopicCreated {
+            stream,
+            origin,
+            kafka_id,
+            name,
+            first_partition,
+            partitions,
+            timestamp_type,
+            config,
+            owner,
+            seq,
+            owner_seq,
+            created_ms,
+        } = event
+        else {
+            unreachable!("called for created topics only")
+        };
+        let topic = Topic {
+            origin: *origin,
+            kafka_id: *kafka_id,
+            name: name.clone(),
+            first_seq: *seq,
+            changed_seq: *seq,
+            owner_seq: *owner_seq,
+            partitions: self.take_partitions(*first_partition, *partitions),
+            timestamp_type: *timestamp_type,
+            config: config.clone(),
+            owner: *owner,
+            created_ms: *created_ms,
+        };
+        let partitions_added = topic.partitions.clone();
+        self.raise_seq(*stream, *seq);
+        self.insert_topic(*stream, topic);
+        Applied {
+            rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
+            partitions_added,
+            partitions_removed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn insert_topic(&mut self, stream: StreamId, topic: Topic) {
+        self.home_partitions(stream, topic.origin, 0, &topic.partitions);
+        let home = self.kafka_ids.insert(topic.kafka_id, (stream, topic.origin));
+        assert!(home.is_none(), "one topic per Kafka id");
+        let owner = self.stream_mut(stream);
+        let rival = owner.names.insert(topic.origin, topic.name.clone()).is_some()
+            | owner.topics.insert(topic.name.clone(), Arc::new(topic)).is_some();
+        assert!(!rival, "I5: one topic per name and per origin in a stream");
+    }
+
+    fn apply_topic_changed(&mut self, event: &Event) -> Applied {
+        let Event::TopicChanged {
+            stream,
+            origin,
+            first_partition,
+            added,
+            timestamp_type,
+            config,
+            owner,
+            seq,
+            owner_seq,
+        } = event
+        else {
+            unreachable!("called for changed topics only")
+        };
+        let more = self.take_partitions(*first_partition, *added);
+        self.raise_seq(*stream, *seq);
+        let home = self.stream_mut(*stream);
+        let name = home.names.get(origin).expect("events name topics that exist");
+        let topic = Arc::make_mut(home.topics.get_mut(name).expect("names lead to topics"));
+        assert!(topic.owner.term.number <= owner.term.number, "terms never go down");
+        let first_index = topic.partition_count();
+        topic.partitions.extend(&more);
+        topic.timestamp_type = *timestamp_type;
+        topic.config = config.clone();
+        topic.owner = *owner;
+        topic.changed_seq = *seq;
+        topic.owner_seq = *owner_seq;
+        self.home_partitions(*stream, *origin, first_index, &more);
+        Applied {
+            rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
+            partitions_added: more,
+            partitions_removed: Vec::new(),
+        }
+    }
+
+    fn apply_deletion(&mut self, event: &Event) -> Applied {
+        match event {
+            Event::TopicDeleted { stream, origin, seq, owner_seq } => {
+                self.raise_seq(*stream, *seq);
+                let home = self.stream_mut(*stream);
+                let name = home.names.remove(origin).expect("events name topics that exist");
+                let topic = home.topics.remove(&name).expect("names lead to topics");
+                let stone = Tombstone { origin: *origin, name, seq: *seq, owner_seq: *owner_seq };
+                home.tombstones.insert(*origin, stone);
+                let mut applied = Applied::row(RowKey::Stream(*stream));
+                applied.rows.push(RowKey::Tombstone(*stream, *origin));
+                self.forget_topic(*stream, &topic, &mut applied);
+                applied
+            }
+            Event::TombstonesFreed { stream, through } => {
+                let home = self.stream_mut(*stream);
+                let freed: Vec<OriginTopicId> = home.freed_by(*through).collect();
+                for origin in &freed {
+                    home.tombstones.remove(origin);
+                }
+                let rows = freed.into_iter().map(|origin| RowKey::Tombstone(*stream, origin));
+                Applied { rows: rows.collect(), ..Applied::default() }
+            }
+            _ => unreachable!("called for deletions only"),
+        }
+    }
+
+    fn apply_agreement(&mut self, event: &Event) -> Applied {
+        let (id, row, epoch) = match event {
+            Event::ReplicaSet { stream, replica } => {
+                put(&mut self.stream_mut(*stream).replicas, replica.clone(), |r| r.idx);
+                (*stream, RowKey::Replica(*stream, replica.idx), replica.link_epoch)
+            }
+            Event::ReplicaRemoved { stream, idx, link_epoch } => {
+                self.stream_mut(*stream).replicas.retain(|replica| replica.idx != *idx);
+                (*stream, RowKey::Replica(*stream, *idx), *link_epoch)
+            }
+            Event::UpstreamSet { stream, upstream } => {
+                put(&mut self.stream_mut(*stream).upstreams, upstream.clone(), |u| u.idx);
+                (*stream, RowKey::Upstream(*stream, upstream.idx), upstream.link_epoch)
+            }
+            Event::UpstreamRemoved { stream, idx, link_epoch } => {
+                self.stream_mut(*stream).upstreams.retain(|upstream| upstream.idx != *idx);
+                (*stream, RowKey::Upstream(*stream, *idx), *link_epoch)
+            }
+            _ => unreachable!("called for agreements only"),
+        };
+        let stream = self.stream_mut(id);
+        stream.link_epoch = stream.link_epoch.max(epoch);
+        Applied { rows: vec![row, RowKey::Stream(id)], ..Applied::default() }
+    }
+
+    /// The next `count` partition numbers, which must begin at `first`: none is ever given twice.
+    fn take_partitions(&mut self, first: PartitionNo, count: u32) -> Vec<PartitionNo> {
+        if count == 0 {
+            return Vec::new();
+        }
+        assert!(first == self.cluster.next_partition, "partition numbers are given out in order");
+        self.cluster.next_partition = PartitionNo(first.0 + u64::from(count));
+        (first.0..first.0 + u64::from(count)).map(PartitionNo).collect()
+    }
+
+    fn home_partitions(
+        &mut self,
+        stream: StreamId,
+        topic: OriginTopicId,
+        first_index: u32,
+        numbers: &[PartitionNo],
+    ) {
+        for (index, no) in (first_index..).zip(numbers) {
+            let home = PartitionHome { stream, topic, index };
+            let taken = self.partitions.insert(*no, home);
+            assert!(taken.is_none(), "partition numbers are never reused");
+        }
+    }
+
+    fn raise_seq(&mut self, stream: StreamId, seq: mainstem_types::CatalogSeq) {
+        let stream = self.stream_mut(stream);
+        assert!(stream.catalog_seq < seq, "a stream's sequence only rises");
+        stream.catalog_seq = seq;
+    }
+}
+
+impl Stream {
+    /// The tombstones that go when everyone knows of all deletions up to and with `through`.
+    pub(crate) fn freed_by(
+        &self,
+        through: mainstem_types::CatalogSeq,
+    ) -> impl Iterator<Item = OriginTopicId> {
+        self.tombstones.values().filter(move |stone| stone.seq <= through).map(|s| s.origin)
+    }
+
+    /// The owner of what begins here.
+    pub(crate) fn as_owner(&self) -> Owner {
+        Owner { stream: self.id, term: self.term }
+    }
+}
+
+/// Replaces or adds the agreement in its slot, keeping slots in order.
+fn put<T>(slots: &mut Vec<T>, value: T, idx: impl Fn(&T) -> u32) {
+    match slots.binary_search_by_key(&idx(&value), &idx) {
+        Ok(at) => slots[at] = value,
+        Err(at) => slots.insert(at, value),
+    }
+}

@@ -1,0 +1,301 @@
+//! What the catalog can be asked to change.
+
+use std::collections::BTreeMap;
+
+use mainstem_types::{
+    CatalogSeq, ClusterId, ClusterName, JobId, LinkEpoch, OriginTopicId, StreamCompression,
+    StreamId, StreamPath, TimestampType, TopicName,
+};
+
+use crate::{GrantId, Owner, Place, ReplicaSettings, SetupKind, SetupStep, StreamSettings};
+
+/// A wish. [`crate::Catalog::decide`] turns it into events or refuses it and changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields carry the names of DESIGN.md's nouns")]
+pub enum Command {
+    /// Names this cluster, once; later only its incarnation may change.
+    FoundCluster {
+        id: ClusterId,
+        name: ClusterName,
+        incarnation: u64,
+    },
+
+    /// `id` chooses the uuid; otherwise one is drawn.
+    CreateStream {
+        path: StreamPath,
+        id: Option<StreamId>,
+        settings: StreamSettings,
+    },
+    EditStream {
+        path: StreamPath,
+        patch: StreamPatch,
+    },
+    DeleteStream {
+        path: StreamPath,
+    },
+
+    /// A topic that begins here; `None` takes the stream's defaults.
+    CreateTopic {
+        stream: StreamId,
+        name: TopicName,
+        partitions: Option<u32>,
+        timestamp_type: Option<TimestampType>,
+        config: BTreeMap<String, String>,
+    },
+    EditTopic {
+        stream: StreamId,
+        topic: OriginTopicId,
+        patch: TopicPatch,
+    },
+    DeleteTopic {
+        stream: StreamId,
+        topic: OriginTopicId,
+    },
+
+    /// The source's half of an agreement; with `setup`, as the first act of a job.
+    AddReplica {
+        stream: StreamId,
+        replica: Place,
+        replica_id: Option<StreamId>,
+        settings: ReplicaSettings,
+        paused: bool,
+        setup: Option<NewSetup>,
+    },
+    EditReplica {
+        stream: StreamId,
+        replica: Place,
+        patch: ReplicaPatch,
+    },
+    PauseReplica {
+        stream: StreamId,
+        replica: Place,
+    },
+    ResumeReplica {
+        stream: StreamId,
+        replica: Place,
+    },
+    RemoveReplica {
+        stream: StreamId,
+        replica: Place,
+    },
+    /// Begins a job on a replica that is listed already, such as a copy.
+    BeginSetup {
+        stream: StreamId,
+        replica: Place,
+        setup: NewSetup,
+    },
+    /// A job got on, or is stuck. Fenced when that job is no longer the replica's.
+    AdvanceSetup {
+        stream: StreamId,
+        replica: Place,
+        job: JobId,
+        step: SetupStep,
+        percent: u32,
+        error: Option<String>,
+    },
+    /// At the source, before each Hello: from here on only answers of the new epoch count.
+    RaiseReplicaEpoch {
+        stream: StreamId,
+        replica: Place,
+    },
+    /// At the source, at Welcome: pins the replica's uuid. Fenced in another epoch.
+    SetReplicaId {
+        stream: StreamId,
+        replica: Place,
+        link_epoch: LinkEpoch,
+        replica_id: StreamId,
+    },
+    /// At the source: the replica has applied every deletion up to `seq` (our sequence).
+    AckTombstones {
+        stream: StreamId,
+        replica: Place,
+        link_epoch: LinkEpoch,
+        seq: CatalogSeq,
+    },
+
+    /// The replica's half of an agreement; without `stream_id` the first Hello pins it.
+    AddUpstream {
+        stream: StreamId,
+        upstream: Place,
+        stream_id: Option<StreamId>,
+    },
+    RemoveUpstream {
+        stream: StreamId,
+        upstream: Place,
+    },
+    /// At the replica, on Hello: checks the agreement, pins the uuid, raises the link epoch.
+    OpenLink {
+        stream: StreamId,
+        source: Place,
+        source_id: StreamId,
+        source_seq: CatalogSeq,
+    },
+    /// A topic as the source has it: created, grown or configured here, or nothing to do.
+    ApplyTopic {
+        stream: StreamId,
+        upstream: StreamId,
+        link_epoch: LinkEpoch,
+        origin: OriginTopicId,
+        name: TopicName,
+        partitions: u32,
+        timestamp_type: TimestampType,
+        config: BTreeMap<String, String>,
+        owner: Owner,
+        owner_seq: CatalogSeq,
+        source_seq: CatalogSeq,
+        created_ms: i64,
+    },
+    /// A deletion as the source has it.
+    ApplyTombstone {
+        stream: StreamId,
+        upstream: StreamId,
+        link_epoch: LinkEpoch,
+        origin: OriginTopicId,
+        owner_seq: CatalogSeq,
+        source_seq: CatalogSeq,
+    },
+    /// All of the source's catalog up to `source_seq` has been applied or reported as a conflict.
+    AdvanceUpstream {
+        stream: StreamId,
+        upstream: StreamId,
+        link_epoch: LinkEpoch,
+        source_seq: CatalogSeq,
+    },
+
+    /// At a destination: lets one autosetup make one stream. `grant` is random and secret.
+    IssueGrant {
+        grant: GrantId,
+        replica_path: StreamPath,
+        replica_id: StreamId,
+        source: Place,
+        source_id: StreamId,
+        multimaster: bool,
+        use_existing: bool,
+        expires_ms: i64,
+    },
+    /// Redeems a grant: makes the replica, with the source's settings. May be repeated.
+    CreateByGrant {
+        grant: GrantId,
+        replica_id: StreamId,
+        settings: StreamSettings,
+    },
+    /// Redeems a grant: lists the source as upstream. May be repeated.
+    AddUpstreamByGrant {
+        grant: GrantId,
+        replica_id: StreamId,
+    },
+    /// Redeems a grant for both directions: lists the source as replica. May be repeated.
+    AddReplicaByGrant {
+        grant: GrantId,
+        replica_id: StreamId,
+        settings: ReplicaSettings,
+    },
+    /// Undoes a refused setup: deletes the replica if it is ours and nobody else has touched it.
+    RollbackByGrant {
+        grant: GrantId,
+        replica_id: StreamId,
+    },
+
+    SetGateways {
+        cluster: ClusterName,
+        gateways: Vec<String>,
+    },
+    DeleteGateways {
+        cluster: ClusterName,
+    },
+    /// Sets aside a block of producer ids so that none is ever given out twice.
+    ReserveProducerIds {
+        count: u32,
+    },
+}
+
+/// The job that comes with a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in Setup")]
+pub struct NewSetup {
+    pub job: JobId,
+    pub kind: SetupKind,
+    pub grant: Option<GrantId>,
+    pub multimaster: bool,
+    pub direct_copy: bool,
+    pub use_existing: bool,
+}
+
+/// Changes to a stream's settings; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in StreamSettings")]
+pub struct StreamPatch {
+    pub ttl_seconds: Option<u64>,
+    pub autocreate: Option<bool>,
+    pub default_partitions: Option<u32>,
+    pub compression: Option<StreamCompression>,
+    pub default_timestamp_type: Option<TimestampType>,
+    pub produceperm: Option<String>,
+    pub consumeperm: Option<String>,
+    pub topicperm: Option<String>,
+    pub copyperm: Option<String>,
+    pub adminperm: Option<String>,
+    pub pid_expiry_seconds: Option<u64>,
+    pub compact: Option<bool>,
+    pub min_compaction_lag_ms: Option<u64>,
+    pub delete_retention_ms: Option<u64>,
+}
+
+macro_rules! patch {
+    ($patch:ident, $($field:ident),*) => {
+        impl $patch {
+            /// The settings with these changes.
+            #[must_use]
+            pub fn applied_to(&self, settings: &StreamSettings) -> StreamSettings {
+                let mut settings = settings.clone();
+                $(if let Some(value) = &self.$field {
+                    settings.$field = value.clone();
+                })*
+                settings
+            }
+        }
+    };
+}
+patch!(
+    StreamPatch,
+    ttl_seconds,
+    autocreate,
+    default_partitions,
+    compression,
+    default_timestamp_type,
+    produceperm,
+    consumeperm,
+    topicperm,
+    copyperm,
+    adminperm,
+    pid_expiry_seconds,
+    compact,
+    min_compaction_lag_ms,
+    delete_retention_ms
+);
+
+/// Changes to a topic; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicPatch {
+    /// The new number of partitions; only upwards.
+    pub partitions: Option<u32>,
+    /// Whose clock stamps records from now on.
+    pub timestamp_type: Option<TimestampType>,
+    /// Kafka configs to set, or with `None` to forget.
+    pub config: BTreeMap<String, Option<String>>,
+}
+
+/// Changes to a replica; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaPatch {
+    /// Where the replica lies now that it was renamed.
+    pub place: Option<Place>,
+    /// See [`ReplicaSettings::throttle`].
+    pub throttle: Option<bool>,
+    /// See [`ReplicaSettings::network_encryption`].
+    pub network_encryption: Option<bool>,
+    /// See [`ReplicaSettings::synchronous`].
+    pub synchronous: Option<bool>,
+    /// See [`ReplicaSettings::network_compression`].
+    pub network_compression: Option<StreamCompression>,
+}

@@ -1,0 +1,269 @@
+//! Streams and their topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use mainstem_types::{
+    CatalogSeq, Error, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
+    StreamId, StreamPath, Term, TimestampType, TopicName,
+};
+use minicbor::{Decode, Encode};
+
+use crate::{Place, Replica, Upstream};
+
+/// A named set of topics: the unit that people administer, secure and replicate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Its uuid; a replica has one of its own.
+    pub id: StreamId,
+    /// Where it lies in its cluster.
+    pub path: StreamPath,
+    /// What `stream create` and `stream edit` set.
+    pub settings: StreamSettings,
+    /// The term under which topics that begin here are owned.
+    pub term: Term,
+    /// Rises with every change to what the stream contains.
+    pub catalog_seq: CatalogSeq,
+    /// The highest epoch that any agreement of this stream has had; new ones start above it.
+    pub link_epoch: LinkEpoch,
+    /// When it was created here.
+    pub created_ms: i64,
+    /// Its topics by name.
+    pub topics: OrdMap<TopicName, Arc<Topic>>,
+    /// The names of its topics by their origin.
+    pub(crate) names: OrdMap<OriginTopicId, TopicName>,
+    /// Deleted topics that somebody might still bring back.
+    pub tombstones: OrdMap<OriginTopicId, Tombstone>,
+    /// To whom it is replicated, by slot.
+    pub replicas: Vec<Replica>,
+    /// From whom it is replicated, by slot.
+    pub upstreams: Vec<Upstream>,
+}
+
+impl Stream {
+    /// The topic of that name.
+    pub fn topic(&self, name: &TopicName) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic of that origin.
+    pub fn topic_by_origin(&self, origin: OriginTopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(self.names.get(&origin)?)
+    }
+
+    /// The agreement with the replica at `place`.
+    pub fn replica(&self, place: &Place) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.place == *place)
+    }
+
+    /// The agreement with the upstream at `place`.
+    pub fn upstream(&self, place: &Place) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.place == *place)
+    }
+
+    /// The agreement with the upstream whose uuid is pinned as `source`.
+    pub fn upstream_by_id(&self, source: StreamId) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.stream_id == Some(source))
+    }
+
+    /// Whether the stream takes what it takes from `upstream` and also feeds it.
+    pub fn is_multimaster_with(&self, upstream: &Upstream) -> bool {
+        self.replicas.iter().any(|replica| {
+            replica.place == upstream.place
+                || (replica.replica_id.is_some() && replica.replica_id == upstream.stream_id)
+        })
+    }
+
+    /// Whether a client's mere mention of a topic may create it: by the stream's `autocreate`,
+    /// and never in a replica, lest a consumer that is early brings a rival into being.
+    pub fn may_autocreate(&self) -> bool {
+        self.settings.autocreate && self.upstreams.iter().all(|u| self.is_multimaster_with(u))
+    }
+
+    /// Refuses a local write to a topic that somebody else owns (I5).
+    pub fn check_local_write(&self, topic: &Topic) -> Result<(), Error> {
+        if topic.owner.stream == self.id {
+            return Ok(());
+        }
+        let from = self.upstream_by_id(topic.owner.stream).map_or_else(
+            || format!("the stream with uuid {}", topic.owner.stream),
+            |upstream| upstream.place.to_string(),
+        );
+        Err(Error::policy(format!(
+            "topic {} of {} is replicated from {from}; write to it there",
+            topic.name, self.path
+        )))
+    }
+
+    /// The agreement under which a link writes here, if it still stands in that epoch (I6).
+    pub fn check_link(&self, source: StreamId, epoch: LinkEpoch) -> Result<&Upstream, Error> {
+        let Some(upstream) = self.upstream_by_id(source) else {
+            return Err(Error::fenced(format!(
+                "{} no longer lists the stream with uuid {source} as its upstream",
+                self.path
+            )));
+        };
+        if upstream.link_epoch != epoch {
+            return Err(Error::fenced(format!(
+                "link epoch {epoch} from {} was superseded by {}; say Hello again",
+                upstream.place, upstream.link_epoch
+            )));
+        }
+        Ok(upstream)
+    }
+}
+
+/// What `stream create` and `stream edit` set, with the original's defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct StreamSettings {
+    /// Seconds that a record is kept after it arrived; 0 keeps for ever.
+    #[n(0)]
+    pub ttl_seconds: u64,
+    /// Whether a first publish creates its topic.
+    #[n(1)]
+    pub autocreate: bool,
+    /// Partitions of a topic that does not say otherwise.
+    #[n(2)]
+    pub default_partitions: u32,
+    /// Shown, and what a link's compression defaults to.
+    #[cbor(n(3), with = "crate::encoding")]
+    pub compression: StreamCompression,
+    /// Whose clock stamps records, where the topic does not say otherwise.
+    #[cbor(n(4), with = "crate::encoding")]
+    pub default_timestamp_type: TimestampType,
+    /// Who may produce (normalised access control expression).
+    #[n(5)]
+    pub produceperm: String,
+    /// Who may consume.
+    #[n(6)]
+    pub consumeperm: String,
+    /// Who may create, edit and delete topics.
+    #[n(7)]
+    pub topicperm: String,
+    /// Who may copy.
+    #[n(8)]
+    pub copyperm: String,
+    /// Who may administer.
+    #[n(9)]
+    pub adminperm: String,
+    /// A changelog's topics keep their number of partitions.
+    #[n(10)]
+    pub is_changelog: bool,
+    /// Seconds after which an idle producer's state is forgotten.
+    #[n(11)]
+    pub pid_expiry_seconds: u64,
+    /// Whether only the newest record of a key is kept.
+    #[n(12)]
+    pub compact: bool,
+    /// Milliseconds for which compaction leaves a record alone.
+    #[n(13)]
+    pub min_compaction_lag_ms: u64,
+    /// Milliseconds for which compaction keeps a key's deletion.
+    #[n(14)]
+    pub delete_retention_ms: u64,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            ttl_seconds: 604_800,
+            autocreate: true,
+            default_partitions: 1,
+            compression: StreamCompression::default(),
+            default_timestamp_type: TimestampType::default(),
+            produceperm: String::new(),
+            consumeperm: String::new(),
+            topicperm: String::new(),
+            copyperm: String::new(),
+            adminperm: String::new(),
+            is_changelog: false,
+            pid_expiry_seconds: 604_800,
+            compact: false,
+            min_compaction_lag_ms: 0,
+            delete_retention_ms: 86_400_000,
+        }
+    }
+}
+
+/// A topic of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Topic {
+    /// Its identity everywhere and for ever.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub origin: OriginTopicId,
+    /// Its identity for Kafka clients of this cluster.
+    #[cbor(n(1), with = "crate::encoding")]
+    pub kafka_id: KafkaTopicId,
+    /// Its bare name.
+    #[cbor(n(2), with = "crate::encoding")]
+    pub name: TopicName,
+    /// This stream's sequence when it was created.
+    #[cbor(n(3), with = "crate::encoding")]
+    pub first_seq: CatalogSeq,
+    /// This stream's sequence when it was last changed.
+    #[cbor(n(4), with = "crate::encoding")]
+    pub changed_seq: CatalogSeq,
+    /// The owner's sequence when it was last changed there; orders changes that arrive by two ways.
+    #[cbor(n(5), with = "crate::encoding")]
+    pub owner_seq: CatalogSeq,
+    /// Number in the log of each partition, by index; never shrinks.
+    #[cbor(n(6), with = "crate::encoding")]
+    pub partitions: Vec<PartitionNo>,
+    /// Whose clock stamps its records.
+    #[cbor(n(7), with = "crate::encoding")]
+    pub timestamp_type: TimestampType,
+    /// Kafka topic configs, as given.
+    #[n(8)]
+    pub config: BTreeMap<String, String>,
+    /// Who may write it (I5).
+    #[n(9)]
+    pub owner: Owner,
+    /// When it was created at its owner.
+    #[n(10)]
+    pub created_ms: i64,
+}
+
+impl Topic {
+    /// The log's number of a partition.
+    pub fn partition(&self, index: u32) -> Option<PartitionNo> {
+        self.partitions.get(index as usize).copied()
+    }
+
+    /// How many partitions it has.
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).expect("at most 4096 partitions, checked in decide")
+    }
+}
+
+/// Who may write a topic: a stream in a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Owner {
+    /// The owning stream; another stream's uuid means: replicated, no local writes.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub stream: StreamId,
+    /// Its term.
+    #[cbor(n(1), with = "crate::encoding")]
+    pub term: Term,
+}
+
+/// That a topic was deleted, so that a late create or batch does not bring it back.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Tombstone {
+    /// The deleted topic.
+    #[cbor(n(0), with = "crate::encoding")]
+    pub origin: OriginTopicId,
+    /// Its name.
+    #[cbor(n(1), with = "crate::encoding")]
+    pub name: TopicName,
+    /// This stream's sequence at the deletion.
+    #[cbor(n(2), with = "crate::encoding")]
+    pub seq: CatalogSeq,
+    /// The owner's sequence at the deletion.
+    #[cbor(n(3), with = "crate::encoding")]
+    pub owner_seq: CatalogSeq,
+}
