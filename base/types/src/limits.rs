@@ -25,6 +25,10 @@ pub const METADATA_LENGTH_MAX: usize = 4096;
 pub const BATCH_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// One Kafka request. A produce request holds at least one whole batch.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Elements of all arrays of one Kafka message together: several times what a request for every
+/// partition of a large node has. An empty element can take one byte on the wire and a hundred in
+/// memory, so bytes alone bound nothing.
+pub const MESSAGE_ELEMENTS_MAX: usize = 1 << 20;
 /// Requests in flight on one Kafka connection before it is no longer read.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Kafka connections of one node.
