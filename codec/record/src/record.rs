@@ -6,6 +6,10 @@ use crate::error::RecordError;
 use crate::header::{BatchHeader, HEADER_BYTES, TimestampType};
 use crate::varint;
 
+/// Headers of one record. No producer has nearly as many, and a reader must not be made to hold
+/// millions of empty ones.
+const HEADERS_MAX: usize = 1 << 16;
+
 /// A named value beside a record's own. Names may repeat, and their order is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -138,7 +142,7 @@ impl Cursor {
         let count = varint::read_i32(&self.bytes, &mut self.at)?;
         let count = usize::try_from(count).map_err(|_| COUNT)?;
         // A header takes two bytes at least.
-        if count > (self.bytes.len() - self.at) / 2 {
+        if count > HEADERS_MAX.min((self.bytes.len() - self.at) / 2) {
             return Err(COUNT);
         }
         let mut headers = Vec::with_capacity(count);

@@ -97,6 +97,17 @@ macro_rules! apis {
                     $(ApiKey::$name => Message::decode(body, version).map(Self::$name),)*
                 }
             }
+
+            #[cfg(test)]
+            pub(crate) fn roll(
+                dice: &mut crate::oracle::Dice,
+                api_key: ApiKey,
+                version: i16,
+            ) -> Self {
+                match api_key {
+                    $(ApiKey::$name => Self::$name(Message::roll(dice, version)),)*
+                }
+            }
         }
 
         /// A response's body.
@@ -127,6 +138,17 @@ macro_rules! apis {
             ) -> Result<Self, Malformed> {
                 match api_key {
                     $(ApiKey::$name => Message::decode(body, version).map(Self::$name),)*
+                }
+            }
+
+            #[cfg(test)]
+            pub(crate) fn roll(
+                dice: &mut crate::oracle::Dice,
+                api_key: ApiKey,
+                version: i16,
+            ) -> Self {
+                match api_key {
+                    $(ApiKey::$name => Self::$name(Message::roll(dice, version)),)*
                 }
             }
         }

@@ -123,6 +123,48 @@ fn produce_agrees() {
     }
 }
 
+/// Header and body together, for every api in every version.
+#[test]
+fn frames_agree() {
+    use kafka_protocol::messages::ApiKey as OtherKey;
+    for &key in crate::ApiKey::ALL {
+        let other_key = OtherKey::try_from(key.code()).unwrap();
+        for version in key.supported_versions() {
+            let mut dice = Dice(version.cast_unsigned().into());
+            let request = crate::Request::roll(&mut dice, key, version);
+            let client_id = [None, Some("clïent")][dice.below(2)];
+            let frame = crate::encode_request(&request, version, 77, client_id).concat();
+            let mut frame = Bytes::from(frame);
+            assert_eq!(frame.split_to(4), (frame.len() as i32).to_be_bytes()[..]);
+            let (header, decoded) = crate::decode_request(&frame).unwrap();
+            assert_eq!((&decoded, header.correlation_id), (&request, 77));
+            assert_eq!(header.client_id.as_deref(), client_id);
+
+            let mut rest = frame.clone();
+            let header_version = other_key.request_header_version(version);
+            let theirs = other::RequestHeader::decode(&mut rest, header_version).unwrap();
+            assert_eq!((theirs.request_api_key, theirs.request_api_version), (key.code(), version));
+            assert_eq!((theirs.correlation_id, theirs.client_id.as_deref()), (77, client_id));
+            let mut body = Rope::new();
+            request.encode(version, &mut body);
+            assert_eq!(rest, body.into_bytes(), "{key:?} {version}: where the header ends");
+
+            let response = crate::Response::roll(&mut dice, key, version);
+            let frame = Bytes::from(crate::encode_response(&header, &response).concat());
+            let frame = frame.slice(4..);
+            let decoded = crate::decode_response(key, version, &frame).unwrap();
+            assert_eq!(decoded, (77, response.clone()));
+            let mut rest = frame;
+            let header_version = other_key.response_header_version(version);
+            let theirs = other::ResponseHeader::decode(&mut rest, header_version).unwrap();
+            assert_eq!(theirs.correlation_id, 77);
+            let mut body = Rope::new();
+            response.encode(version, &mut body);
+            assert_eq!(rest, body.into_bytes(), "{key:?} {version}: where the header ends");
+        }
+    }
+}
+
 #[test]
 fn error_codes_agree() {
     use kafka_protocol::ResponseError;

@@ -1,17 +1,19 @@
 //! A place in a frame, from which only what is there can be taken.
 
 use bytes::Bytes;
+use mainstem_types::limits::MESSAGE_ELEMENTS_MAX;
 
 use crate::malformed::Malformed;
 
 pub(crate) struct Reader {
     bytes: Bytes,
     at: usize,
+    elements_left: usize,
 }
 
 impl Reader {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, elements_left: MESSAGE_ELEMENTS_MAX }
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -71,6 +73,23 @@ impl Reader {
         usize::try_from(length).map(Some).map_err(|_| self.malformed("a length is negative"))
     }
 
+    /// Lets an array of `count` elements be read, when they can be there and are not too many.
+    pub(crate) fn claim_elements(
+        &mut self,
+        count: usize,
+        element_bytes_min: usize,
+    ) -> Result<(), Malformed> {
+        assert!(element_bytes_min > 0, "every element takes a byte");
+        if count > self.remaining() / element_bytes_min {
+            return Err(self.malformed("an array has more elements than the frame has bytes"));
+        }
+        self.elements_left = self
+            .elements_left
+            .checked_sub(count)
+            .ok_or(self.malformed("the arrays of the message have too many elements"))?;
+        Ok(())
+    }
+
     /// Passes over tagged fields of which none is known.
     pub(crate) fn skip_tagged(&mut self) -> Result<(), Malformed> {
         self.take_tagged(|_, _| Ok(()))
@@ -88,8 +107,10 @@ impl Reader {
         for _ in 0..count {
             let tag = self.take_varint()?;
             let size = self.take_varint()? as usize;
-            let field = self.take_bytes(size)?;
-            take(tag, &mut Reader::new(field))?;
+            let bytes = self.take_bytes(size)?;
+            let mut field = Reader { bytes, at: 0, elements_left: self.elements_left };
+            take(tag, &mut field)?;
+            self.elements_left = field.elements_left;
         }
         Ok(())
     }

@@ -276,9 +276,7 @@ impl<T: Wire> Wire for Option<Vec<T>> {
             return null(from, shape);
         };
         let shape = Shape { nullable: true, ..shape };
-        if count > from.remaining() / T::bytes_min(shape) {
-            return Err(from.malformed("an array has more elements than the frame has bytes"));
-        }
+        from.claim_elements(count, T::bytes_min(shape))?;
         let mut all = Vec::with_capacity(count.min(RESERVE_BYTES_MAX / size_of::<T>().max(1)));
         for _ in 0..count {
             all.push(T::decode(from, shape)?);
