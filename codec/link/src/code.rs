@@ -135,5 +135,7 @@ codes! {
         Paused = 25, "Paused";
         /// A reason without a code of its own.
         Internal = 26, "ErrInternal";
+        /// The topic is not, or no longer, at the replica.
+        NoTopic = 27, "ErrNoSuchTopic";
     }
 }

@@ -1,6 +1,6 @@
 //! Consumer groups' cursors, from a topic's owner outwards.
 
-use mainstem_types::OriginTopicId;
+use mainstem_types::{OriginTopicId, TermId};
 use minicbor::{Decode, Encode};
 
 /// One chunk of cursors.
@@ -40,4 +40,7 @@ pub struct CursorItem {
     /// Rises with each commit; an older one is dropped.
     #[n(7)]
     pub version: u64,
+    /// The topic's term at the time of the commit.
+    #[n(8)]
+    pub term: TermId,
 }

@@ -51,6 +51,9 @@ pub struct TopicItem {
     /// When it was created at its first owner.
     #[n(8)]
     pub created_ms: i64,
+    /// The owner's catalog sequence of its last change; orders what arrives by two ways.
+    #[n(9)]
+    pub owner_seq: CatalogSeq,
 }
 
 /// One deleted topic.
@@ -63,7 +66,10 @@ pub struct TombstoneItem {
     /// The name it had.
     #[n(1)]
     pub name: TopicName,
-    /// The catalog sequence of the deletion.
+    /// The source's catalog sequence of the deletion.
     #[n(2)]
     pub seq: CatalogSeq,
+    /// The owner's.
+    #[n(3)]
+    pub owner_seq: CatalogSeq,
 }

@@ -170,13 +170,14 @@ proptest! {
     fn cursors_survive_whatever_clients_write(
         cursors in proptest::collection::vec(
             (".{0,30}", any::<u128>(), any::<u32>(), any::<i64>(), any::<i32>(), ".{0,60}",
-             any::<i64>(), any::<u64>()), 0..20),
+             any::<i64>(), any::<u64>()), 0..20), term: u128,
     ) {
         let cursors = cursors.into_iter()
             .map(|(group, origin, partition, offset, leader_epoch, metadata, commit_ms, version)| {
                 CursorItem {
                     group, origin: OriginTopicId(origin), partition, offset, leader_epoch,
                     metadata, commit_ms, version,
+                    term: mainstem_types::TermId(term),
                 }
             })
             .collect();

@@ -91,11 +91,13 @@ fn topics() -> Frame {
             term: Term { number: 1, id: TermId(7) },
             seq: CatalogSeq(12),
             created_ms: 1_600_000_000_000,
+            owner_seq: CatalogSeq(3),
         }],
         tombstones: vec![TombstoneItem {
             origin: OriginTopicId(0xa1),
             name: "gone".parse().unwrap(),
             seq: CatalogSeq(10),
+            owner_seq: CatalogSeq(2),
         }],
         complete_to: CatalogSeq(12),
     }
@@ -176,6 +178,7 @@ fn cursors() -> Frame {
             metadata: "mine".into(),
             commit_ms: 4,
             version: 6,
+            term: TermId(7),
         }],
     }
     .into()
