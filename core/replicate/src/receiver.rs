@@ -1,0 +1,564 @@
+//! The replica's end of one session.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use mainstem_link::{
+    Ack, Batches, Bye, Code, Credit, CursorItem, CursorVersion, End, FEATURES, Fault, Frame,
+    Heartbeat, Hello, PROTOCOL_VERSION, PartitionItem, Refused, TombstoneItem, TopicItem, Topics,
+    Welcome,
+};
+use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX};
+use mainstem_types::{
+    CatalogSeq, ClusterId, ClusterName, Error, ErrorKind, LinkEpoch, OriginTopicId, StreamId, Term,
+};
+
+use crate::pulse::Pulse;
+use crate::{Closing, FaultNote, Pending, code_of};
+
+type Key = (OriginTopicId, u32);
+
+/// Partitions and lineage entries in one chunk of a Welcome.
+const WELCOME_CHUNK: usize = 512;
+
+/// Who answers a Hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiverIdentity {
+    /// This cluster.
+    pub cluster_id: ClusterId,
+    /// Its name.
+    pub cluster_name: ClusterName,
+    /// The prefix of the producer ids that it hands out.
+    pub producer_prefix: u64,
+    /// The node id that its Kafka clients see.
+    pub node_id: i32,
+}
+
+/// The state of the replica once the link epoch is raised, durably.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The replica's uuid.
+    pub replica_id: StreamId,
+    /// The epoch of this session.
+    pub link_epoch: LinkEpoch,
+    /// The last source catalog sequence applied.
+    pub applied_seq: CatalogSeq,
+    /// The highest term that the replica has seen.
+    pub term: Term,
+    /// What it holds, durably, of topics that others own.
+    pub partitions: Vec<PartitionItem>,
+    /// Versions of its replicated cursors.
+    pub cursors: Vec<CursorVersion>,
+}
+
+/// Names one append, so that a late answer is not taken for a newer one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendToken {
+    /// The topic.
+    pub origin: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    generation: u32,
+    bytes: u64,
+}
+
+/// What the shell is to do, one after the other: a change of the catalog is done before the next
+/// action is asked for, an append only has to be in the engine's order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReceiverAction {
+    /// Send a frame.
+    Send(Frame),
+    /// Check the agreement and raise its link epoch durably; answer by
+    /// [`Receiver::handle_opened`].
+    Open(Box<Hello>),
+    /// Create or change a topic; answer by [`Receiver::handle_topic_applied`].
+    ApplyTopic(TopicItem),
+    /// Delete a topic; answer by [`Receiver::handle_topic_applied`].
+    ApplyTombstone(TombstoneItem),
+    /// Note how far the source's catalog was applied; answer by [`Receiver::handle_advanced`].
+    Advance(CatalogSeq),
+    /// Append exactly at the end; answer by [`Receiver::handle_appended`].
+    Append(AppendToken, Batches),
+    /// Keep cursors in the replicated column; answer by [`Receiver::handle_kept`].
+    KeepCursors(Vec<CursorItem>),
+    /// Move log starts; answer by [`Receiver::handle_kept`].
+    Trim(Vec<End>),
+    /// The session is over, once what was sent before is out.
+    Close(Closing),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Opening,
+    Open,
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct ReceivePartition {
+    generation: u32,
+    /// Nothing is taken until batches begin at this offset again.
+    resync: Option<i64>,
+}
+
+/// The replica's end of one session: see docs/PROTOCOL.md.
+#[derive(Debug)]
+pub struct Receiver {
+    identity: ReceiverIdentity,
+    peer: ClusterId,
+    phase: Phase,
+    partitions: HashMap<Key, ReceivePartition>,
+    stopped: BTreeMap<(OriginTopicId, Option<u32>), (Code, String)>,
+    outstanding: u64,
+    returned: u64,
+    acks: BTreeMap<Key, i64>,
+    applied_seq: Option<CatalogSeq>,
+    pending: Pending,
+    pulse: Pulse,
+    wall_ms: i64,
+    actions: VecDeque<ReceiverAction>,
+    bytes_received: u64,
+}
+
+impl Receiver {
+    /// A session with a peer whose certificate names the cluster `peer`.
+    pub fn new(identity: ReceiverIdentity, peer: ClusterId, now_ms: u64, wall_ms: i64) -> Self {
+        Self {
+            identity,
+            peer,
+            phase: Phase::Waiting,
+            partitions: HashMap::new(),
+            stopped: BTreeMap::new(),
+            outstanding: 0,
+            returned: 0,
+            acks: BTreeMap::new(),
+            applied_seq: None,
+            pending: Pending::default(),
+            pulse: Pulse::new(now_ms),
+            wall_ms,
+            actions: VecDeque::new(),
+            bytes_received: 0,
+        }
+    }
+
+    /// A frame of the source.
+    pub fn handle_frame(&mut self, frame: Frame, now_ms: u64) {
+        self.pulse.handle_heard(now_ms);
+        match (frame, &self.phase) {
+            (_, Phase::Closed) => {}
+            (Frame::Hello(hello), Phase::Waiting) => self.handle_hello(hello),
+            (Frame::Bye(bye), _) => self.close(bye.code, bye.message, true),
+            (Frame::Topics(topics), Phase::Open) => self.handle_topics(topics),
+            (Frame::Batches(batches), Phase::Open) => self.handle_batches(batches),
+            (Frame::Cursors(cursors), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::KeepCursors(cursors.cursors));
+            }
+            (Frame::Trims(trims), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::Trim(trims.starts));
+            }
+            (Frame::Heartbeat(beat), Phase::Open) => {
+                self.pending = Pending {
+                    bytes: beat.pending_bytes,
+                    records: beat.pending_records,
+                    since_ms: beat.pending_since_ms,
+                };
+            }
+            (Frame::Fault(fault), Phase::Open) => {
+                let key = (fault.origin, fault.partition);
+                self.stopped.entry(key).or_insert((fault.code, fault.message));
+            }
+            (
+                Frame::HighWatermarks(_)
+                | Frame::TransactionDecisions(_)
+                | Frame::Positions(_)
+                | Frame::Digests(_)
+                | Frame::Terms(_),
+                Phase::Open,
+            ) => {}
+            (frame, _) => {
+                self.refuse_frame(&format!("a {} frame was not expected here", frame.name()));
+            }
+        }
+    }
+
+    /// The agreement stands and its epoch is raised; or why not.
+    pub fn handle_opened(&mut self, opened: Result<Opened, Refused>) {
+        if self.phase != Phase::Opening {
+            return;
+        }
+        match opened {
+            Ok(opened) => {
+                self.phase = Phase::Open;
+                for chunk in welcome_chunks(&self.identity, opened) {
+                    self.actions.push_back(ReceiverAction::Send(chunk.into()));
+                }
+            }
+            Err(refused) => self.refuse(refused),
+        }
+    }
+
+    /// How a topic's creation, change or deletion went.
+    pub fn handle_topic_applied(&mut self, origin: OriginTopicId, result: Result<(), Error>) {
+        let Err(error) = result else { return };
+        match error.kind() {
+            ErrorKind::Fenced => self.fence(&error),
+            ErrorKind::Storage | ErrorKind::Retry => self.give_up(&error),
+            _ => self.stop(origin, None, code_of(&error), error.message(), None),
+        }
+    }
+
+    /// How the note of the source's catalog sequence went.
+    pub fn handle_advanced(&mut self, seq: CatalogSeq, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.applied_seq = self.applied_seq.max(Some(seq)),
+            Err(error) => self.end_with(&error),
+        }
+    }
+
+    /// How cursors or trims were taken.
+    pub fn handle_kept(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.end_with(&error);
+        }
+    }
+
+    /// How an append went: the partition's durable end now, or why it was refused. Answers come
+    /// in the order of the appends of a partition.
+    pub fn handle_appended(&mut self, token: AppendToken, result: Result<i64, Error>) {
+        self.release(token.bytes);
+        match result {
+            Ok(durable_end) => {
+                let key = (token.origin, token.partition);
+                let end = self.acks.entry(key).or_insert(durable_end);
+                *end = (*end).max(durable_end);
+            }
+            Err(error) => self.handle_append_error(token, &error),
+        }
+    }
+
+    /// The clocks moved.
+    pub fn handle_time(&mut self, now_ms: u64, wall_ms: i64) {
+        self.wall_ms = wall_ms;
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.pulse.is_silent(now_ms) {
+            self.close(Code::Silent, "nothing was heard from the source".to_owned(), false);
+        } else if self.pulse.is_beat_due(now_ms) && self.phase == Phase::Open {
+            let beat = Heartbeat { now_ms: wall_ms, ..Heartbeat::default() };
+            self.actions.push_back(ReceiverAction::Send(beat.into()));
+        }
+    }
+
+    /// Ends the session: the process stops.
+    pub fn shut(&mut self, code: Code, message: &str) {
+        self.say_bye(code, message.to_owned());
+    }
+
+    /// What to do next; `None` until something happens. Acks and credit come last, so that they
+    /// speak for everything that was answered before.
+    pub fn poll_action(&mut self) -> Option<ReceiverAction> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.phase != Phase::Open {
+            return None;
+        }
+        if !self.acks.is_empty() || self.applied_seq.is_some() {
+            return Some(ReceiverAction::Send(self.take_ack().into()));
+        }
+        if self.returned > 0 {
+            let bytes = std::mem::take(&mut self.returned);
+            return Some(ReceiverAction::Send(Credit { bytes }.into()));
+        }
+        None
+    }
+
+    /// When to call [`Self::handle_time`] at the latest.
+    pub fn next_timeout_ms(&self) -> u64 {
+        self.pulse.next_ms()
+    }
+
+    /// The Welcome was sent and the session stands.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// What the source said last of what is still to come.
+    pub const fn pending(&self) -> Pending {
+        self.pending
+    }
+
+    /// Bytes of batches received in this session.
+    pub const fn bytes_received(&self) -> u64 {
+        self.bytes_received
+    }
+
+    /// What stopped.
+    pub fn faults(&self) -> Vec<FaultNote> {
+        self.stopped
+            .iter()
+            .map(|((origin, partition), (code, message))| FaultNote {
+                origin: *origin,
+                partition: *partition,
+                code: *code,
+                message: message.clone(),
+            })
+            .collect()
+    }
+
+    fn handle_hello(&mut self, hello: Hello) {
+        if let Err((code, message)) = self.check_hello(&hello) {
+            self.refuse(Refused { code, message, may_retry: false });
+            return;
+        }
+        self.phase = Phase::Opening;
+        self.actions.push_back(ReceiverAction::Open(Box::new(hello)));
+    }
+
+    fn check_hello(&self, hello: &Hello) -> Result<(), (Code, String)> {
+        let here = &self.identity;
+        if !(hello.version_min..=hello.version_max).contains(&PROTOCOL_VERSION) {
+            return Err((
+                Code::Version,
+                format!(
+                    "this cluster speaks link protocol {PROTOCOL_VERSION}, the source {} to {}; \
+                     upgrade the older one",
+                    hello.version_min, hello.version_max
+                ),
+            ));
+        }
+        if hello.cluster_id != self.peer {
+            return Err((
+                Code::WrongCluster,
+                format!(
+                    "the certificate is of cluster {}, the Hello says {}",
+                    self.peer, hello.cluster_id
+                ),
+            ));
+        }
+        if hello.replica_cluster != here.cluster_name {
+            return Err((
+                Code::WrongCluster,
+                format!(
+                    "this is a gateway of {}, not of {}; correct the gateways by `cluster \
+                     gateway set -dstcluster {}`",
+                    here.cluster_name, hello.replica_cluster, hello.replica_cluster
+                ),
+            ));
+        }
+        let another = hello.cluster_id != here.cluster_id;
+        if another
+            && (hello.producer_prefix == here.producer_prefix || hello.node_id == here.node_id)
+        {
+            return Err((
+                Code::Collision,
+                format!(
+                    "clusters {} and {} drew the same node id or producer id prefix; set up one \
+                     of them anew",
+                    hello.cluster_name, here.cluster_name
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn handle_topics(&mut self, topics: Topics) {
+        for item in topics.tombstones {
+            self.actions.push_back(ReceiverAction::ApplyTombstone(item));
+        }
+        for item in topics.topics {
+            // The source tells a topic again when it changed, which may have cured it.
+            self.stopped.remove(&(item.origin, None));
+            self.actions.push_back(ReceiverAction::ApplyTopic(item));
+        }
+        self.actions.push_back(ReceiverAction::Advance(topics.complete_to));
+    }
+
+    fn handle_batches(&mut self, batches: Batches) {
+        let bytes = batches.payload_bytes() as u64;
+        self.bytes_received += bytes;
+        self.outstanding += bytes;
+        if self.outstanding > LINK_CREDIT_BYTES + LINK_FRAME_BYTES_MAX as u64 {
+            self.refuse_frame("more bytes are under way than the credit allows");
+            return;
+        }
+        let (origin, partition) = (batches.origin, batches.partition);
+        if self.is_stopped(origin, partition) {
+            self.release(bytes);
+            return;
+        }
+        let state = self.partitions.entry((origin, partition)).or_default();
+        if let Some(expected) = state.resync {
+            if batches.gap_from.unwrap_or(batches.from) != expected {
+                self.release(bytes);
+                return;
+            }
+            state.resync = None;
+            state.generation += 1;
+        }
+        let token = AppendToken { origin, partition, generation: state.generation, bytes };
+        self.actions.push_back(ReceiverAction::Append(token, batches));
+    }
+
+    fn handle_append_error(&mut self, token: AppendToken, error: &Error) {
+        let (origin, partition) = (token.origin, Some(token.partition));
+        match error.kind() {
+            ErrorKind::Fenced => self.fence(error),
+            ErrorKind::Misaligned => self.resync(token, error),
+            ErrorKind::Diverged => self.stop(origin, None, Code::Diverged, error.message(), None),
+            ErrorKind::NotFound => self.stop(origin, None, Code::NoTopic, error.message(), None),
+            ErrorKind::Policy => self.stop(origin, None, Code::Conflict, error.message(), None),
+            ErrorKind::Corrupt => {
+                self.stop(origin, partition, Code::Corrupt, error.message(), None)
+            }
+            _ => self.give_up(error),
+        }
+    }
+
+    /// Everything of the partition that is already under way is dropped until the source begins
+    /// again at the expected offset: a tail must not be taken after a refused head.
+    fn resync(&mut self, token: AppendToken, error: &Error) {
+        let state = self.partitions.entry((token.origin, token.partition)).or_default();
+        if state.resync.is_some() || state.generation != token.generation {
+            return;
+        }
+        let Some(expected) = error.expected_offset() else { return self.give_up(error) };
+        state.resync = Some(expected);
+        if self.phase == Phase::Open {
+            let fault = Fault {
+                origin: token.origin,
+                partition: Some(token.partition),
+                code: Code::Misaligned,
+                message: error.message().to_owned(),
+                expected_offset: Some(expected),
+            };
+            self.actions.push_back(ReceiverAction::Send(fault.into()));
+        }
+    }
+
+    fn is_stopped(&self, origin: OriginTopicId, partition: u32) -> bool {
+        self.stopped.contains_key(&(origin, None))
+            || self.stopped.contains_key(&(origin, Some(partition)))
+    }
+
+    fn stop(
+        &mut self,
+        origin: OriginTopicId,
+        partition: Option<u32>,
+        code: Code,
+        message: &str,
+        expected_offset: Option<i64>,
+    ) {
+        let key = (origin, partition);
+        if self.stopped.insert(key, (code, message.to_owned())).is_some()
+            || self.phase != Phase::Open
+        {
+            return;
+        }
+        let message = message.to_owned();
+        let fault = Fault { origin, partition, code, message, expected_offset };
+        self.actions.push_back(ReceiverAction::Send(fault.into()));
+    }
+
+    fn release(&mut self, bytes: u64) {
+        self.outstanding = self.outstanding.saturating_sub(bytes);
+        self.returned += bytes;
+    }
+
+    fn take_ack(&mut self) -> Ack {
+        let mut ends = Vec::new();
+        while ends.len() < WELCOME_CHUNK
+            && let Some(((origin, partition), offset)) = self.acks.pop_first()
+        {
+            ends.push(End { origin, partition, offset });
+        }
+        Ack { ends, applied_seq: self.applied_seq.take().unwrap_or_default(), term: None }
+    }
+
+    fn end_with(&mut self, error: &Error) {
+        match error.kind() {
+            ErrorKind::Fenced => self.fence(error),
+            _ => self.give_up(error),
+        }
+    }
+
+    fn fence(&mut self, error: &Error) {
+        self.say_bye(Code::Fenced, error.message().to_owned());
+    }
+
+    fn give_up(&mut self, error: &Error) {
+        self.say_bye(code_of(error), error.message().to_owned());
+    }
+
+    fn refuse_frame(&mut self, message: &str) {
+        self.say_bye(Code::Protocol, message.to_owned());
+    }
+
+    fn say_bye(&mut self, code: Code, message: String) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        // What was not begun under this session is not begun any more.
+        self.actions.retain(|action| matches!(action, ReceiverAction::Send(_)));
+        let bye = Bye { code, message: message.clone() };
+        self.actions.push_back(ReceiverAction::Send(bye.into()));
+        self.close(code, message, false);
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        let (code, message) = (refused.code, refused.message.clone());
+        self.actions.push_back(ReceiverAction::Send(refused.into()));
+        self.close(code, message, false);
+    }
+
+    fn close(&mut self, code: Code, message: String, by_peer: bool) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closed;
+            let closing = Closing { code, message, by_peer };
+            self.actions.push_back(ReceiverAction::Close(closing));
+        }
+    }
+}
+
+fn welcome_chunks(here: &ReceiverIdentity, opened: Opened) -> Vec<Welcome> {
+    let chunk = |more| Welcome {
+        version: PROTOCOL_VERSION,
+        features: FEATURES,
+        cluster_id: here.cluster_id,
+        cluster_name: here.cluster_name.clone(),
+        producer_prefix: here.producer_prefix,
+        node_id: here.node_id,
+        replica_id: opened.replica_id,
+        link_epoch: opened.link_epoch,
+        applied_seq: opened.applied_seq,
+        term: opened.term,
+        credit_bytes: LINK_CREDIT_BYTES,
+        partitions: Vec::new(),
+        cursors: Vec::new(),
+        more,
+    };
+    let mut chunks = vec![chunk(true)];
+    let mut weight = 0;
+    for partition in opened.partitions {
+        let last = chunks.last_mut().expect("one from the start");
+        weight += 1 + partition.lineage.len();
+        last.partitions.push(partition);
+        if weight >= WELCOME_CHUNK {
+            chunks.push(chunk(true));
+            weight = 0;
+        }
+    }
+    for cursor in opened.cursors {
+        let last = chunks.last_mut().expect("one from the start");
+        // A group's id may be long, hence counted by its length.
+        weight += 1 + cursor.group.len() / 128;
+        last.cursors.push(cursor);
+        if weight >= WELCOME_CHUNK {
+            chunks.push(chunk(true));
+            weight = 0;
+        }
+    }
+    chunks.last_mut().expect("one from the start").more = false;
+    chunks
+}

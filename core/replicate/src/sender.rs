@@ -1,0 +1,621 @@
+//! The source's end of one session.
+
+mod cursors;
+mod partition;
+mod topics;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use mainstem_link::{
+    Ack, BatchItem, Batches, Bye, Code, CursorItem, Fault, Frame, Heartbeat, Hello, Mode,
+    TombstoneItem, TopicItem, Welcome,
+};
+use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
+use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId};
+
+use crate::pulse::Pulse;
+use crate::{Closing, CopyProgress, FaultNote, Pending};
+
+use cursors::CursorQueue;
+pub use partition::PartitionView;
+use partition::SendPartition;
+use topics::ToldTopics;
+
+type Key = (OriginTopicId, u32);
+
+/// How a sender goes about its work.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderSettings {
+    /// One read, and so about one frame: small enough that partitions take turns.
+    pub read_bytes_max: usize,
+    /// Reads under way at once.
+    pub reads_max: usize,
+}
+
+impl Default for SenderSettings {
+    fn default() -> Self {
+        Self { read_bytes_max: 1024 * 1024, reads_max: 4 }
+    }
+}
+
+/// A batch as it was read from the source's log.
+#[derive(Clone, Debug)]
+pub struct SourceBatch {
+    /// Its first offset.
+    pub base_offset: i64,
+    /// The next offset after it.
+    pub next_offset: i64,
+    /// When its owner took it.
+    pub arrival_ms: i64,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// Bytes of one partition that the sender wants to have, answered by
+/// [`Sender::handle_read`] or [`Sender::handle_read_failed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The topic.
+    pub origin: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// From this offset on, or the first batch after it.
+    pub from: i64,
+    /// Up to this offset, which is durable.
+    pub to: i64,
+    /// About so many bytes; one batch at least.
+    pub bytes_max: usize,
+}
+
+/// What a Welcome tells the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcomed {
+    /// The cluster that answered; to be compared with its certificate.
+    pub cluster_id: ClusterId,
+    /// The replica's uuid.
+    pub replica_id: StreamId,
+    /// The epoch under which this session writes there.
+    pub link_epoch: LinkEpoch,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SenderAction {
+    /// Send a frame.
+    Send(Frame),
+    /// Read from the log.
+    Read(ReadRequest),
+    /// The replica answered; note its uuid.
+    Welcomed(Welcomed),
+    /// The replica has applied the catalog up to here: deletions may be forgotten for it.
+    Applied(CatalogSeq),
+    /// The session is over, once what was sent before is out.
+    Close(Closing),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Welcoming,
+    Open,
+    Closed,
+}
+
+/// The source's end of one session: see the module's page in docs/PROTOCOL.md.
+#[derive(Debug)]
+pub struct Sender {
+    settings: SenderSettings,
+    mode: Mode,
+    phase: Phase,
+    replica: Option<StreamId>,
+    topics: ToldTopics,
+    catalog_dirty: bool,
+    partitions: BTreeMap<Key, SendPartition>,
+    ready: VecDeque<Key>,
+    stopped: HashMap<OriginTopicId, (Code, String)>,
+    cursors: CursorQueue,
+    cursors_dirty: bool,
+    credit: i64,
+    reads: usize,
+    acked_seq: CatalogSeq,
+    finish_seq: CatalogSeq,
+    pending: Pending,
+    pulse: Pulse,
+    now_ms: u64,
+    wall_ms: i64,
+    actions: VecDeque<SenderAction>,
+    bytes_sent: u64,
+}
+
+impl Sender {
+    /// A session that begins with this Hello, at `now_ms` of the monotonic clock.
+    pub fn new(settings: SenderSettings, hello: Hello, now_ms: u64) -> Self {
+        let (mode, wall_ms) = (hello.mode, hello.now_ms);
+        Self {
+            settings,
+            mode,
+            phase: Phase::Greeting,
+            replica: None,
+            topics: ToldTopics::default(),
+            catalog_dirty: false,
+            partitions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            stopped: HashMap::new(),
+            cursors: CursorQueue::default(),
+            cursors_dirty: false,
+            credit: 0,
+            reads: 0,
+            acked_seq: CatalogSeq(0),
+            finish_seq: CatalogSeq(0),
+            pending: Pending::default(),
+            pulse: Pulse::new(now_ms),
+            now_ms,
+            wall_ms,
+            actions: VecDeque::from([SenderAction::Send(hello.into())]),
+            bytes_sent: 0,
+        }
+    }
+
+    /// All topics and tombstones of the stream as they are at `seq`.
+    pub fn handle_catalog(
+        &mut self,
+        seq: CatalogSeq,
+        topics: Vec<TopicItem>,
+        tombstones: Vec<TombstoneItem>,
+    ) {
+        for item in &tombstones {
+            self.partitions.retain(|(origin, _), _| *origin != item.origin);
+        }
+        self.topics.handle_catalog(seq, topics, tombstones);
+        self.catalog_dirty = true;
+    }
+
+    /// A partition of the source moved, or is seen for the first time.
+    pub fn handle_partition(&mut self, origin: OriginTopicId, partition: u32, view: PartitionView) {
+        let key = (origin, partition);
+        self.partitions.entry(key).or_default().view = Some(view);
+        self.start(key);
+        self.queue(key);
+    }
+
+    /// Cursors that were committed here, or that this cluster passes on.
+    pub fn handle_cursors(&mut self, items: impl IntoIterator<Item = CursorItem>) {
+        items.into_iter().for_each(|item| self.cursors.push(item));
+        self.cursors_dirty = true;
+    }
+
+    /// What a [`ReadRequest`] found.
+    pub fn handle_read(&mut self, request: ReadRequest, log_start: i64, batches: Vec<SourceBatch>) {
+        let key = (request.origin, request.partition);
+        self.end_read(&request);
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        if partition.next != Some(request.from) || partition.fault.is_some() {
+            // It was rewound or stopped while the read was under way.
+            self.queue(key);
+            return;
+        }
+        let straddles = batches.first().is_some_and(|batch| batch.base_offset < request.from);
+        if straddles {
+            let message = format!("offset {} lies within a batch of the source", request.from);
+            self.stop_partition(key, Code::Diverged, message, true);
+            return;
+        }
+        self.send_batches(key, request.from, log_start, batches);
+        self.cursors_dirty = true;
+        self.queue(key);
+    }
+
+    /// A read failed: that partition stops, the others go on.
+    pub fn handle_read_failed(&mut self, request: ReadRequest, code: Code, message: String) {
+        self.end_read(&request);
+        self.stop_partition((request.origin, request.partition), code, message, true);
+    }
+
+    /// A frame of the replica.
+    pub fn handle_frame(&mut self, frame: Frame, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.pulse.handle_heard(now_ms);
+        match (frame, &self.phase) {
+            (_, Phase::Closed) => {}
+            (Frame::Refused(refused), _) => self.close(refused.code, refused.message, true),
+            (Frame::Bye(bye), _) => self.close(bye.code, bye.message, true),
+            (Frame::Welcome(chunk), Phase::Greeting | Phase::Welcoming) => {
+                self.handle_welcome(chunk);
+            }
+            (Frame::Ack(ack), Phase::Open) => self.handle_ack(&ack),
+            (Frame::Credit(credit), Phase::Open) => {
+                self.credit = self.credit.saturating_add(credit.bytes.min(1 << 40) as i64);
+            }
+            (Frame::Fault(fault), Phase::Open) => self.handle_fault(fault),
+            (Frame::Heartbeat(_), _) => {}
+            (Frame::Digests(_) | Frame::Terms(_), Phase::Open) => {}
+            (frame, _) => {
+                let message = format!("a {} frame was not expected here", frame.name());
+                self.actions.push_back(bye(Code::Protocol, &message));
+                self.close(Code::Protocol, message, false);
+            }
+        }
+    }
+
+    /// The clocks moved. Also when nothing else happens, at [`Self::next_timeout_ms`].
+    pub fn handle_time(&mut self, now_ms: u64, wall_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.wall_ms = wall_ms;
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.pulse.is_silent(now_ms) {
+            let message = "nothing was heard from the gateway for ten seconds".to_owned();
+            self.close(Code::Silent, message, false);
+        } else if self.pulse.is_beat_due(now_ms) && self.phase == Phase::Open {
+            let beat = Heartbeat {
+                now_ms: wall_ms,
+                pending_bytes: self.pending.bytes,
+                pending_records: self.pending.records,
+                pending_since_ms: self.pending.since_ms,
+                ends: Vec::new(),
+            };
+            self.actions.push_back(SenderAction::Send(beat.into()));
+        }
+    }
+
+    /// What the next heartbeat says is still to come.
+    pub fn handle_pending(&mut self, pending: Pending) {
+        self.pending = pending;
+    }
+
+    /// Ends the session: paused, removed, or the process stops.
+    pub fn stop(&mut self, code: Code, message: &str) {
+        if self.phase != Phase::Closed {
+            self.actions.push_back(bye(code, message));
+            self.close(code, message.to_owned(), false);
+        }
+    }
+
+    /// What to do next; `None` until something happens.
+    pub fn poll_action(&mut self) -> Option<SenderAction> {
+        if self.phase == Phase::Open {
+            self.send_catalog();
+            self.request_reads();
+            self.send_cursors();
+            self.finish_if_done();
+        }
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Self::handle_time`] at the latest.
+    pub fn next_timeout_ms(&self) -> u64 {
+        self.pulse.next_ms()
+    }
+
+    /// The Welcome has come and the session stands.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Bytes of batches sent in this session.
+    pub const fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+
+    /// What is durable at the replica, as far as this session knows: (topic, partition, end).
+    pub fn acked_ends(&self) -> impl Iterator<Item = (OriginTopicId, u32, i64)> + '_ {
+        self.partitions.iter().map(|((origin, partition), p)| (*origin, *partition, p.acked))
+    }
+
+    /// What stopped.
+    pub fn faults(&self) -> Vec<FaultNote> {
+        let topics = self.stopped.iter().map(|(origin, (code, message))| FaultNote {
+            origin: *origin,
+            partition: None,
+            code: *code,
+            message: message.clone(),
+        });
+        let partitions = self.partitions.iter().filter_map(|((origin, partition), p)| {
+            let (code, message) = p.fault.clone()?;
+            Some(FaultNote { origin: *origin, partition: Some(*partition), code, message })
+        });
+        topics.chain(partitions).collect()
+    }
+
+    /// How far a bounded session is.
+    pub fn copy_progress(&self) -> CopyProgress {
+        let mut progress = CopyProgress::default();
+        for partition in self.partitions.values() {
+            let Some(stop) = partition.stop else { continue };
+            let start = partition.view.as_ref().map_or(0, |view| view.log_start.min(stop));
+            let done = partition.acked.clamp(start, stop) - start;
+            progress.total += u64::try_from(stop - start).unwrap_or(0);
+            progress.done += u64::try_from(done).unwrap_or(0);
+        }
+        progress
+    }
+
+    fn handle_welcome(&mut self, chunk: Welcome) {
+        if self.phase == Phase::Greeting {
+            self.replica = Some(chunk.replica_id);
+            self.actions.push_back(SenderAction::Welcomed(Welcomed {
+                cluster_id: chunk.cluster_id,
+                replica_id: chunk.replica_id,
+                link_epoch: chunk.link_epoch,
+            }));
+            self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
+            self.acked_seq = chunk.applied_seq;
+        }
+        self.phase = Phase::Welcoming;
+        for item in chunk.partitions {
+            let Some(lineage) = mainstem_types::Lineage::from_entries(item.lineage) else {
+                let message = "the replica's lineage does not rise".to_owned();
+                self.stop_partition((item.origin, item.partition), Code::Corrupt, message, false);
+                continue;
+            };
+            self.topics.handle_held(item.origin);
+            let partition = self.partitions.entry((item.origin, item.partition)).or_default();
+            partition.handle_welcome(item.end, lineage);
+        }
+        chunk.cursors.into_iter().for_each(|cursor| self.cursors.handle_known(cursor));
+        if !chunk.more {
+            self.open(chunk.applied_seq, chunk.replica_id);
+        }
+    }
+
+    fn open(&mut self, applied: CatalogSeq, replica: StreamId) {
+        self.phase = Phase::Open;
+        self.topics.handle_welcome(applied, replica);
+        self.cursors.drop_known();
+        (self.catalog_dirty, self.cursors_dirty) = (true, true);
+        let keys: Vec<Key> = self.partitions.keys().copied().collect();
+        for key in keys {
+            self.start(key);
+        }
+        if self.mode == Mode::Copy {
+            self.send_catalog();
+            self.finish_seq = self.topics.told_to().unwrap_or_default();
+            for (key, partition) in &mut self.partitions {
+                if self.topics.is_told(key.0, key.1) {
+                    partition.stop = partition.view.as_ref().map(|view| view.durable_end);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        let open = self.phase == Phase::Open;
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        if let Err((code, message)) = partition.start(open) {
+            self.stop_partition(key, code, message, true);
+        }
+    }
+
+    fn handle_ack(&mut self, ack: &Ack) {
+        for end in &ack.ends {
+            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
+                partition.handle_ack(end.offset);
+            }
+        }
+        if ack.applied_seq > self.acked_seq {
+            self.acked_seq = ack.applied_seq;
+            self.actions.push_back(SenderAction::Applied(ack.applied_seq));
+        }
+    }
+
+    fn handle_fault(&mut self, fault: Fault) {
+        let Some(partition) = fault.partition else {
+            self.stopped.insert(fault.origin, (fault.code, fault.message));
+            return;
+        };
+        let key = (fault.origin, partition);
+        if fault.code == Code::Misaligned
+            && let Some(expected) = fault.expected_offset
+            && self.partitions.get_mut(&key).is_some_and(|p| p.rewind(expected))
+        {
+            self.queue(key);
+            return;
+        }
+        self.stop_partition(key, fault.code, fault.message, false);
+    }
+
+    fn stop_partition(&mut self, key: Key, code: Code, message: String, tell: bool) {
+        let partition = self.partitions.entry(key).or_default();
+        if partition.fault.is_some() {
+            return;
+        }
+        if tell && self.phase == Phase::Open {
+            let fault = Fault {
+                origin: key.0,
+                partition: Some(key.1),
+                code,
+                message: message.clone(),
+                expected_offset: None,
+            };
+            self.actions.push_back(SenderAction::Send(fault.into()));
+        }
+        partition.fault = Some((code, message));
+    }
+
+    fn send_catalog(&mut self) {
+        let Some(replica) = self.replica.filter(|_| self.catalog_dirty) else { return };
+        self.catalog_dirty = false;
+        for frame in self.topics.take_frames(replica) {
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
+        let keys: Vec<Key> = self.partitions.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.queue(key));
+    }
+
+    fn queue(&mut self, key: Key) {
+        if self.phase != Phase::Open
+            || !self.topics.is_told(key.0, key.1)
+            || self.stopped.contains_key(&key.0)
+        {
+            return;
+        }
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        if partition.has_data() && !partition.queued {
+            partition.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Partitions with data take turns, one read each, while there is credit.
+    fn request_reads(&mut self) {
+        while self.credit > 0 && self.reads < self.settings.reads_max {
+            let Some(key) = self.ready.pop_front() else { return };
+            let Some(partition) = self.partitions.get_mut(&key) else { continue };
+            partition.queued = false;
+            if !partition.has_data() || self.stopped.contains_key(&key.0) {
+                continue;
+            }
+            let room = usize::try_from(self.credit).unwrap_or(usize::MAX);
+            let bytes_max = self.settings.read_bytes_max.min(room);
+            let (from, to) = (partition.next.unwrap_or_default(), partition.target());
+            partition.reading = true;
+            self.reads += 1;
+            self.credit -= i64::try_from(bytes_max).unwrap_or(i64::MAX);
+            self.actions.push_back(SenderAction::Read(ReadRequest {
+                origin: key.0,
+                partition: key.1,
+                from,
+                to,
+                bytes_max,
+            }));
+        }
+    }
+
+    fn end_read(&mut self, request: &ReadRequest) {
+        self.reads = self.reads.saturating_sub(1);
+        self.credit += i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
+        if let Some(partition) = self.partitions.get_mut(&(request.origin, request.partition)) {
+            partition.reading = false;
+        }
+    }
+
+    /// Sends runs of consecutive batches; where the source keeps nothing, the gap is declared.
+    fn send_batches(&mut self, key: Key, from: i64, log_start: i64, batches: Vec<SourceBatch>) {
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        let target = partition.target();
+        let mut next = from;
+        let mut run: Vec<SourceBatch> = Vec::new();
+        let mut frames = Vec::new();
+        for batch in batches {
+            // I3: whatever the log may hold beyond, only durable bytes leave the source.
+            if batch.next_offset > target {
+                break;
+            }
+            let run_end = run.last().map_or(next, |last| last.next_offset);
+            if !run.is_empty()
+                && (batch.base_offset != run_end || run.len() == LINK_CHUNK_ITEMS_MAX)
+            {
+                frames.push(frame_of(key, &mut next, std::mem::take(&mut run), partition));
+            }
+            run.push(batch);
+        }
+        if !run.is_empty() {
+            frames.push(frame_of(key, &mut next, run, partition));
+        }
+        let empty_to = log_start.min(target);
+        if frames.is_empty() && empty_to > next {
+            let gap = gap_frame(key, next, empty_to, partition);
+            next = empty_to;
+            frames.push(gap);
+        }
+        partition.next = Some(next);
+        for frame in frames {
+            let bytes = frame.payload_bytes() as u64;
+            self.credit -= bytes as i64;
+            self.bytes_sent += bytes;
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
+    }
+
+    /// I4: a cursor goes out once the data before it has gone out; the replica clamps it besides.
+    fn send_cursors(&mut self) {
+        if !self.cursors_dirty || self.cursors.is_empty() {
+            return;
+        }
+        self.cursors_dirty = false;
+        let (partitions, topics) = (&self.partitions, &self.topics);
+        let frames = self.cursors.take_frames(|item| {
+            let sent = partitions.get(&(item.origin, item.partition)).is_some_and(|partition| {
+                let end = partition.view.as_ref().map_or(0, |view| view.durable_end);
+                partition.next.is_some_and(|next| next >= item.offset.min(end))
+            });
+            sent && topics.is_told(item.origin, item.partition)
+        });
+        for frame in frames {
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
+    }
+
+    fn finish_if_done(&mut self) {
+        let done = self.mode == Mode::Copy
+            && self.acked_seq >= self.finish_seq
+            && !self.catalog_dirty
+            && self.actions.is_empty()
+            && self.partitions.iter().all(|(key, p)| {
+                p.stop.is_none() || self.stopped.contains_key(&key.0) || p.is_finished()
+            });
+        if !done {
+            return;
+        }
+        let faults = self.faults();
+        let message = match faults.first() {
+            None => "all that the source had at the start is at the replica".to_owned(),
+            Some(fault) => {
+                format!("{} topics or partitions stopped: {}", faults.len(), fault.message)
+            }
+        };
+        self.stop(Code::Finished, &message);
+    }
+
+    fn close(&mut self, code: Code, message: String, by_peer: bool) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.actions.push_back(SenderAction::Close(Closing { code, message, by_peer }));
+    }
+}
+
+fn bye(code: Code, message: &str) -> SenderAction {
+    SenderAction::Send(Bye { code, message: message.to_owned() }.into())
+}
+
+fn frame_of(
+    key: Key,
+    next: &mut i64,
+    run: Vec<SourceBatch>,
+    partition: &mut SendPartition,
+) -> Batches {
+    let from = run.first().map_or(*next, |batch| batch.base_offset);
+    let to = run.last().map_or(from, |batch| batch.next_offset);
+    let frame = Batches {
+        origin: key.0,
+        partition: key.1,
+        from,
+        to,
+        gap_from: (from != *next).then_some(*next),
+        lineage: partition.take_lineage(to),
+        source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        items: run
+            .into_iter()
+            .map(|batch| BatchItem { arrival_ms: batch.arrival_ms, bytes: batch.bytes })
+            .collect(),
+    };
+    *next = to;
+    frame
+}
+
+fn gap_frame(key: Key, from: i64, to: i64, partition: &mut SendPartition) -> Batches {
+    Batches {
+        origin: key.0,
+        partition: key.1,
+        from: to,
+        to,
+        gap_from: Some(from),
+        lineage: partition.take_lineage(to),
+        source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        items: Vec::new(),
+    }
+}

@@ -1,0 +1,129 @@
+//! One partition of a session, at the source.
+
+use mainstem_link::Code;
+use mainstem_types::{Lineage, LineageEntry};
+
+/// What the source has of a partition, told by the shell whenever it moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionView {
+    /// The first offset kept.
+    pub log_start: i64,
+    /// The next offset that is not yet durable. Nothing from here on is ever sent (I3).
+    pub durable_end: i64,
+    /// Who wrote it.
+    pub lineage: Lineage,
+}
+
+/// A partition between what the replica said it has and what the source has.
+#[derive(Debug, Default)]
+pub(crate) struct SendPartition {
+    pub(crate) view: Option<PartitionView>,
+    /// The replica's state in the Welcome: (end, lineage).
+    welcome: Option<(i64, Lineage)>,
+    /// Where the next read begins; set once both sides are known.
+    pub(crate) next: Option<i64>,
+    /// Durable at the replica.
+    pub(crate) acked: i64,
+    /// The lineage that the replica knows of.
+    lineage_told: Lineage,
+    /// A read is under way.
+    pub(crate) reading: bool,
+    /// It stands in the queue of those with data to send.
+    pub(crate) queued: bool,
+    /// Where a bounded session ends.
+    pub(crate) stop: Option<i64>,
+    pub(crate) fault: Option<(Code, String)>,
+    rewinds: u32,
+}
+
+/// Rewinds without progress before a partition is given up for this session.
+const REWINDS_MAX: u32 = 3;
+
+impl SendPartition {
+    pub(crate) fn handle_welcome(&mut self, end: i64, lineage: Lineage) {
+        self.acked = end;
+        self.welcome = Some((end, lineage));
+    }
+
+    /// Starts the partition once both sides are known; `Err` if they contradict each other.
+    pub(crate) fn start(&mut self, welcomed: bool) -> Result<(), (Code, String)> {
+        if self.next.is_some() || self.fault.is_some() || !welcomed {
+            return Ok(());
+        }
+        let Some(view) = &self.view else { return Ok(()) };
+        let (end, theirs) = self.welcome.take().unwrap_or_default();
+        if end > view.durable_end {
+            return Err((
+                Code::SourceWentBackwards,
+                format!(
+                    "the replica ends at {end}, the source at {}: the source lost data or was \
+                     restored from an older copy; compare the two before going on",
+                    view.durable_end
+                ),
+            ));
+        }
+        if !theirs.entries().is_empty() {
+            let common = view.lineage.common_end(view.durable_end, &theirs, end);
+            if common < end {
+                return Err((
+                    Code::Diverged,
+                    format!(
+                        "the replica ends at {end}, but only the first {common} offsets were \
+                         written by the same owner in the same term"
+                    ),
+                ));
+            }
+        }
+        self.lineage_told = theirs;
+        self.next = Some(end);
+        Ok(())
+    }
+
+    /// The offset up to which this session sends.
+    pub(crate) fn target(&self) -> i64 {
+        let durable = self.view.as_ref().map_or(0, |view| view.durable_end);
+        self.stop.map_or(durable, |stop| stop.min(durable))
+    }
+
+    pub(crate) fn has_data(&self) -> bool {
+        self.fault.is_none() && !self.reading && self.next.is_some_and(|next| next < self.target())
+    }
+
+    /// The lineage to send with batches up to `to`, if the replica does not know it; counts it as
+    /// told.
+    pub(crate) fn take_lineage(&mut self, to: i64) -> Vec<LineageEntry> {
+        let Some(view) = &self.view else { return Vec::new() };
+        let entries: Vec<LineageEntry> =
+            view.lineage.entries().iter().copied().filter(|e| e.start_offset < to).collect();
+        if entries == self.lineage_told.entries() || entries.is_empty() {
+            return Vec::new();
+        }
+        self.lineage_told =
+            Lineage::from_entries(entries.clone()).expect("part of a lineage rises as the whole");
+        entries
+    }
+
+    /// The replica wants to be served from `expected` on; says whether that can be done.
+    pub(crate) fn rewind(&mut self, expected: i64) -> bool {
+        let Some(view) = &self.view else { return false };
+        if expected > view.durable_end || self.rewinds >= REWINDS_MAX {
+            return false;
+        }
+        self.rewinds += 1;
+        self.next = Some(expected);
+        self.lineage_told = Lineage::default();
+        true
+    }
+
+    pub(crate) fn handle_ack(&mut self, offset: i64) {
+        if offset > self.acked {
+            self.acked = offset;
+            self.rewinds = 0;
+        }
+    }
+
+    /// A bounded session has nothing more to do here.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.fault.is_some() || self.stop.is_some_and(|stop| self.acked >= stop)
+    }
+}

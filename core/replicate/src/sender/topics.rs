@@ -1,0 +1,110 @@
+//! Which topics the replica was told of in this session.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mainstem_link::{TombstoneItem, TopicItem, Topics};
+use mainstem_types::{CatalogSeq, OriginTopicId, StreamId};
+
+/// Topics in one frame; configs may be long, so far fewer than a frame's limit of items.
+const TOPICS_PER_FRAME: usize = 128;
+
+/// The source's topics and what was told of them.
+#[derive(Debug, Default)]
+pub(crate) struct ToldTopics {
+    topics: BTreeMap<OriginTopicId, TopicItem>,
+    tombstones: BTreeMap<OriginTopicId, TombstoneItem>,
+    seq: CatalogSeq,
+    told_to: Option<CatalogSeq>,
+    told: HashMap<OriginTopicId, CatalogSeq>,
+    /// Topics and their partitions that the Welcome listed.
+    held: HashMap<OriginTopicId, u32>,
+}
+
+impl ToldTopics {
+    pub(crate) fn handle_catalog(
+        &mut self,
+        seq: CatalogSeq,
+        topics: Vec<TopicItem>,
+        tombstones: Vec<TombstoneItem>,
+    ) {
+        self.seq = seq;
+        self.topics = topics.into_iter().map(|topic| (topic.origin, topic)).collect();
+        self.tombstones = tombstones.into_iter().map(|item| (item.origin, item)).collect();
+    }
+
+    pub(crate) fn handle_held(&mut self, origin: OriginTopicId) {
+        *self.held.entry(origin).or_default() += 1;
+    }
+
+    pub(crate) fn handle_welcome(&mut self, applied: CatalogSeq, replica: StreamId) {
+        self.topics.retain(|_, topic| topic.owner != replica);
+        self.told_to = Some(applied);
+    }
+
+    /// Whether batches of a topic may be sent.
+    pub(crate) fn is_told(&self, origin: OriginTopicId, partition: u32) -> bool {
+        self.told.contains_key(&origin)
+            && self.topics.get(&origin).is_some_and(|topic| partition < topic.partitions)
+    }
+
+    /// Everything up to here was told.
+    pub(crate) fn told_to(&self) -> Option<CatalogSeq> {
+        self.told_to
+    }
+
+    /// The frames that bring the replica up to date. What began at the replica is not sent back.
+    pub(crate) fn take_frames(&mut self, replica: StreamId) -> Vec<Topics> {
+        let Some(told_to) = self.told_to else { return Vec::new() };
+        self.topics.retain(|_, topic| topic.owner != replica);
+        let mut topics = Vec::new();
+        for topic in self.topics.values() {
+            let held = self.held.get(&topic.origin).is_some_and(|n| *n >= topic.partitions);
+            let due = match self.told.get(&topic.origin) {
+                Some(told) => topic.seq > *told,
+                None => topic.seq > told_to || !held,
+            };
+            if due {
+                topics.push(topic.clone());
+            }
+            self.told.insert(topic.origin, topic.seq);
+        }
+        let tombstones: Vec<TombstoneItem> =
+            self.tombstones.values().filter(|item| item.seq > told_to).cloned().collect();
+        let gone: BTreeSet<OriginTopicId> = tombstones.iter().map(|item| item.origin).collect();
+        self.told.retain(|origin, _| !gone.contains(origin));
+        if topics.is_empty() && tombstones.is_empty() && self.seq <= told_to {
+            return Vec::new();
+        }
+        self.told_to = Some(self.seq.max(told_to));
+        chunks(topics, tombstones, told_to, self.seq.max(told_to))
+    }
+}
+
+/// Deletions first, so that a name is free before its next topic comes.
+fn chunks(
+    mut topics: Vec<TopicItem>,
+    mut tombstones: Vec<TombstoneItem>,
+    before: CatalogSeq,
+    after: CatalogSeq,
+) -> Vec<Topics> {
+    topics.sort_by_key(|topic| topic.seq);
+    tombstones.sort_by_key(|item| item.seq);
+    let mut frames: Vec<Topics> = tombstones
+        .chunks(TOPICS_PER_FRAME)
+        .map(|items| Topics {
+            tombstones: items.to_vec(),
+            complete_to: before,
+            ..Topics::default()
+        })
+        .collect();
+    frames.extend(topics.chunks(TOPICS_PER_FRAME).map(|items| Topics {
+        topics: items.to_vec(),
+        complete_to: before,
+        ..Topics::default()
+    }));
+    if frames.is_empty() {
+        frames.push(Topics::default());
+    }
+    frames.last_mut().expect("just made sure of one").complete_to = after;
+    frames
+}

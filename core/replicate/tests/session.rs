@@ -1,0 +1,279 @@
+//! One session between two logs in memory: what it carries, how it stops, what it never does.
+
+mod model;
+
+use mainstem_link::{Code, CursorItem, Mode, TombstoneItem};
+use mainstem_types::limits::LINK_SILENCE_MS_MAX;
+use mainstem_types::{CatalogSeq, LineageEntry, OriginTopicId, TermId};
+use model::{SOURCE, World, topic};
+
+fn cursor(id: u128, offset: i64, version: u64) -> CursorItem {
+    CursorItem {
+        group: "g".into(),
+        origin: OriginTopicId(id),
+        partition: 0,
+        offset,
+        leader_epoch: 0,
+        metadata: String::new(),
+        commit_ms: 0,
+        version,
+        term: TermId(7),
+    }
+}
+
+#[test]
+fn topics_come_before_their_data_and_all_of_it_arrives() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 3).with_topic(2, 1);
+    for n in 0..50 {
+        world.log(1, n % 3).push(2, &format!("batch {n}"));
+    }
+    world.log(2, 0).push(1, "alone");
+    world.run();
+    assert_eq!(world.source, world.replica);
+    assert_eq!(world.applied, ["t1 3", "t2 1"]);
+    assert_eq!(world.closed, None);
+    world.log(1, 0).push(5, "later");
+    world.run();
+    assert_eq!(world.source, world.replica);
+    assert!(world.sender.acked_ends().all(|(o, p, end)| world.source[&(o, p)].end() == end));
+}
+
+#[test]
+fn fault_4_a_clean_link_sends_every_byte_once_also_after_a_reconnect() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2);
+    let mut data = 0;
+    for n in 0..2_000 {
+        let text = format!("a batch of some length, number {n}");
+        data += text.len();
+        world.log(1, n % 2).push(1, &text);
+    }
+    world.run();
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.payload_bytes, data, "bytes on the wire are the bytes of the data");
+    assert_eq!(world.source, world.replica);
+}
+
+#[test]
+fn fault_2_a_tail_is_not_taken_when_its_head_was_lost() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    for n in 0..30 {
+        world.log(1, 0).push(1, &"x".repeat(300_000 + n));
+    }
+    world.lose = Some(2);
+    world.run();
+    assert_eq!(world.source, world.replica, "the refused tail was sent again, in order");
+    assert!(world.sender.faults().is_empty());
+}
+
+#[test]
+fn fault_6_what_retention_took_is_a_declared_gap() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+    for n in 0..10 {
+        world.log(1, 0).push(3, &format!("{n}"));
+        world.log(2, 0).push(3, &format!("{n}"));
+    }
+    world.log(1, 0).trim(15);
+    world.log(2, 0).trim(30);
+    world.log(2, 0).start = 30;
+    world.run();
+    assert_eq!(world.replica[&(OriginTopicId(1), 0)].batches, world.source[&(OriginTopicId(1), 0)].batches);
+    assert_eq!(world.replica[&(OriginTopicId(2), 0)].end(), 30, "all of it is a gap");
+}
+
+#[test]
+fn a_diverged_topic_stops_alone_and_says_so() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+    world.log(1, 0).push(5, "ours");
+    world.log(2, 0).push(5, "fine");
+    world.run();
+    // The replica now holds offsets that another term wrote.
+    let log = world.replica.get_mut(&(OriginTopicId(1), 0)).unwrap();
+    let theirs =
+        LineageEntry { leader_epoch: 1, start_offset: 5, term_id: TermId(99), owner: SOURCE };
+    log.lineage.push(theirs);
+    log.push(2, "rival");
+    world.log(1, 0).push(4, "ours too");
+    world.log(2, 0).push(1, "more");
+    world.reconnect(Mode::Replicate);
+    world.run();
+    let faults = world.sender.faults();
+    assert_eq!(faults.len(), 1);
+    assert_eq!((faults[0].origin, faults[0].code), (OriginTopicId(1), Code::Diverged));
+    assert_eq!(world.receiver.faults().len(), 1, "the replica shows it as well");
+    assert_eq!(world.replica[&(OriginTopicId(2), 0)].end(), 6, "the other topic flows");
+}
+
+#[test]
+fn i3_a_source_behind_its_replica_is_refused_by_name() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.run();
+    world.log(1, 0).batches.clear();
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.sender.faults()[0].code, Code::SourceWentBackwards);
+}
+
+#[test]
+fn a_conflict_stops_one_topic_until_the_source_tells_it_anew() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+    world.conflicts.push(OriginTopicId(1));
+    world.log(1, 0).push(1, "a");
+    world.log(2, 0).push(1, "b");
+    world.run();
+    assert_eq!(world.sender.faults()[0].code, Code::Conflict);
+    assert_eq!(world.replica.len(), 1);
+    // It was cured there: the next session tells the topic again, though its sequence is old.
+    world.conflicts.clear();
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.source, world.replica);
+}
+
+#[test]
+fn fault_13_a_topic_made_anew_under_its_old_name_is_another_topic() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(3, "old");
+    world.run();
+    world.topics = vec![topic(9, "t1", 1, 3)];
+    world.tombstones = vec![TombstoneItem {
+        origin: OriginTopicId(1),
+        name: "t1".parse().unwrap(),
+        seq: CatalogSeq(2),
+        owner_seq: CatalogSeq(2),
+    }];
+    world.seq = CatalogSeq(3);
+    world.source.clear();
+    world.source.insert((OriginTopicId(9), 0), Default::default());
+    world.log(9, 0).push(2, "new");
+    world.run();
+    assert_eq!(world.applied, ["t1 1", "delete t1", "t1 1"]);
+    assert_eq!(world.source, world.replica);
+    assert_eq!(world.applied_seq, CatalogSeq(3));
+}
+
+#[test]
+fn what_began_at_the_replica_is_not_sent_back() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+    world.topics[1].owner = model::REPLICA;
+    world.log(1, 0).push(1, "ours");
+    world.log(2, 0).push(1, "theirs");
+    world.run();
+    assert_eq!(world.applied, ["t1 1"]);
+    assert_eq!(world.replica.len(), 1);
+}
+
+#[test]
+fn i4_cursors_follow_their_data_and_only_news_is_sent() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.sender.handle_cursors([cursor(1, 8, 1)]);
+    world.tell_source();
+    world.sender.handle_cursors([cursor(1, 3, 2)]);
+    world.run();
+    assert_eq!(world.kept.iter().map(|c| c.offset).collect::<Vec<_>>(), [3]);
+    world.sender.handle_cursors([cursor(1, 3, 2), cursor(1, 4, 1)]);
+    world.run();
+    assert_eq!(world.kept.len(), 1, "an older version is not sent");
+    world.sender.handle_cursors([cursor(1, 5, 3)]);
+    world.run();
+    assert_eq!(world.kept.last().unwrap().offset, 5);
+}
+
+#[test]
+fn a_copy_ends_at_what_was_there_and_a_later_session_goes_on() {
+    let mut world = World::new(Mode::Copy).with_topic(1, 2);
+    for n in 0..100 {
+        world.log(1, n % 2).push(1, "copied");
+    }
+    world.run();
+    assert_eq!(world.closed.as_ref().unwrap().code, Code::Finished);
+    assert_eq!(world.source, world.replica);
+    assert_eq!(world.sender.copy_progress().percent(), 100);
+    let before = world.payload_bytes;
+    world.log(1, 0).push(1, "new");
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.payload_bytes - before, 3);
+    assert_eq!(world.source, world.replica);
+}
+
+#[test]
+fn an_empty_stream_is_copied_at_once() {
+    let mut world = World::new(Mode::Copy);
+    world.run();
+    assert_eq!(world.closed.unwrap().code, Code::Finished);
+}
+
+#[test]
+fn credit_bounds_what_is_under_way() {
+    use mainstem_link::{Frame, Welcome};
+    use mainstem_replicate::{Sender, SenderAction, SenderSettings, SourceBatch};
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    for _ in 0..100 {
+        world.log(1, 0).push(1, &"x".repeat(1_000));
+    }
+    world.tell_source();
+    let fresh = Sender::new(SenderSettings::default(), model::hello(Mode::Replicate), 0);
+    let mut sender = std::mem::replace(&mut world.sender, fresh);
+    sender.handle_frame(
+        Frame::Welcome(Welcome {
+            version: 1,
+            features: 0,
+            cluster_id: mainstem_types::ClusterId(2),
+            cluster_name: "b".parse().unwrap(),
+            producer_prefix: 2,
+            node_id: 2,
+            replica_id: model::REPLICA,
+            link_epoch: mainstem_types::LinkEpoch(1),
+            applied_seq: CatalogSeq(0),
+            term: model::TERM,
+            credit_bytes: 10_000,
+            partitions: Vec::new(),
+            cursors: Vec::new(),
+            more: false,
+        }),
+        0,
+    );
+    let log = world.log(1, 0).clone();
+    let (mut sent, mut next) = (0, 0);
+    while let Some(action) = sender.poll_action() {
+        match action {
+            SenderAction::Read(request) => {
+                let (base, end, bytes) = log.batches[next].clone();
+                let batch =
+                    SourceBatch { base_offset: base, next_offset: end, arrival_ms: 0, bytes };
+                next += 1;
+                sender.handle_read(request, 0, vec![batch]);
+            }
+            SenderAction::Send(Frame::Batches(batches)) => sent += batches.payload_bytes(),
+            _ => {}
+        }
+    }
+    assert_eq!(sent, 10_000, "and not a byte more until credit returns");
+}
+
+#[test]
+fn silence_ends_a_session_on_both_sides() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.run();
+    world.sender.handle_time(LINK_SILENCE_MS_MAX, 0);
+    world.receiver.handle_time(LINK_SILENCE_MS_MAX, 0);
+    world.run();
+    assert_eq!(world.closed.unwrap().code, Code::Silent);
+    assert!(!world.receiver.is_open());
+}
+
+#[test]
+fn fault_9_equal_epochs_of_two_terms_are_not_taken_for_one() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.run();
+    world.log(1, 0).lineage[0].term_id = TermId(1234);
+    world.log(1, 0).push(5, "y");
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.sender.faults()[0].code, Code::Diverged);
+    assert_eq!(world.replica[&(OriginTopicId(1), 0)].end(), 5);
+}
