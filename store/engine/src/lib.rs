@@ -1,1 +1,38 @@
-//! See docs/ARCHITECTURE.md.
+//! All streams of a node: owns the commit log and the catalog, sequences every change, and
+//! decides when an acknowledgement is true.
+//!
+//! It must never know sockets, protocols or processes: doors submit operations and get answers.
+//!
+//! One thread, the [`Sequencer`], owns everything that can change. It takes what has gathered in
+//! the queue, checks and decides each operation against the newest state, writes all their frames
+//! as one group, syncs once, and only then shows the new state to readers and tells the waiters
+//! (I1). A simulation steps the very same sequencer by hand.
+
+mod append;
+mod change;
+mod cursors;
+mod engine;
+mod housekeeping;
+mod op;
+mod partition;
+mod queue;
+mod recovery;
+mod replica;
+mod sequencer;
+mod settings;
+mod shared;
+mod state;
+mod subscription;
+mod view;
+
+pub use engine::Engine;
+pub use op::{
+    Ack, Answer, Append, Appended, Appending, CursorCommit, LinkName, ReplicaAppend,
+    ReplicaAppending, ReplicaBatch,
+};
+pub use partition::{Partition, Pending};
+pub use sequencer::{Sequencer, Step};
+pub use settings::{EngineSettings, ViewMode};
+pub use subscription::Subscription;
+
+pub use mainstem_log::{BatchInfo, LogSettings, LogStats, ReserveMode, StoredBatch};

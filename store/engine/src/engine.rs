@@ -1,0 +1,208 @@
+//! The engine as doors see it: operations in, answers out, handles for reading.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mainstem_catalog::{Catalog, Command};
+use mainstem_env::{Disk, Env};
+use mainstem_group::{Cursor, CursorKey, CursorValue};
+use mainstem_log::LogStats;
+use mainstem_record::check_replicated;
+use mainstem_transaction::{ProducerIdBlock, ProducerIdPrefix};
+use mainstem_types::{Error, PartitionNo, StreamId};
+use tokio::sync::{oneshot, watch};
+
+use crate::op::{
+    Ack, Answer, Append, Appending, CursorCommit, LinkName, Op, ReplicaAppend, ReplicaAppending,
+    closed,
+};
+use crate::partition::Partition;
+use crate::recovery;
+use crate::sequencer::Sequencer;
+use crate::settings::EngineSettings;
+use crate::shared::Shared;
+use crate::subscription::Subscription;
+
+/// All streams of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    producer_ids: Arc<tokio::sync::Mutex<Option<ProducerIdBlock>>>,
+}
+
+impl Engine {
+    /// Recovers the data on `disk` and returns the engine with its sequencer, which the caller
+    /// spawns or steps; until then operations wait.
+    ///
+    /// # Errors
+    /// The directory is locked, is of a newer format, or cannot be read.
+    pub fn open(
+        env: Env,
+        disk: Arc<dyn Disk>,
+        settings: EngineSettings,
+    ) -> Result<(Self, Sequencer), Error> {
+        let sequencer = recovery::open(env, disk, settings)?;
+        let engine = Self { shared: sequencer.shared.clone(), producer_ids: Arc::default() };
+        Ok((engine, sequencer))
+    }
+
+    /// The durable catalog, as it is now.
+    pub fn catalog(&self) -> Catalog {
+        self.shared.catalog.borrow().clone()
+    }
+
+    /// The durable catalog, whenever it changes.
+    pub fn watch_catalog(&self) -> watch::Receiver<Catalog> {
+        self.shared.catalog.subscribe()
+    }
+
+    /// A handle for reading a partition.
+    pub fn partition(&self, no: PartitionNo) -> Option<Arc<Partition>> {
+        self.shared.partitions.read().get(&no).cloned()
+    }
+
+    /// What the log held when it was last looked at, a second ago or less.
+    pub fn log_stats(&self) -> LogStats {
+        self.shared.log_stats.lock().clone()
+    }
+
+    /// Changes the catalog; durable when it returns. Gives the catalog with the change.
+    ///
+    /// # Errors
+    /// A refusal changes nothing and says what to do next.
+    pub async fn change(&self, command: Command) -> Result<Catalog, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Op::Change { command: Box::new(command), reply }).await?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Queues batches, in order with all that was queued before, once there is room. The answer
+    /// comes when `ack` is true for all of them, one result for each in their order.
+    pub async fn append(&self, appends: Vec<Append>, ack: Ack) -> Result<Appending, Error> {
+        // Offsets are stamped in place, so the batch must be ours alone: one copy, made here and
+        // not on the sequencer, unless nobody shares the bytes.
+        let own = |append: Append| (append.partition, into_mut(append.batch));
+        let appends = appends.into_iter().map(own).collect();
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Op::Append { appends, ack, reply }).await?;
+        Ok(Answer(answer))
+    }
+
+    /// Queues what a link brought. The answer is the partition's durable end.
+    ///
+    /// # Errors
+    /// `Corrupt` at once for a batch that is not what its owner sent (I2). In the answer: `Fenced`
+    /// when the agreement or epoch no longer stands (I6), `Misaligned` with the expected offset,
+    /// `Diverged`, `NotFound` for an unknown topic, `Policy` for a topic owned here (I5).
+    pub async fn append_replica(&self, append: ReplicaAppend) -> Result<ReplicaAppending, Error> {
+        for batch in &append.batches {
+            check_replicated(&batch.bytes).map_err(|e| Error::corrupt(e.to_string()))?;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Op::AppendReplica { append, reply }).await?;
+        Ok(Answer(answer))
+    }
+
+    /// Commits cursors of groups here; all of them or none.
+    pub async fn commit_cursors(&self, commits: Vec<CursorCommit>) -> Result<(), Error> {
+        self.done(|reply| Op::CommitCursors { commits, reply }).await
+    }
+
+    /// Takes over cursors that a link brought; `None` deletes one.
+    pub async fn apply_cursors(
+        &self,
+        link: LinkName,
+        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+    ) -> Result<(), Error> {
+        self.done(|reply| Op::ApplyCursors { link, cursors, reply }).await
+    }
+
+    /// Forgets cursors, both columns.
+    pub async fn delete_cursors(&self, keys: Vec<CursorKey>) -> Result<(), Error> {
+        self.done(|reply| Op::DeleteCursors { keys, reply }).await
+    }
+
+    /// Deletes records below `log_start`; gives the log start that stands then.
+    pub async fn trim(&self, partition: PartitionNo, log_start: i64) -> Result<i64, Error> {
+        self.trim_by(partition, log_start, None).await
+    }
+
+    /// As [`Self::trim`], carried by a link.
+    pub async fn trim_replica(
+        &self,
+        link: LinkName,
+        partition: PartitionNo,
+        log_start: i64,
+    ) -> Result<i64, Error> {
+        self.trim_by(partition, log_start, Some(link)).await
+    }
+
+    async fn trim_by(
+        &self,
+        partition: PartitionNo,
+        log_start: i64,
+        link: Option<LinkName>,
+    ) -> Result<i64, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Op::Trim { partition, log_start, link, reply }).await?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// A group's cursor.
+    pub fn cursor(&self, key: &CursorKey) -> Option<Cursor> {
+        self.shared.cursors.read().get(key).cloned()
+    }
+
+    /// All cursors of a stream.
+    pub fn cursors(&self, stream: StreamId) -> Vec<(CursorKey, Cursor)> {
+        self.shared.cursors.read().of_stream(stream)
+    }
+
+    /// A subscription that watches nothing yet.
+    pub fn subscribe(&self) -> Arc<Subscription> {
+        Subscription::new()
+    }
+
+    /// Lets a subscription hear of committed cursors of a stream.
+    pub fn watch_cursors(&self, stream: StreamId, subscription: &Arc<Subscription>) {
+        self.shared.cursor_watchers.add(stream, subscription);
+    }
+
+    /// A producer id that no other producer has or will have. Blocks are reserved durably.
+    pub async fn next_producer_id(&self) -> Result<i64, Error> {
+        const BLOCK: u32 = 1000;
+        let mut block = self.producer_ids.lock().await;
+        loop {
+            if let Some(id) = block.as_mut().and_then(ProducerIdBlock::take) {
+                return Ok(id);
+            }
+            let catalog = self.change(Command::ReserveProducerIds { count: BLOCK }).await?;
+            let cluster = catalog.cluster();
+            let prefix = ProducerIdPrefix::of(cluster.id, u128::from(cluster.incarnation));
+            let end = cluster.next_producer_id;
+            *block = Some(ProducerIdBlock::new(prefix, end.saturating_sub(BLOCK)..end));
+        }
+    }
+
+    /// Lets everything queued become durable, brings the view up to date, and ends the sequencer.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.shared.queue.push(Op::Close { reply }).await.is_ok() {
+            // An error means that the sequencer is gone, which is what was wanted.
+            let _ = answer.await;
+        }
+    }
+
+    async fn done(
+        &self,
+        op: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Op,
+    ) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(op(reply)).await?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+fn into_mut(bytes: Bytes) -> BytesMut {
+    bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+}

@@ -1,0 +1,228 @@
+//! What has to be done from time to time: expiry, the view, freed segments, room on the disk.
+
+use mainstem_catalog::{Stream, Topic};
+use mainstem_log::{Frame, FrameKind};
+use mainstem_types::{Error, PartitionNo};
+
+use crate::op::LinkName;
+use crate::sequencer::Sequencer;
+use crate::view::{ViewChange, tag};
+
+/// When each duty was last done.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeping {
+    expired_at_ms: u64,
+    viewed_at_ms: u64,
+    pub(crate) disk_is_full: bool,
+    /// A change that the view's writer had no time for yet.
+    pending_view: Option<ViewChange>,
+}
+
+impl std::fmt::Debug for ViewChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows up to {}", self.rows.len(), self.applied)
+    }
+}
+
+impl Sequencer {
+    /// Looks for expired batches when it is time; says whether it found any.
+    pub(crate) fn expire_if_due(&mut self) -> bool {
+        let now_ms = self.env.clock.monotonic_ms();
+        if now_ms < self.housekeeping.expired_at_ms + self.settings.expiry_interval_ms {
+            return false;
+        }
+        self.housekeeping.expired_at_ms = now_ms;
+        self.look_at_disk();
+        let before = self.group.frames.len();
+        self.expire();
+        self.group.frames.len() > before
+    }
+
+    /// Brings the view up to date and frees segments when it is time. Right after a commit, when
+    /// the state holds nothing that is not durable.
+    pub(crate) fn keep_view_if_due(&mut self) -> Result<(), Error> {
+        let now_ms = self.env.clock.monotonic_ms();
+        if now_ms < self.housekeeping.viewed_at_ms + self.settings.view_interval_ms {
+            return Ok(());
+        }
+        self.housekeeping.viewed_at_ms = now_ms;
+        self.refresh_view()?;
+        self.log.retire(self.view.applied())?;
+        *self.shared.log_stats.lock() = self.log.stats();
+        Ok(())
+    }
+
+    fn look_at_disk(&mut self) {
+        // A disk that cannot say how full it is will say so at the next write.
+        let Ok(free) = self.disk.free_bytes() else { return };
+        let is_full = free < self.settings.disk_free_bytes_min;
+        if is_full != self.housekeeping.disk_is_full {
+            if is_full {
+                tracing::error!(free, "the disk is almost full; appends are refused");
+            } else {
+                tracing::info!(free, "the disk has room again; appends are taken");
+            }
+        }
+        self.housekeeping.disk_is_full = is_full;
+    }
+
+    /// Moves log starts past what has outlived its stream's ttl or its topic's retention.
+    fn expire(&mut self) {
+        let mut starts = Vec::new();
+        for stream in self.state.catalog.streams() {
+            for topic in stream.topics.values() {
+                let kept = Kept::of(stream, topic);
+                if kept.is_all() {
+                    continue;
+                }
+                let cut_ms = kept.age_ms.map(|age| self.now_ms.saturating_sub(age));
+                for no in &topic.partitions {
+                    if let Some(start) = self.expired_start(*no, cut_ms, kept.bytes) {
+                        starts.push((*no, start));
+                    }
+                }
+            }
+        }
+        for (no, start) in starts {
+            self.stage_trim(no, start);
+        }
+        let horizon_ms = |seconds: u64| self.now_ms.saturating_sub_unsigned(seconds * 1000);
+        for partition in self.state.partitions.values_mut() {
+            if let Some(stream) = self.state.catalog.stream(partition.home.stream) {
+                partition.producers.expire(horizon_ms(stream.settings.pid_expiry_seconds));
+            }
+        }
+    }
+
+    fn expired_start(
+        &self,
+        no: PartitionNo,
+        cut_ms: Option<i64>,
+        bytes: Option<u64>,
+    ) -> Option<i64> {
+        let partition = self.state.partitions.get(&no)?;
+        if partition.log_start == partition.end || partition.quarantined.is_some() {
+            return None;
+        }
+        let reader = self.log.reader();
+        // Damage is reported by those who read; it expires nothing.
+        let by_age = cut_ms.and_then(|cut| reader.first_arriving_at_or_after(no, cut).ok());
+        let by_size = bytes.and_then(|bytes| reader.start_for_retained_bytes(no, bytes).ok());
+        let start = by_age.max(by_size)?.min(partition.end);
+        (start > partition.log_start).then_some(start)
+    }
+
+    /// DeleteRecords, by a client or as carried by a link. Returns the new log start.
+    pub(crate) fn sequence_trim(
+        &mut self,
+        no: PartitionNo,
+        log_start: i64,
+        link: Option<LinkName>,
+    ) -> Result<i64, Error> {
+        let gone = || Error::not_found("the partition does not exist any more");
+        let home = self.state.catalog.partition(no).ok_or_else(gone)?;
+        let stream = self.state.catalog.stream(home.stream).ok_or_else(gone)?;
+        match link {
+            Some(link) => {
+                stream.check_link(link.upstream, link.link_epoch)?;
+            }
+            None => {
+                let topic = stream.topic_by_origin(home.topic).ok_or_else(gone)?;
+                stream.check_local_write(topic)?;
+            }
+        }
+        let partition = &self.state.partitions[&no];
+        if log_start > partition.end {
+            return Err(Error::new(
+                mainstem_types::ErrorKind::OffsetOutOfRange,
+                format!("the partition ends at {}", partition.end),
+            ));
+        }
+        if log_start > partition.log_start {
+            self.stage_trim(no, log_start);
+        }
+        Ok(self.state.partitions[&no].log_start)
+    }
+
+    fn stage_trim(&mut self, no: PartitionNo, log_start: i64) {
+        let partition = self.state.partitions.get_mut(&no).expect("looked up before");
+        assert!(log_start <= partition.end, "a log starts before its end");
+        partition.log_start = log_start;
+        self.group.frames.push(Frame::at(FrameKind::Trim, no, log_start));
+        self.group.partitions.insert(no);
+    }
+
+    /// Sends the view what has changed since it was last told, if nothing of it is undecided.
+    fn refresh_view(&mut self) -> Result<(), Error> {
+        if let Some(change) = self.housekeeping.pending_view.take() {
+            self.housekeeping.pending_view = self.view.store(change)?;
+        }
+        if self.housekeeping.pending_view.is_some() || self.state.dirty.is_empty() {
+            return Ok(());
+        }
+        let change = self.take_view_change();
+        self.housekeeping.pending_view = self.view.store(change)?;
+        Ok(())
+    }
+
+    /// As [`Self::refresh_view`], waiting for its writer; for the last time.
+    pub(crate) fn flush_view(&mut self) -> Result<(), Error> {
+        loop {
+            self.refresh_view()?;
+            if self.housekeeping.pending_view.is_none() {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The changed rows as they stand now, when the log holds nothing that is not durable.
+    fn take_view_change(&mut self) -> ViewChange {
+        let dirty = std::mem::take(&mut self.state.dirty);
+        let mut rows = Vec::new();
+        for key in dirty.catalog {
+            rows.push((tagged(tag::CATALOG, &key.to_bytes()), self.state.catalog.row(&key)));
+        }
+        for no in dirty.partitions {
+            let row = self.state.partitions.get(&no).map(|partition| partition.to_row());
+            rows.push((tagged(tag::PARTITION, &no.0.to_be_bytes()), row));
+        }
+        let cursors = self.shared.cursors.read();
+        for key in dirty.cursors {
+            let row = cursors.get(&key).map(|c| minicbor::to_vec(c).expect("a Vec takes all"));
+            let key = minicbor::to_vec(&key).expect("a Vec takes every byte");
+            rows.push((tagged(tag::CURSOR, &key), row));
+        }
+        ViewChange { applied: self.log.durable(), rows }
+    }
+}
+
+fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
+    [&[tag], key].concat()
+}
+
+/// How long and how much of a topic is kept.
+struct Kept {
+    age_ms: Option<i64>,
+    bytes: Option<u64>,
+}
+
+impl Kept {
+    /// A topic's `retention.ms` and `retention.bytes` come before its stream's ttl.
+    fn of(stream: &Stream, topic: &Topic) -> Self {
+        let config = |name: &str| topic.config.get(name).and_then(|text| text.parse::<i64>().ok());
+        let ttl_ms = match stream.settings.ttl_seconds {
+            0 => None,
+            seconds => i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1000)),
+        };
+        let age_ms = match config("retention.ms") {
+            Some(age_ms) => Some(age_ms).filter(|age_ms| *age_ms >= 0),
+            None => ttl_ms,
+        };
+        Self { age_ms, bytes: config("retention.bytes").and_then(|bytes| bytes.try_into().ok()) }
+    }
+
+    fn is_all(&self) -> bool {
+        self.age_ms.is_none() && self.bytes.is_none()
+    }
+}

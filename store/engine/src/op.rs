@@ -1,0 +1,171 @@
+//! What doors ask of the sequencer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use mainstem_catalog::{Catalog, Command};
+use mainstem_group::{CursorKey, CursorValue};
+use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
+use tokio::sync::oneshot;
+
+/// What a producer waits for (Kafka's `acks`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// `acks=all`: on disk after fdatasync (I1).
+    Durable,
+    /// `acks=1`: written, not yet synced.
+    Written,
+    /// `acks=0`: nothing.
+    None,
+}
+
+/// One batch from a client for one partition.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Where it goes.
+    pub partition: PartitionNo,
+    /// One record batch of format 2 that passed `mainstem_record::check_produced`.
+    pub batch: Bytes,
+}
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: i64,
+    /// The owner's clock, where the topic has log append time.
+    pub append_time_ms: Option<i64>,
+    /// The partition's first offset.
+    pub log_start: i64,
+}
+
+/// Names a link at its receiving end: what must still stand when a frame is sequenced (I6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkName {
+    /// The replica.
+    pub stream: StreamId,
+    /// The uuid of the stream that feeds it.
+    pub upstream: StreamId,
+    /// The epoch that its Hello was given.
+    pub link_epoch: LinkEpoch,
+}
+
+/// Batches of one partition that a link brought.
+#[derive(Clone, Debug)]
+pub struct ReplicaAppend {
+    /// The link.
+    pub link: LinkName,
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// The partition's whole lineage at its source when it changed, else empty.
+    pub lineage: Vec<LineageEntry>,
+    /// The source keeps nothing from our end up to here: retention or compaction took it.
+    pub gap_to: Option<i64>,
+    /// The batches, in order.
+    pub batches: Vec<ReplicaBatch>,
+}
+
+/// A batch as its owner keeps it.
+#[derive(Clone, Debug)]
+pub struct ReplicaBatch {
+    /// When it arrived at the owner.
+    pub arrival_ms: i64,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A commit by a consumer group here.
+#[derive(Clone, Debug)]
+pub struct CursorCommit {
+    /// Whose, where.
+    pub key: CursorKey,
+    /// The next offset to read.
+    pub offset: i64,
+    /// The epoch of the last record read, or -1.
+    pub leader_epoch: i32,
+    /// The client's words.
+    pub metadata: String,
+}
+
+/// Answers to an append, when they are true.
+pub type Appending = Answer<Vec<Result<Appended, Error>>>;
+/// The partition's durable end after a replicated append.
+pub type ReplicaAppending = Answer<Result<i64, Error>>;
+
+/// An answer that the sequencer will give.
+#[derive(Debug)]
+pub struct Answer<T>(pub(crate) oneshot::Receiver<T>);
+
+impl<T> Future for Answer<T> {
+    /// An error means that the engine has closed, and nothing is known of the operation.
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(|_| closed())
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::retry("the node is shutting down; try again when it is back")
+}
+
+/// One operation in the queue.
+pub(crate) enum Op {
+    Append {
+        appends: Vec<(PartitionNo, BytesMut)>,
+        ack: Ack,
+        reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
+    },
+    AppendReplica {
+        append: ReplicaAppend,
+        reply: oneshot::Sender<Result<i64, Error>>,
+    },
+    Change {
+        command: Box<Command>,
+        reply: oneshot::Sender<Result<Catalog, Error>>,
+    },
+    CommitCursors {
+        commits: Vec<CursorCommit>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    ApplyCursors {
+        link: LinkName,
+        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    DeleteCursors {
+        keys: Vec<CursorKey>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Trim {
+        partition: PartitionNo,
+        log_start: i64,
+        link: Option<LinkName>,
+        reply: oneshot::Sender<Result<i64, Error>>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+impl Op {
+    /// What it weighs in the queue.
+    pub(crate) fn bytes(&self) -> usize {
+        const SMALL: usize = 256;
+        SMALL
+            + match self {
+                Self::Append { appends, .. } => appends.iter().map(|(_, b)| b.len()).sum(),
+                Self::AppendReplica { append, .. } => {
+                    append.batches.iter().map(|b| b.bytes.len()).sum()
+                }
+                Self::CommitCursors { commits, .. } => commits.len() * SMALL,
+                Self::ApplyCursors { cursors, .. } => cursors.len() * SMALL,
+                Self::DeleteCursors { keys, .. } => keys.len() * SMALL,
+                Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
+            }
+    }
+}

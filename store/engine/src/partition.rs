@@ -1,0 +1,165 @@
+//! One partition as readers see it: only what is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use mainstem_log::{BatchInfo, LogReader, StoredBatch};
+use mainstem_types::{Error, Lineage, OriginTopicId, PartitionNo, StreamId};
+use parking_lot::RwLock;
+
+use crate::subscription::{Subscription, Watchers};
+
+/// A handle for reading one partition from any thread. What it shows only ever was durable.
+pub struct Partition {
+    /// Its number in the log.
+    pub no: PartitionNo,
+    /// The stream that holds it here.
+    pub stream: StreamId,
+    /// Its topic.
+    pub topic: OriginTopicId,
+    /// Its index within the topic.
+    pub index: u32,
+    log_start: AtomicI64,
+    durable_end: AtomicI64,
+    lineage: RwLock<Arc<Lineage>>,
+    watchers: Watchers,
+    log: LogReader,
+}
+
+/// What lies between an offset and the durable end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// When the oldest of them arrived at the owner; 0 if there are none.
+    pub oldest_arrival_ms: i64,
+    /// And the newest.
+    pub newest_arrival_ms: i64,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        home: (PartitionNo, StreamId, OriginTopicId, u32),
+        log_start: i64,
+        durable_end: i64,
+        lineage: Lineage,
+        log: LogReader,
+    ) -> Self {
+        let (no, stream, topic, index) = home;
+        Self {
+            no,
+            stream,
+            topic,
+            index,
+            log_start: AtomicI64::new(log_start),
+            durable_end: AtomicI64::new(durable_end),
+            lineage: RwLock::new(Arc::new(lineage)),
+            watchers: Watchers::default(),
+            log,
+        }
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start(&self) -> i64 {
+        self.log_start.load(Ordering::Acquire)
+    }
+
+    /// The next offset after everything durable. Senders read up to here.
+    pub fn durable_end(&self) -> i64 {
+        self.durable_end.load(Ordering::Acquire)
+    }
+
+    /// The next offset after everything that consumers may read: all that is durable, as long as
+    /// no synchronous replica holds it back.
+    pub fn high_watermark(&self) -> i64 {
+        self.durable_end()
+    }
+
+    /// Who wrote which stretch.
+    pub fn lineage(&self) -> Arc<Lineage> {
+        self.lineage.read().clone()
+    }
+
+    /// The leader epoch that is written now.
+    pub fn leader_epoch(&self) -> i32 {
+        self.lineage.read().leader_epoch()
+    }
+
+    /// Whole durable batches, beginning with the one that holds `from`; about `bytes_max`, and the
+    /// first whatever its size. `None` if the disk would have to be read.
+    pub fn read_tail(&self, from: i64, bytes_max: usize) -> Option<Vec<StoredBatch>> {
+        self.log.read_tail(self.no, from, self.durable_end(), bytes_max)
+    }
+
+    /// As [`Self::read_tail`], from disk where need be: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` outside of what is kept, `Corrupt` for damage, `Storage` for the disk.
+    pub fn read(&self, from: i64, bytes_max: usize) -> Result<Vec<StoredBatch>, Error> {
+        self.check_range(from)?;
+        Ok(self.log.read(self.no, from, self.durable_end(), bytes_max)?)
+    }
+
+    /// Whether `from` lies within what is kept, its end included.
+    pub fn check_range(&self, from: i64) -> Result<(), Error> {
+        let (start, end) = (self.log_start(), self.durable_end());
+        if (start..=end).contains(&from) {
+            return Ok(());
+        }
+        Err(Error::new(
+            mainstem_types::ErrorKind::OffsetOutOfRange,
+            format!("offset {from} is not kept; the partition holds {start} to {end}"),
+        ))
+    }
+
+    /// The first durable batch with a record stamped `timestamp_ms` or later.
+    pub fn batch_at_or_after_time(&self, timestamp_ms: i64) -> Result<Option<BatchInfo>, Error> {
+        Ok(self.log.batch_at_or_after_time(self.no, timestamp_ms, self.high_watermark())?)
+    }
+
+    /// The durable batch with the largest timestamp.
+    pub fn batch_of_max_timestamp(&self) -> Result<Option<BatchInfo>, Error> {
+        Ok(self.log.batch_of_max_timestamp(self.no, self.high_watermark())?)
+    }
+
+    /// Bytes and records that are kept.
+    pub fn size(&self) -> Result<(u64, u64), Error> {
+        let extent = self.log.bytes_between(self.no, self.log_start(), self.durable_end())?;
+        Ok((extent.bytes, extent.records))
+    }
+
+    /// What lies from `offset` to the durable end. May read the disk for a long backlog.
+    pub fn pending_from(&self, offset: i64) -> Result<Pending, Error> {
+        let end = self.durable_end();
+        let from = offset.max(self.log_start());
+        if from >= end {
+            return Ok(Pending::default());
+        }
+        let extent = self.log.bytes_between(self.no, from, end)?;
+        let first = self.log.read(self.no, from, end, 1)?;
+        let last = self.log.read(self.no, end - 1, end, 1)?;
+        Ok(Pending {
+            bytes: extent.bytes,
+            records: extent.records,
+            oldest_arrival_ms: first.first().map_or(0, |batch| batch.arrival_ms),
+            newest_arrival_ms: last.last().map_or(0, |batch| batch.arrival_ms),
+        })
+    }
+
+    pub(crate) fn watch(&self, subscription: &Arc<Subscription>) {
+        self.watchers.add(subscription);
+    }
+
+    /// Shows readers new frontiers; both only ever after the sync that made them true.
+    pub(crate) fn publish(&self, log_start: i64, durable_end: i64, lineage: Option<Lineage>) {
+        assert!(log_start <= durable_end, "a partition starts before its end");
+        if let Some(lineage) = lineage {
+            *self.lineage.write() = Arc::new(lineage);
+        }
+        self.durable_end.store(durable_end, Ordering::Release);
+        self.log_start.store(log_start, Ordering::Release);
+        self.watchers.tell(|watcher| watcher.mark_partition(self.no));
+    }
+}

@@ -1,0 +1,149 @@
+//! Opening: the view gives a state, the log brings it up to date.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mainstem_catalog::Catalog;
+use mainstem_env::{Disk, Env};
+use mainstem_group::{Cursor, CursorKey};
+use mainstem_log::{CommitLog, LocalLog, LogReader, Position, Recovered};
+use mainstem_types::{Error, PartitionNo};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::cursors::Cursors;
+use crate::housekeeping::Housekeeping;
+use crate::partition::Partition;
+use crate::queue::Queue;
+use crate::sequencer::{Group, Sequencer};
+use crate::settings::{EngineSettings, ViewMode};
+use crate::shared::Shared;
+use crate::state::{PartitionState, State};
+use crate::subscription::CursorWatchers;
+use crate::view::{View, ViewWriter, tag};
+
+/// Recovers a data directory and everything that readers see of it.
+pub(crate) fn open(
+    env: Env,
+    disk: Arc<dyn Disk>,
+    settings: EngineSettings,
+) -> Result<Sequencer, Error> {
+    let view = View::open(&disk)?;
+    let (applied, rows) = view.load()?;
+    let (mut state, mut cursors) = load(rows)?;
+    let (log, recovered) =
+        LocalLog::open(disk.clone(), settings.log.clone(), applied, &mut |_, frame| {
+            state.replay(&frame, &mut cursors)
+        })?;
+    quarantine(&mut state, &recovered);
+    check_ends(&mut state, &log.reader());
+    report(applied, &recovered, &state);
+    let view = match settings.view_mode {
+        ViewMode::Inline => ViewWriter::inline(view, applied),
+        ViewMode::Background => ViewWriter::spawn(view, applied)?,
+    };
+    let shared = Shared {
+        queue: Queue::new(settings.queue_bytes_max),
+        catalog: watch::Sender::new(state.catalog.clone()),
+        partitions: RwLock::new(handles(&state, &log.reader())),
+        cursors: RwLock::new(cursors),
+        cursor_watchers: CursorWatchers::default(),
+        log_stats: Mutex::new(log.stats()),
+    };
+    Ok(Sequencer {
+        now_ms: env.clock.wall_ms(),
+        env,
+        disk,
+        settings,
+        shared: Arc::new(shared),
+        state,
+        log: Box::new(log),
+        view,
+        group: Group::default(),
+        housekeeping: Housekeeping::default(),
+        cursor_version: 0,
+    })
+}
+
+fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(State, Cursors), Error> {
+    let (mut catalog, mut partitions, mut cursors) = (Vec::new(), Vec::new(), Cursors::default());
+    for (mut key, value) in rows {
+        if key.is_empty() {
+            return Err(Error::corrupt("the materialised view has a row without a key"));
+        }
+        match key.remove(0) {
+            tag::CATALOG => catalog.push((key, value)),
+            tag::PARTITION => partitions.push((key, value)),
+            tag::CURSOR => {
+                let damaged = |e| Error::corrupt(format!("a cursor's row: {e}"));
+                let key: CursorKey = minicbor::decode(&key).map_err(damaged)?;
+                let cursor: Cursor = minicbor::decode(&value).map_err(damaged)?;
+                cursors.insert(key, cursor);
+            }
+            other => {
+                return Err(Error::unsupported(format!(
+                    "the materialised view has rows of kind {other}; start a newer version"
+                )));
+            }
+        }
+    }
+    let mut state = State { catalog: Catalog::from_rows(catalog)?, ..State::default() };
+    for (key, row) in partitions {
+        let no = key.try_into().map(u64::from_be_bytes).map(PartitionNo);
+        let no = no.map_err(|_| Error::corrupt("a partition's row has a key of another length"))?;
+        let home = state.catalog.partition(no).ok_or_else(|| {
+            Error::corrupt(format!("partition {no} has a row but stands in no topic"))
+        })?;
+        state.partitions.insert(no, PartitionState::from_row(home, &row)?);
+    }
+    Ok((state, cursors))
+}
+
+/// I8: damaged partitions are out of service with a reason, and the rest serve on.
+fn quarantine(state: &mut State, recovered: &Recovered) {
+    for damage in &recovered.quarantined {
+        tracing::error!(
+            partition = damage.partition.0,
+            offset = damage.offset,
+            why = damage.why,
+            "stored data is damaged; the partition is out of service"
+        );
+        if let Some(partition) = state.partitions.get_mut(&damage.partition) {
+            partition.quarantined = Some(format!("offset {}: {}", damage.offset, damage.why));
+        }
+    }
+}
+
+/// The log is the order of everything: what it holds and what the state says must agree.
+fn check_ends(state: &mut State, reader: &LogReader) {
+    for (no, partition) in &mut state.partitions {
+        let Some(bounds) = reader.bounds(*no) else { continue };
+        if bounds.is_quarantined {
+            partition.quarantined.get_or_insert_with(|| "found earlier".into());
+            continue;
+        }
+        assert_eq!(bounds.end, partition.end, "I8: partition {no} ends where the log says");
+    }
+}
+
+fn handles(state: &State, reader: &LogReader) -> HashMap<PartitionNo, Arc<Partition>> {
+    let handle = |(no, partition): (&PartitionNo, &PartitionState)| {
+        let home = (*no, partition.home.stream, partition.home.topic, partition.home.index);
+        let (start, end) = (partition.log_start, partition.end);
+        let lineage = partition.lineage.clone();
+        (*no, Arc::new(Partition::new(home, start, end, lineage, reader.clone())))
+    };
+    state.partitions.iter().map(handle).collect()
+}
+
+fn report(applied: Position, recovered: &Recovered, state: &State) {
+    tracing::info!(
+        %applied,
+        durable = %recovered.durable,
+        generation = recovered.generation,
+        replayed = recovered.replayed_frames,
+        torn_bytes = recovered.torn_bytes,
+        partitions = state.partitions.len(),
+        "recovered"
+    );
+}

@@ -1,0 +1,161 @@
+//! Batches that a link brings: taken exactly at the end, under a standing agreement, or not at all.
+
+use mainstem_log::{Frame, FrameKind};
+use mainstem_record::BatchHeader;
+use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, PartitionNo};
+
+use crate::append::batch_frame;
+use crate::op::{LinkName, ReplicaAppend, ReplicaBatch};
+use crate::sequencer::Sequencer;
+
+impl Sequencer {
+    /// Returns the partition's end with these batches.
+    pub(crate) fn sequence_replica_append(&mut self, append: ReplicaAppend) -> Result<i64, Error> {
+        let no = self.check_replica_write(&append)?;
+        self.check_disk()?;
+        self.partition_mut(no).check_in_service()?;
+        self.follow_lineage(no, &append.lineage)?;
+        if let Some(gap_to) = append.gap_to {
+            self.sequence_gap(no, gap_to);
+        }
+        for batch in append.batches {
+            self.sequence_replica_batch(no, batch)?;
+        }
+        Ok(self.partition_mut(no).end)
+    }
+
+    /// I6 and I5, at every append: the agreement stands in this epoch, and the topic is not ours.
+    fn check_replica_write(&self, append: &ReplicaAppend) -> Result<PartitionNo, Error> {
+        let LinkName { stream, upstream, link_epoch } = append.link;
+        let stream = self
+            .state
+            .catalog
+            .stream(stream)
+            .ok_or_else(|| Error::fenced("the replica stream was deleted"))?;
+        stream.check_link(upstream, link_epoch)?;
+        let topic = stream.topic_by_origin(append.topic).ok_or_else(|| {
+            Error::not_found(format!("topic {} is not known in {}", append.topic, stream.path))
+        })?;
+        if topic.owner.stream == stream.id {
+            return Err(Error::policy(format!(
+                "topic {} began in {}; nobody else writes it",
+                topic.name, stream.path
+            )));
+        }
+        topic.partition(append.partition).ok_or_else(|| {
+            Error::not_found(format!("topic {} has no partition {}", topic.name, append.partition))
+        })
+    }
+
+    fn partition_mut(&mut self, no: PartitionNo) -> &mut crate::state::PartitionState {
+        self.state.partitions.get_mut(&no).expect("every partition of the catalog has a state")
+    }
+
+    /// Takes over epochs that begin at or after our end; anything else means two histories.
+    fn follow_lineage(&mut self, no: PartitionNo, theirs: &[LineageEntry]) -> Result<(), Error> {
+        let partition = self.partition_mut(no);
+        let ours = partition.lineage.entries();
+        let known = ours.iter().zip(theirs).take_while(|(our, their)| our == their).count();
+        let news = &theirs[known..];
+        if news.is_empty() {
+            return Ok(());
+        }
+        let diverged = || Error::new(ErrorKind::Diverged, "the source's lineage is not ours");
+        if known < ours.len() || (known > 0 && news[0].start_offset < partition.end) {
+            return Err(diverged());
+        }
+        Lineage::from_entries(theirs.to_vec()).ok_or_else(diverged)?;
+        for entry in news {
+            partition.lineage.push(*entry);
+        }
+        let news = news.to_vec();
+        self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));
+        self.group.partitions.insert(no);
+        Ok(())
+    }
+
+    /// I8: what the source no longer keeps is recorded as a gap. A partition that holds nothing
+    /// below it then starts after it.
+    fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64) {
+        let partition = self.partition_mut(no);
+        if gap_to <= partition.end {
+            return;
+        }
+        let mut gap = Frame::at(FrameKind::Gap, no, partition.end);
+        gap.next_offset = gap_to;
+        let was_empty = partition.log_start == partition.end;
+        partition.end = gap_to;
+        if was_empty {
+            partition.log_start = gap_to;
+        }
+        self.group.frames.push(gap);
+        if was_empty {
+            self.group.frames.push(Frame::at(FrameKind::Trim, no, gap_to));
+        }
+        self.group.partitions.insert(no);
+    }
+
+    fn sequence_replica_batch(
+        &mut self,
+        no: PartitionNo,
+        batch: ReplicaBatch,
+    ) -> Result<(), Error> {
+        // The checksum was checked before the batch was queued.
+        let header =
+            BatchHeader::decode(&batch.bytes).map_err(|e| Error::corrupt(e.to_string()))?;
+        let partition = self.partition_mut(no);
+        let end = partition.end;
+        if header.base_offset > end {
+            return Err(Error::misaligned(end, header.base_offset));
+        }
+        if header.base_offset < end {
+            return self.check_same_batch(no, &header);
+        }
+        if header.leader_epoch > partition.lineage.leader_epoch() {
+            return Err(Error::invalid(format!(
+                "a batch of epoch {} came before its epoch's beginning",
+                header.leader_epoch
+            )));
+        }
+        let arrival_ms = batch.arrival_ms.max(partition.last_arrival_ms);
+        partition.note_batch(&header, arrival_ms);
+        self.group.frames.push(batch_frame(no, &header, arrival_ms, batch.bytes));
+        self.group.partitions.insert(no);
+        Ok(())
+    }
+
+    /// A batch below the end is dropped if it is the one that we hold, and is a divergence if not.
+    fn check_same_batch(&self, no: PartitionNo, header: &BatchHeader) -> Result<(), Error> {
+        let partition = &self.state.partitions[&no];
+        if header.next_offset() <= partition.log_start {
+            return Ok(());
+        }
+        let diverged = |what: &str| {
+            Error::new(
+                ErrorKind::Diverged,
+                format!("offset {}: {what}; the replica must be made anew", header.base_offset),
+            )
+        };
+        if self.group.frames.iter().any(|frame| {
+            frame.kind == FrameKind::Batch
+                && frame.partition == no
+                && frame.base_offset <= header.base_offset
+        }) {
+            return Err(diverged("sent twice in one go"));
+        }
+        let found = self.log.reader().read(no, header.base_offset, partition.end, 1)?;
+        let Some(ours) = found.first().and_then(|b| BatchHeader::decode(&b.bytes).ok()) else {
+            return Ok(());
+        };
+        let same = (ours.base_offset, ours.next_offset(), ours.crc, ours.leader_epoch)
+            == (header.base_offset, header.next_offset(), header.crc, header.leader_epoch);
+        if same { Ok(()) } else { Err(diverged("the source holds another batch than we do")) }
+    }
+}
+
+pub(crate) fn epoch_frame(no: PartitionNo, entry: &LineageEntry) -> Frame {
+    let mut frame = Frame::at(FrameKind::EpochStart, no, entry.start_offset);
+    frame.leader_epoch = entry.leader_epoch;
+    frame.payload = minicbor::to_vec(entry).expect("a Vec takes every byte").into();
+    frame
+}

@@ -1,0 +1,215 @@
+//! The one writer: takes what has gathered, decides it, makes it durable, and tells.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_catalog::Catalog;
+use mainstem_env::{Disk, Env};
+use mainstem_group::CursorRecord;
+use mainstem_log::{CommitLog, Frame};
+use mainstem_types::limits::GROUP_BYTES_MAX;
+use mainstem_types::{Error, PartitionNo};
+use tokio::sync::oneshot;
+
+use crate::housekeeping::Housekeeping;
+use crate::op::{Ack, Appended, Op};
+use crate::settings::EngineSettings;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::view::ViewWriter;
+
+/// Owns everything that can change in a node. Run it on a thread of its own with [`Self::run`], or
+/// step it by hand in a simulation.
+pub struct Sequencer {
+    pub(crate) env: Env,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) settings: EngineSettings,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: State,
+    pub(crate) log: Box<dyn CommitLog>,
+    pub(crate) view: ViewWriter,
+    pub(crate) group: Group,
+    pub(crate) housekeeping: Housekeeping,
+    pub(crate) cursor_version: u64,
+    /// Wall-clock time of the current step.
+    pub(crate) now_ms: i64,
+}
+
+/// What the current step has decided and not yet made durable.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) frames: Vec<Frame>,
+    /// Partitions whose frontiers or lineage moved.
+    pub(crate) partitions: BTreeSet<PartitionNo>,
+    pub(crate) partitions_removed: Vec<PartitionNo>,
+    pub(crate) cursors: Vec<CursorRecord>,
+    pub(crate) catalog_changed: bool,
+    pub(crate) replies: Vec<Reply>,
+}
+
+/// An answer that waits for its truth.
+pub(crate) enum Reply {
+    Append(Ack, oneshot::Sender<Vec<Result<Appended, Error>>>, Vec<Result<Appended, Error>>),
+    Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
+    Change(oneshot::Sender<Result<Catalog, Error>>, Result<Catalog, Error>),
+    Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
+    Closed(oneshot::Sender<()>),
+}
+
+impl Reply {
+    /// Whoever asked may have gone away; then nobody is told.
+    fn send(self) {
+        match self {
+            Self::Append(_, waiter, answer) => drop(waiter.send(answer)),
+            Self::Offset(waiter, answer) => drop(waiter.send(answer)),
+            Self::Change(waiter, answer) => drop(waiter.send(answer)),
+            Self::Done(waiter, answer) => drop(waiter.send(answer)),
+            Self::Closed(waiter) => drop(waiter.send(())),
+        }
+    }
+
+    fn is_for_written(&self) -> bool {
+        matches!(self, Self::Append(Ack::Written | Ack::None, ..))
+    }
+}
+
+/// What a step found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing was queued or due.
+    Idle,
+    /// Something was done.
+    Worked,
+    /// The engine was closed; this was the last step.
+    Closed,
+}
+
+impl Sequencer {
+    /// Works until the engine is closed.
+    ///
+    /// # Errors
+    /// The disk failed. Nothing more may be acknowledged: end the process, and let the next start
+    /// recover what is durable.
+    pub fn run(mut self) -> Result<(), Error> {
+        /// How long housekeeping may be late when nothing else happens.
+        const IDLE_WAIT: Duration = Duration::from_millis(100);
+        loop {
+            match self.step()? {
+                Step::Idle => self.shared.queue.wait(IDLE_WAIT),
+                Step::Worked => {}
+                Step::Closed => return Ok(()),
+            }
+        }
+    }
+
+    /// Runs on a thread of its own. A failed disk ends the process at once, since no later answer
+    /// could be trusted.
+    pub fn spawn(self) -> Result<std::thread::JoinHandle<()>, Error> {
+        let run = move || {
+            if let Err(error) = self.run() {
+                tracing::error!(%error, "the log failed; the process ends so that recovery decides");
+                std::process::abort();
+            }
+        };
+        std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn(run)
+            .map_err(|e| Error::storage(format!("no thread for the sequencer: {e}")))
+    }
+
+    /// One group commit: everything that has gathered, up to the group's limit.
+    ///
+    /// # Errors
+    /// As [`Self::run`]. All waiters of this group see their sender dropped.
+    pub fn step(&mut self) -> Result<Step, Error> {
+        self.now_ms = self.env.clock.wall_ms();
+        let ops = self.shared.queue.take(GROUP_BYTES_MAX);
+        let mut step = if ops.is_empty() { Step::Idle } else { Step::Worked };
+        let closing = ops.iter().any(|op| matches!(op, Op::Close { .. }));
+        for op in ops {
+            self.sequence(op);
+        }
+        if self.expire_if_due() {
+            step = Step::Worked;
+        }
+        self.commit()?;
+        self.keep_view_if_due()?;
+        if closing {
+            self.close()?;
+            return Ok(Step::Closed);
+        }
+        Ok(step)
+    }
+
+    fn sequence(&mut self, op: Op) {
+        let reply = match op {
+            Op::Append { appends, ack, reply } => {
+                let answers =
+                    appends.into_iter().map(|(no, batch)| self.sequence_append(no, batch));
+                let answers = answers.collect();
+                Reply::Append(ack, reply, answers)
+            }
+            Op::AppendReplica { append, reply } => {
+                Reply::Offset(reply, self.sequence_replica_append(append))
+            }
+            Op::Change { command, reply } => Reply::Change(reply, self.sequence_change(&command)),
+            Op::CommitCursors { commits, reply } => {
+                Reply::Done(reply, self.sequence_commits(commits))
+            }
+            Op::ApplyCursors { link, cursors, reply } => {
+                Reply::Done(reply, self.sequence_replicated_cursors(link, cursors))
+            }
+            Op::DeleteCursors { keys, reply } => {
+                self.sequence_cursor_deletes(keys);
+                Reply::Done(reply, Ok(()))
+            }
+            Op::Trim { partition, log_start, link, reply } => {
+                Reply::Offset(reply, self.sequence_trim(partition, log_start, link))
+            }
+            Op::Close { reply } => Reply::Closed(reply),
+        };
+        self.group.replies.push(reply);
+    }
+
+    /// Writes, syncs, shows, tells: in this order and no other (I1).
+    fn commit(&mut self) -> Result<(), Error> {
+        let mut group = std::mem::take(&mut self.group);
+        if !group.frames.is_empty() {
+            self.log.write(std::mem::take(&mut group.frames))?;
+            let is_early = |reply: &mut Reply| reply.is_for_written();
+            group.replies.extract_if(.., is_early).for_each(Reply::send);
+            self.log.sync()?;
+        }
+        self.publish(&mut group);
+        group.replies.into_iter().for_each(Reply::send);
+        Ok(())
+    }
+
+    /// Lets readers see what has just become durable.
+    fn publish(&mut self, group: &mut Group) {
+        if group.catalog_changed {
+            self.publish_partitions(&group.partitions, &group.partitions_removed);
+            self.shared.catalog.send_replace(self.state.catalog.clone());
+        }
+        let partitions = self.shared.partitions.read();
+        for no in &group.partitions {
+            // It may have been deleted by a later operation of the same group.
+            let Some(state) = self.state.partitions.get(no) else { continue };
+            let partition = &partitions[no];
+            let lineage = &state.lineage;
+            let changed = (*partition.lineage() != *lineage).then(|| lineage.clone());
+            partition.publish(state.log_start, state.end, changed);
+            self.state.dirty.partitions.insert(*no);
+        }
+        drop(partitions);
+        self.publish_cursors(std::mem::take(&mut group.cursors));
+    }
+
+    /// The last step: the view catches up, so that the next start replays nothing.
+    fn close(&mut self) -> Result<(), Error> {
+        self.shared.queue.close();
+        self.flush_view()?;
+        Ok(())
+    }
+}

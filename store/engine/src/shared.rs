@@ -1,0 +1,24 @@
+//! What the sequencer shows to readers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mainstem_catalog::Catalog;
+use mainstem_log::LogStats;
+use mainstem_types::PartitionNo;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::cursors::Cursors;
+use crate::partition::Partition;
+use crate::queue::Queue;
+use crate::subscription::CursorWatchers;
+
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) catalog: watch::Sender<Catalog>,
+    pub(crate) partitions: RwLock<HashMap<PartitionNo, Arc<Partition>>>,
+    pub(crate) cursors: RwLock<Cursors>,
+    pub(crate) cursor_watchers: CursorWatchers,
+    pub(crate) log_stats: Mutex<LogStats>,
+}

@@ -1,0 +1,198 @@
+//! Everything that can change, as the sequencer owns it and as replay rebuilds it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use mainstem_catalog::{Applied, Catalog, Event, PartitionHome, RowKey};
+use mainstem_group::{CursorKey, CursorRecord};
+use mainstem_log::{Frame, FrameKind};
+use mainstem_record::BatchHeader;
+use mainstem_transaction::{BatchProducer, Producers};
+use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo};
+use minicbor::{Decode, Encode};
+
+use crate::cursors::Cursors;
+
+/// One partition as the sequencer knows it: ahead of what readers see by the current group.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionState {
+    pub(crate) home: PartitionHome,
+    pub(crate) log_start: i64,
+    pub(crate) end: i64,
+    pub(crate) lineage: Lineage,
+    pub(crate) producers: Producers,
+    pub(crate) last_arrival_ms: i64,
+    /// Why it is out of service, if it is (I8).
+    pub(crate) quarantined: Option<String>,
+}
+
+/// The partition's row in the materialised view.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct PartitionRow {
+    #[n(0)]
+    log_start: i64,
+    #[n(1)]
+    end: i64,
+    #[n(2)]
+    lineage: Lineage,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    producers: Vec<u8>,
+    #[n(4)]
+    last_arrival_ms: i64,
+}
+
+impl PartitionState {
+    pub(crate) fn new(home: PartitionHome) -> Self {
+        Self {
+            home,
+            log_start: 0,
+            end: 0,
+            lineage: Lineage::default(),
+            producers: Producers::new(),
+            last_arrival_ms: 0,
+            quarantined: None,
+        }
+    }
+
+    pub(crate) fn from_row(home: PartitionHome, row: &[u8]) -> Result<Self, Error> {
+        let row: PartitionRow =
+            minicbor::decode(row).map_err(|e| Error::corrupt(format!("a partition's row: {e}")))?;
+        Ok(Self {
+            home,
+            log_start: row.log_start,
+            end: row.end,
+            lineage: row.lineage,
+            producers: Producers::decode(&row.producers)?,
+            last_arrival_ms: row.last_arrival_ms,
+            quarantined: None,
+        })
+    }
+
+    pub(crate) fn to_row(&self) -> Vec<u8> {
+        let row = PartitionRow {
+            log_start: self.log_start,
+            end: self.end,
+            lineage: self.lineage.clone(),
+            producers: self.producers.encode(),
+            last_arrival_ms: self.last_arrival_ms,
+        };
+        minicbor::to_vec(row).expect("a Vec takes every byte")
+    }
+
+    /// Takes note of a batch that stands at the end.
+    pub(crate) fn note_batch(&mut self, header: &BatchHeader, arrival_ms: i64) {
+        let next_offset = header.next_offset();
+        assert_eq!(header.base_offset, self.end, "I2: a batch stands exactly at the end");
+        self.producers.record(&producer_of(header), header.base_offset, next_offset, arrival_ms);
+        self.end = next_offset;
+        self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
+    }
+
+    pub(crate) fn check_in_service(&self) -> Result<(), Error> {
+        match &self.quarantined {
+            None => Ok(()),
+            Some(why) => Err(Error::storage(format!(
+                "the partition is out of service because stored data is damaged ({why}); \
+                 restore it from a replica"
+            ))),
+        }
+    }
+}
+
+/// A batch's producer fields.
+pub(crate) fn producer_of(header: &BatchHeader) -> BatchProducer {
+    BatchProducer {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        sequences: u32::try_from(header.offset_count()).unwrap_or(0),
+        control: header.attributes.is_control(),
+    }
+}
+
+/// What has changed and is not yet in the materialised view.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    pub(crate) catalog: BTreeSet<RowKey>,
+    pub(crate) partitions: BTreeSet<PartitionNo>,
+    pub(crate) cursors: BTreeSet<CursorKey>,
+}
+
+impl Dirty {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.catalog.is_empty() && self.partitions.is_empty() && self.cursors.is_empty()
+    }
+}
+
+/// Catalog and partitions; cursors are shared with readers and passed in.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) catalog: Catalog,
+    pub(crate) partitions: HashMap<PartitionNo, PartitionState>,
+    pub(crate) dirty: Dirty,
+}
+
+impl State {
+    /// Applies an event, live or in replay.
+    pub(crate) fn apply_event(&mut self, event: &Event, cursors: &mut Cursors) -> Applied {
+        let applied = self.catalog.apply(event);
+        self.dirty.catalog.extend(applied.rows.iter().cloned());
+        for no in &applied.partitions_added {
+            let home = self.catalog.partition(*no).expect("an added partition has a home");
+            self.partitions.insert(*no, PartitionState::new(home));
+            self.dirty.partitions.insert(*no);
+        }
+        for (no, home) in &applied.partitions_removed {
+            self.partitions.remove(no);
+            self.dirty.partitions.insert(*no);
+            self.dirty.cursors.extend(cursors.remove_partition(home));
+        }
+        applied
+    }
+
+    /// Does again what a frame of the log says.
+    pub(crate) fn replay(&mut self, frame: &Frame, cursors: &mut Cursors) -> Result<(), Error> {
+        match frame.kind {
+            FrameKind::CatalogEvent => {
+                self.apply_event(&Event::decode(&frame.payload)?, cursors);
+                return Ok(());
+            }
+            FrameKind::Cursor => {
+                let record: CursorRecord = minicbor::decode(&frame.payload)
+                    .map_err(|e| Error::corrupt(format!("a cursor's record: {e}")))?;
+                self.dirty.cursors.insert(record.key.clone());
+                cursors.apply(record);
+                return Ok(());
+            }
+            _ => {}
+        }
+        // A partition that was deleted later may still have frames here.
+        let Some(partition) = self.partitions.get_mut(&frame.partition) else {
+            return Ok(());
+        };
+        self.dirty.partitions.insert(frame.partition);
+        match frame.kind {
+            FrameKind::Batch => {
+                let header = BatchHeader::decode(&frame.payload)
+                    .map_err(|e| Error::corrupt(format!("a stored batch: {e}")))?;
+                partition.note_batch(&header, frame.arrival_ms);
+            }
+            FrameKind::Gap => partition.end = frame.next_offset,
+            FrameKind::Trim => partition.log_start = frame.base_offset,
+            FrameKind::TruncateTo => {
+                partition.end = frame.base_offset;
+                partition.producers.truncate(frame.base_offset);
+            }
+            FrameKind::EpochStart => {
+                let entry: LineageEntry = minicbor::decode(&frame.payload)
+                    .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
+                partition.lineage.push(entry);
+            }
+            FrameKind::Quarantine => {
+                partition.quarantined = Some(format!("found at offset {}", frame.base_offset));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
