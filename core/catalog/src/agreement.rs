@@ -12,10 +12,10 @@ use minicbor::{Decode, Encode};
 #[cbor(map)]
 pub struct Place {
     /// Its cluster.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub cluster: ClusterName,
     /// Its path there.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub path: StreamPath,
 }
 
@@ -36,7 +36,7 @@ pub struct Replica {
     #[n(1)]
     pub place: Place,
     /// The replica's uuid, once known.
-    #[cbor(n(2), with = "crate::encoding")]
+    #[n(2)]
     pub replica_id: Option<StreamId>,
     /// What `replica add` and `replica edit` set.
     #[n(3)]
@@ -45,10 +45,10 @@ pub struct Replica {
     #[n(4)]
     pub paused: bool,
     /// Rises with every Hello and every change of this half.
-    #[cbor(n(5), with = "crate::encoding")]
+    #[n(5)]
     pub link_epoch: LinkEpoch,
     /// The replica has applied every deletion up to here (our sequence).
-    #[cbor(n(6), with = "crate::encoding")]
+    #[n(6)]
     pub acked_tombstone_seq: CatalogSeq,
     /// When it was added.
     #[n(7)]
@@ -81,7 +81,7 @@ pub struct ReplicaSettings {
     #[n(2)]
     pub synchronous: bool,
     /// Shown; batches travel as the producer encoded them.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub network_compression: StreamCompression,
 }
 
@@ -90,7 +90,7 @@ pub struct ReplicaSettings {
 #[cbor(map)]
 pub struct Setup {
     /// Its id.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub job: JobId,
     /// Which job.
     #[n(1)]
@@ -99,7 +99,7 @@ pub struct Setup {
     #[n(2)]
     pub step: SetupStep,
     /// What the destination lets it do.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub grant: Option<GrantId>,
     /// Both sides are to feed each other.
     #[n(4)]
@@ -190,13 +190,13 @@ pub struct Upstream {
     #[n(1)]
     pub place: Place,
     /// The source's uuid: pinned when given, or at the first Hello.
-    #[cbor(n(2), with = "crate::encoding")]
+    #[n(2)]
     pub stream_id: Option<StreamId>,
     /// Rises with every Hello and every change of this half; nothing older is sequenced (I6).
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub link_epoch: LinkEpoch,
     /// The source's sequence up to which its catalog was applied.
-    #[cbor(n(4), with = "crate::encoding")]
+    #[n(4)]
     pub applied_seq: CatalogSeq,
     /// When it was added.
     #[n(5)]
@@ -204,8 +204,9 @@ pub struct Upstream {
 }
 
 /// Names one grant; whoever knows it may use it, so it is random and shown to one job only.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GrantId([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct GrantId(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
 
 impl GrantId {
     /// The grant that was sent as these bytes.
@@ -230,19 +231,19 @@ impl fmt::Debug for GrantId {
 #[cbor(map)]
 pub struct Grant {
     /// Its name, a secret.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub id: GrantId,
     /// Where the replica is to lie here.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub replica_path: StreamPath,
     /// The uuid that was chosen for the replica.
-    #[cbor(n(2), with = "crate::encoding")]
+    #[n(2)]
     pub replica_id: StreamId,
     /// Where the source lies.
     #[n(3)]
     pub source: Place,
     /// The source's uuid.
-    #[cbor(n(4), with = "crate::encoding")]
+    #[n(4)]
     pub source_id: StreamId,
     /// Whether the source may also be declared a replica of the new stream.
     #[n(5)]

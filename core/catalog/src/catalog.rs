@@ -29,16 +29,16 @@ pub struct Catalog {
 #[cbor(map)]
 pub struct Cluster {
     /// For the life of its data directory; zero before it is founded.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub id: ClusterId,
     /// As in `/mapr/<name>/…`.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub name: ClusterName,
     /// Changes when a data directory was copied, or its producer ids ran out.
     #[n(2)]
     pub incarnation: u64,
     /// The first partition number that was never given out.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub next_partition: PartitionNo,
     /// Producer ids below this are spoken for in this incarnation.
     #[n(4)]

@@ -17,29 +17,29 @@ use crate::{Grant, GrantId, Owner, Replica, StreamSettings, Upstream};
 pub enum Event {
     #[n(0)]
     ClusterFounded {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         id: ClusterId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         name: ClusterName,
         #[n(2)]
         incarnation: u64,
     },
     #[n(1)]
     StreamCreated {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         id: StreamId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         path: StreamPath,
         #[n(2)]
         settings: StreamSettings,
-        #[cbor(n(3), with = "crate::encoding")]
+        #[n(3)]
         term: Term,
         #[n(4)]
         created_ms: i64,
     },
     #[n(2)]
     StreamEdited {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
         #[n(1)]
         settings: StreamSettings,
@@ -47,33 +47,33 @@ pub enum Event {
     /// The stream and all that it contains are gone; nothing of it is remembered.
     #[n(3)]
     StreamDeleted {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
     },
     /// Its partitions have the numbers `first_partition ..`, which are the next free ones.
     #[n(4)]
     TopicCreated {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         origin: OriginTopicId,
-        #[cbor(n(2), with = "crate::encoding")]
+        #[n(2)]
         kafka_id: KafkaTopicId,
-        #[cbor(n(3), with = "crate::encoding")]
+        #[n(3)]
         name: TopicName,
-        #[cbor(n(4), with = "crate::encoding")]
+        #[n(4)]
         first_partition: PartitionNo,
         #[n(5)]
         partitions: u32,
-        #[cbor(n(6), with = "crate::encoding")]
+        #[n(6)]
         timestamp_type: TimestampType,
         #[n(7)]
         config: BTreeMap<String, String>,
         #[n(8)]
         owner: Owner,
-        #[cbor(n(9), with = "crate::encoding")]
+        #[n(9)]
         seq: CatalogSeq,
-        #[cbor(n(10), with = "crate::encoding")]
+        #[n(10)]
         owner_seq: CatalogSeq,
         #[n(11)]
         created_ms: i64,
@@ -81,89 +81,89 @@ pub enum Event {
     /// Config, timestamp type or owner are now these; `added` partitions join at the end.
     #[n(5)]
     TopicChanged {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         origin: OriginTopicId,
-        #[cbor(n(2), with = "crate::encoding")]
+        #[n(2)]
         first_partition: PartitionNo,
         #[n(3)]
         added: u32,
-        #[cbor(n(4), with = "crate::encoding")]
+        #[n(4)]
         timestamp_type: TimestampType,
         #[n(5)]
         config: BTreeMap<String, String>,
         #[n(6)]
         owner: Owner,
-        #[cbor(n(7), with = "crate::encoding")]
+        #[n(7)]
         seq: CatalogSeq,
-        #[cbor(n(8), with = "crate::encoding")]
+        #[n(8)]
         owner_seq: CatalogSeq,
     },
     /// The topic is gone; its tombstone stays while somebody might bring it back.
     #[n(6)]
     TopicDeleted {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         origin: OriginTopicId,
-        #[cbor(n(2), with = "crate::encoding")]
+        #[n(2)]
         seq: CatalogSeq,
-        #[cbor(n(3), with = "crate::encoding")]
+        #[n(3)]
         owner_seq: CatalogSeq,
     },
     /// Everyone concerned knows of the deletions up to and with `through`.
     #[n(7)]
     TombstonesFreed {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
-        #[cbor(n(1), with = "crate::encoding")]
+        #[n(1)]
         through: CatalogSeq,
     },
     /// The replica in this slot is now this one: added or changed in any way.
     #[n(8)]
     ReplicaSet {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
         #[n(1)]
         replica: Replica,
     },
     #[n(9)]
     ReplicaRemoved {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
         #[n(1)]
         idx: u32,
-        #[cbor(n(2), with = "crate::encoding")]
+        #[n(2)]
         link_epoch: LinkEpoch,
     },
     /// The upstream in this slot is now this one: added or changed in any way.
     #[n(10)]
     UpstreamSet {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
         #[n(1)]
         upstream: Upstream,
     },
     #[n(11)]
     UpstreamRemoved {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         stream: StreamId,
         #[n(1)]
         idx: u32,
-        #[cbor(n(2), with = "crate::encoding")]
+        #[n(2)]
         link_epoch: LinkEpoch,
     },
     #[n(12)]
     GatewaysSet {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         cluster: ClusterName,
         #[n(1)]
         gateways: Vec<String>,
     },
     #[n(13)]
     GatewaysDeleted {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         cluster: ClusterName,
     },
     #[n(14)]
@@ -173,7 +173,7 @@ pub enum Event {
     },
     #[n(15)]
     GrantDropped {
-        #[cbor(n(0), with = "crate::encoding")]
+        #[n(0)]
         grant: GrantId,
     },
     /// Producer ids below `next` are spoken for in this incarnation.

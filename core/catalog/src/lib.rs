@@ -10,9 +10,9 @@ mod apply;
 mod catalog;
 mod command;
 mod decide;
-mod encoding;
 mod event;
 mod names;
+mod partition_runs;
 mod row;
 mod stream;
 

@@ -67,17 +67,17 @@ impl RowKey {
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct StreamHead {
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     id: StreamId,
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     path: StreamPath,
     #[n(2)]
     settings: StreamSettings,
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     term: Term,
-    #[cbor(n(4), with = "crate::encoding")]
+    #[n(4)]
     catalog_seq: CatalogSeq,
-    #[cbor(n(5), with = "crate::encoding")]
+    #[n(5)]
     link_epoch: LinkEpoch,
     #[n(6)]
     created_ms: i64,
@@ -86,7 +86,7 @@ struct StreamHead {
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct GatewayList {
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     cluster: ClusterName,
     #[n(1)]
     gateways: Vec<String>,

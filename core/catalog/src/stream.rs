@@ -128,10 +128,10 @@ pub struct StreamSettings {
     #[n(2)]
     pub default_partitions: u32,
     /// Shown, and what a link's compression defaults to.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub compression: StreamCompression,
     /// Whose clock stamps records, where the topic does not say otherwise.
-    #[cbor(n(4), with = "crate::encoding")]
+    #[n(4)]
     pub default_timestamp_type: TimestampType,
     /// Who may produce (normalised access control expression).
     #[n(5)]
@@ -192,28 +192,28 @@ impl Default for StreamSettings {
 #[cbor(map)]
 pub struct Topic {
     /// Its identity everywhere and for ever.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// Its identity for Kafka clients of this cluster.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub kafka_id: KafkaTopicId,
     /// Its bare name.
-    #[cbor(n(2), with = "crate::encoding")]
+    #[n(2)]
     pub name: TopicName,
     /// This stream's sequence when it was created.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub first_seq: CatalogSeq,
     /// This stream's sequence when it was last changed.
-    #[cbor(n(4), with = "crate::encoding")]
+    #[n(4)]
     pub changed_seq: CatalogSeq,
     /// The owner's sequence when it was last changed there; orders changes that arrive by two ways.
-    #[cbor(n(5), with = "crate::encoding")]
+    #[n(5)]
     pub owner_seq: CatalogSeq,
     /// Number in the log of each partition, by index; never shrinks.
-    #[cbor(n(6), with = "crate::encoding")]
+    #[cbor(n(6), with = "crate::partition_runs")]
     pub partitions: Vec<PartitionNo>,
     /// Whose clock stamps its records.
-    #[cbor(n(7), with = "crate::encoding")]
+    #[n(7)]
     pub timestamp_type: TimestampType,
     /// Kafka topic configs, as given.
     #[n(8)]
@@ -243,10 +243,10 @@ impl Topic {
 #[cbor(map)]
 pub struct Owner {
     /// The owning stream; another stream's uuid means: replicated, no local writes.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub stream: StreamId,
     /// Its term.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub term: Term,
 }
 
@@ -255,15 +255,15 @@ pub struct Owner {
 #[cbor(map)]
 pub struct Tombstone {
     /// The deleted topic.
-    #[cbor(n(0), with = "crate::encoding")]
+    #[n(0)]
     pub origin: OriginTopicId,
     /// Its name.
-    #[cbor(n(1), with = "crate::encoding")]
+    #[n(1)]
     pub name: TopicName,
     /// This stream's sequence at the deletion.
-    #[cbor(n(2), with = "crate::encoding")]
+    #[n(2)]
     pub seq: CatalogSeq,
     /// The owner's sequence at the deletion.
-    #[cbor(n(3), with = "crate::encoding")]
+    #[n(3)]
     pub owner_seq: CatalogSeq,
 }

@@ -1,0 +1,73 @@
+//! Gateways: the doors of other clusters.
+
+use super::{CLUSTER, may, need};
+use crate::command::{CommandSpec, Flag, Kind, Method};
+
+const DST: Flag = need("dstcluster", Kind::Cluster, "the cluster that the gateways belong to");
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        words: &["cluster", "gateway", "set"],
+        summary: "Say by which gateways a cluster is reached",
+        about: "Replaces the list that was set before.",
+        flags: &[
+            DST,
+            need("gateways", Kind::List, "host or host:port, with blanks between them"),
+            CLUSTER,
+        ],
+        output: &[],
+        example: "-dstcluster newyork -gateways \"gw1:7660 gw2:7660\"",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["cluster", "gateway", "get"],
+        summary: "Show the gateways that were set for a cluster",
+        about: "",
+        flags: &[DST, CLUSTER],
+        output: &["cluster", "gatewayConfig"],
+        example: "-dstcluster newyork",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["cluster", "gateway", "list"],
+        summary: "Show the gateways that were set for all clusters",
+        about: "",
+        flags: &[CLUSTER],
+        output: &["cluster", "gatewayConfig"],
+        example: "-cluster sanfrancisco",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["cluster", "gateway", "delete"],
+        summary: "Forget the gateways that were set for a cluster",
+        about: "The gateways themselves stay at work.",
+        flags: &[DST, CLUSTER],
+        output: &[],
+        example: "-dstcluster newyork",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["cluster", "gateway", "local"],
+        summary: "Show this cluster's own gateways, to be set elsewhere",
+        about: "text gives what `cluster gateway set` takes, dns a record for a name server.",
+        flags: &[may("format", Kind::Word(&["dns", "text"]), "text", "how to print them"), CLUSTER],
+        output: &["cluster", "gatewayConfig"],
+        example: "-format dns",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["cluster", "gateway", "resolve"],
+        summary: "Show the gateways of a cluster that answer now",
+        about: "Asks the list that was set, or else the cluster's known address.",
+        flags: &[DST, CLUSTER],
+        output: &["cluster", "gatewayConfig"],
+        example: "-dstcluster newyork",
+        method: Method::Get,
+        hidden: false,
+    },
+];

@@ -1,0 +1,133 @@
+//! Topics and cursors.
+
+use super::{CLUSTER, INDEX, PARTITIONS, TIMESTAMP_TYPES, may, need};
+use crate::command::{CommandSpec, Flag, Kind, Method};
+
+const PATH: Flag = need("path", Kind::Stream, "the stream that contains the topic");
+const TOPIC: Flag = need("topic", Kind::Topic, "the topic's name within the stream");
+const GROUP: Flag = may("consumergroup", Kind::Text, "all", "only this consumer group");
+const ONE_TOPIC: Flag = may("topic", Kind::Topic, "all", "only this topic");
+const ONE_PARTITION: Flag = may("partition", INDEX, "all", "only this partition; needs -topic");
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        words: &["stream", "topic", "create"],
+        summary: "Create a topic",
+        about: "Kafka clients see it as <the stream's path with dots>.<topic>.",
+        flags: &[
+            PATH,
+            TOPIC,
+            may("partitions", PARTITIONS, "the stream's", "how many partitions it begins with"),
+            may("timestamptype", TIMESTAMP_TYPES, "the stream's", "whose clock stamps records"),
+            CLUSTER,
+        ],
+        output: &[],
+        example: "-path /mapr/sanfrancisco/activity -topic clicks -partitions 3",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "topic", "edit"],
+        summary: "Change a topic",
+        about: "Partitions can become more, never fewer. What is not given stays as it is.",
+        flags: &[
+            PATH,
+            TOPIC,
+            may("partitions", PARTITIONS, "", "the new number of partitions"),
+            may("timestamptype", TIMESTAMP_TYPES, "", "whose clock stamps records from now on"),
+            CLUSTER,
+        ],
+        output: &[],
+        example: "-path /mapr/sanfrancisco/activity -topic clicks -partitions 6",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "topic", "delete"],
+        summary: "Delete a topic and its records, here and at every replica",
+        about: "Where the stream creates topics by itself, a later publish makes an unrelated \
+                topic of the same name.",
+        flags: &[PATH, TOPIC, CLUSTER],
+        output: &[],
+        example: "-path /mapr/sanfrancisco/activity -topic clicks",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "topic", "info"],
+        summary: "Show a topic's partitions",
+        about: "maxoffset is the last record's offset, -1 in an empty partition.",
+        flags: &[PATH, TOPIC, CLUSTER],
+        output: &[
+            "partitionid",
+            "physicalsize",
+            "logicalsize",
+            "maxoffset",
+            "minoffset",
+            "minoffsetacrossconsumers",
+            "mintimestamp",
+            "maxtimestamp",
+            "mintimestampacrossconsumers",
+            "fid",
+            "master",
+            "servers",
+            "timestamptype",
+            "owner",
+            "kafkaname",
+        ],
+        example: "-path /mapr/sanfrancisco/activity -topic clicks",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "topic", "list"],
+        summary: "List a stream's topics",
+        about: "",
+        flags: &[PATH, CLUSTER],
+        output: &[
+            "topic",
+            "partitions",
+            "consumers",
+            "physicalsize",
+            "logicalsize",
+            "maxlag",
+            "kafkaname",
+            "replicated",
+        ],
+        example: "-path /mapr/sanfrancisco/activity",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "cursor", "list"],
+        summary: "List where consumer groups are",
+        about: "committedoffset is what the group would go on from here; localoffset was committed \
+                in this cluster, replicatedoffset came with the stream.",
+        flags: &[PATH, GROUP, ONE_TOPIC, ONE_PARTITION, CLUSTER],
+        output: &[
+            "consumergroup",
+            "topic",
+            "partitionid",
+            "produceroffset",
+            "committedoffset",
+            "producertimestamp",
+            "consumertimestamp",
+            "consumerlagmillis",
+            "localoffset",
+            "replicatedoffset",
+        ],
+        example: "-path /mapr/sanfrancisco/activity -consumergroup web -topic clicks",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "cursor", "delete"],
+        summary: "Forget where consumer groups are",
+        about: "A consumer that is at work goes on undisturbed.",
+        flags: &[PATH, GROUP, ONE_TOPIC, ONE_PARTITION, CLUSTER],
+        output: &[],
+        example: "-path /mapr/sanfrancisco/activity -consumergroup web",
+        method: Method::Post,
+        hidden: false,
+    },
+];
