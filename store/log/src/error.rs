@@ -1,6 +1,8 @@
 //! What can go wrong with a log, by what the caller should do next.
 
-use mainstem_types::{Error, ErrorKind, PartitionNo};
+use std::io::ErrorKind;
+
+use mainstem_types::{Error, PartitionNo};
 
 /// An error of the commit log.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +57,20 @@ impl LogError {
         let what = what.into();
         move |source| Self::Disk { what, source }
     }
+
+    /// Tells a full disk, after which the log goes on, from one that failed.
+    pub(crate) fn full_or_disk(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::disk(what)(source),
+        }
+    }
 }
 
 impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
+        use mainstem_types::ErrorKind;
+
         let message = error.to_string();
         match error {
             LogError::Disk { .. } | LogError::Closed | LogError::Full | LogError::Locked => {

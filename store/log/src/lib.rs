@@ -10,12 +10,23 @@
 //! decided by the frontiers of the engine above.
 
 mod commit_log;
+mod entry;
 mod error;
+mod footer;
+mod footer_cache;
 mod frame;
+mod frame_header;
+mod group;
+mod index;
 mod local;
 mod position;
 mod reader;
+mod recover;
+mod reserve;
+mod scan;
+mod segment;
 mod settings;
+mod tail;
 
 pub use commit_log::{CommitLog, LogStats, Quarantine, Recovered, Retired, SegmentPin};
 pub use error::LogError;

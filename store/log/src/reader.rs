@@ -1,9 +1,15 @@
 //! Reading, from any thread.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mainstem_types::PartitionNo;
 
 use crate::LogError;
+use crate::entry::Entry;
+use crate::footer::Span;
+use crate::index::{Index, PartitionIndex, Shared};
+use crate::segment::Segment;
 
 /// One batch as it is stored and served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,85 +67,359 @@ pub struct PartitionBounds {
 
 /// Reads a log. Cheap to clone; used from any thread while the writer writes.
 #[derive(Clone)]
-pub struct LogReader {}
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+/// Where the next entries of a partition are.
+enum Place {
+    /// Above everything that is there.
+    End,
+    /// In a sealed segment's footer.
+    Sealed(Arc<Segment>, Span),
+    /// In the unsealed segment: the entries that were asked for.
+    Open(Arc<Segment>, Vec<Entry>),
+}
 
 impl LogReader {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// What is kept of a partition; `None` if the log does not know it.
-    pub fn bounds(&self, _partition: PartitionNo) -> Option<PartitionBounds> {
-        None
+    pub fn bounds(&self, partition: PartitionNo) -> Option<PartitionBounds> {
+        let index = self.shared.index.read();
+        let known = index.partitions.get(&partition)?;
+        let is_quarantined = known.quarantine.is_some();
+        Some(PartitionBounds { start: known.start, end: known.end, is_quarantined })
     }
 
     /// Whole batches, beginning with the one that contains `from` (or the first after it, across
-    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, and the first
-    /// whatever its size. May read the disk.
+    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer at the end of a
+    /// segment, and the first whatever its size. Below the partition's start it reads from there.
+    /// May read the disk.
     pub fn read(
         &self,
-        _partition: PartitionNo,
-        _from: i64,
-        _up_to: i64,
-        _bytes_max: usize,
+        partition: PartitionNo,
+        from: i64,
+        up_to: i64,
+        bytes_max: usize,
     ) -> Result<Vec<StoredBatch>, LogError> {
-        Err(LogError::Closed)
+        let mut from = from;
+        loop {
+            if let Some(batches) = self.read_tail(partition, from, up_to, bytes_max) {
+                return Ok(batches);
+            }
+            let select = |known: &PartitionIndex, from: i64| {
+                let first = known.open.partition_point(|entry| entry.next_offset <= from);
+                select(known.open.iter().skip(first), from, up_to, bytes_max)
+            };
+            match self.place(partition, from, |_| true, select)? {
+                Place::End => return Ok(Vec::new()),
+                Place::Open(segment, entries) => return segment.read_batches(partition, &entries),
+                Place::Sealed(segment, span) => {
+                    let column = self.shared.footers.column(&segment, partition, &span)?;
+                    let start = self.start(partition);
+                    let entries = select_column(&column, from.max(start), up_to, bytes_max);
+                    if !entries.is_empty() || span.end_offset >= up_to {
+                        return segment.read_batches(partition, &entries);
+                    }
+                    // Nothing but gaps up to the end of this span.
+                    from = span.end_offset;
+                }
+            }
+        }
     }
 
     /// As [`Self::read`], but only from memory: `None` when the disk would have to be read (or
     /// the partition is out of service; `read` says why).
     pub fn read_tail(
         &self,
-        _partition: PartitionNo,
-        _from: i64,
-        _up_to: i64,
-        _bytes_max: usize,
+        partition: PartitionNo,
+        from: i64,
+        up_to: i64,
+        bytes_max: usize,
     ) -> Option<Vec<StoredBatch>> {
-        None
+        let index = self.shared.index.read();
+        let known = index.partitions.get(&partition)?;
+        if known.quarantine.is_some() {
+            return None;
+        }
+        let from = from.max(known.start);
+        if from >= known.end.min(up_to) {
+            return Some(Vec::new());
+        }
+        index.tail.read(partition, from, up_to, bytes_max)
     }
 
     /// The first batch below `up_to` with a record stamped `timestamp_ms` or later.
     pub fn batch_at_or_after_time(
         &self,
-        _partition: PartitionNo,
-        _timestamp_ms: i64,
-        _up_to: i64,
+        partition: PartitionNo,
+        timestamp_ms: i64,
+        up_to: i64,
     ) -> Result<Option<BatchInfo>, LogError> {
-        Err(LogError::Closed)
+        let is_late_enough = |span: &Span| span.max_timestamp_ms >= timestamp_ms;
+        self.find(partition, up_to, is_late_enough, |entry| entry.max_timestamp_ms >= timestamp_ms)
     }
 
     /// The batch below `up_to` with the largest timestamp; the first of equals.
     pub fn batch_of_max_timestamp(
         &self,
-        _partition: PartitionNo,
-        _up_to: i64,
+        partition: PartitionNo,
+        up_to: i64,
     ) -> Result<Option<BatchInfo>, LogError> {
-        Err(LogError::Closed)
+        let (mut best, spans) = self.newest_first(partition, |known| {
+            let entries = known.open.iter().filter(|entry| entry.next_offset <= up_to);
+            newest(entries, None)
+        })?;
+        for (segment, span) in spans {
+            let is_hopeless = |best: BatchInfo| span.max_timestamp_ms < best.max_timestamp_ms;
+            if span.base_offset >= up_to || best.is_some_and(is_hopeless) {
+                continue;
+            }
+            let column = self.shared.footers.column(&segment, partition, &span)?;
+            let start = self.start(partition);
+            let is_in = |entry: &&Entry| entry.next_offset <= up_to && entry.next_offset > start;
+            best = newest(column.iter().filter(is_in), best);
+        }
+        Ok(best)
     }
 
     /// The base offset of the first batch that arrived at `arrival_ms` or later; the end if all
     /// came before. What expiry by age moves the log start to.
     pub fn first_arriving_at_or_after(
         &self,
-        _partition: PartitionNo,
-        _arrival_ms: i64,
+        partition: PartitionNo,
+        arrival_ms: i64,
     ) -> Result<i64, LogError> {
-        Err(LogError::Closed)
+        let is_late_enough = |span: &Span| span.last_arrival_ms >= arrival_ms;
+        let is_in_time = |entry: &Entry| entry.arrival_ms >= arrival_ms;
+        let found = self.find(partition, i64::MAX, is_late_enough, is_in_time)?;
+        let bounds = self.bounds(partition);
+        let (start, end) = bounds.map_or((0, 0), |bounds| (bounds.start, bounds.end));
+        Ok(found.map_or(end, |batch| batch.base_offset.max(start)))
     }
 
     /// The largest start that keeps at least `bytes` bytes of batches, or all there are. What
     /// expiry by size moves the log start to.
     pub fn start_for_retained_bytes(
         &self,
-        _partition: PartitionNo,
-        _bytes: u64,
+        partition: PartitionNo,
+        bytes: u64,
     ) -> Result<i64, LogError> {
-        Err(LogError::Closed)
+        let bounds = self.bounds(partition);
+        let (start, end) = bounds.map_or((0, 0), |bounds| (bounds.start, bounds.end));
+        let mut kept = Retained { bytes: 0, wanted: bytes, from: end };
+        if bytes == 0 {
+            return Ok(end);
+        }
+        let (is_enough, spans) =
+            self.newest_first(partition, |known| kept.take_until_enough(known.open.iter().rev()))?;
+        if is_enough {
+            return Ok(kept.from.max(start));
+        }
+        for (segment, span) in spans {
+            if span.is_exact && kept.bytes + span.bytes < bytes {
+                kept.bytes += span.bytes;
+                kept.from = span.base_offset;
+                continue;
+            }
+            let column = self.shared.footers.column(&segment, partition, &span)?;
+            if kept.take_until_enough(column.iter().rev()) {
+                return Ok(kept.from.max(start));
+            }
+        }
+        Ok(start)
     }
 
     /// Bytes and records of the batches that begin in `from..to`.
     pub fn bytes_between(
         &self,
-        _partition: PartitionNo,
-        _from: i64,
-        _to: i64,
+        partition: PartitionNo,
+        from: i64,
+        to: i64,
     ) -> Result<Extent, LogError> {
-        Err(LogError::Closed)
+        let is_in = |entry: &&Entry| (from..to).contains(&entry.base_offset);
+        let (mut extent, spans) = self.newest_first(partition, |known| {
+            let first = known.open.partition_point(|entry| entry.base_offset < from);
+            Extent::default().plus(known.open.iter().skip(first).take_while(is_in))
+        })?;
+        for (segment, span) in spans {
+            if span.base_offset >= to {
+                continue;
+            }
+            if span.end_offset <= from {
+                break;
+            }
+            if span.is_exact && span.base_offset >= from && span.end_offset <= to {
+                extent.bytes += span.bytes;
+                extent.records += span.records;
+            } else {
+                let column = self.shared.footers.column(&segment, partition, &span)?;
+                extent = extent.plus(column.iter().filter(is_in));
+            }
+        }
+        Ok(extent)
+    }
+
+    fn start(&self, partition: PartitionNo) -> i64 {
+        self.shared.index.read().partitions.get(&partition).map_or(0, |known| known.start)
+    }
+
+    /// The first live batch that ends at `up_to` at most and is what `is_it` says; `may_hold` says
+    /// which spans are worth a look.
+    fn find(
+        &self,
+        partition: PartitionNo,
+        up_to: i64,
+        may_hold: impl Fn(&Span) -> bool,
+        is_it: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<BatchInfo>, LogError> {
+        let mut from = i64::MIN;
+        loop {
+            let is_it = |entry: &&Entry| !entry.is_gap() && is_it(entry);
+            let in_open = |known: &PartitionIndex, from: i64| {
+                let first = known.open.partition_point(|entry| entry.next_offset <= from);
+                known.open.iter().skip(first).find(is_it).copied().into_iter().collect()
+            };
+            let (entry, next) = match self.place(partition, from, &may_hold, in_open)? {
+                Place::End => return Ok(None),
+                Place::Open(_, entries) => (entries.first().copied(), i64::MAX),
+                Place::Sealed(segment, span) => {
+                    let column = self.shared.footers.column(&segment, partition, &span)?;
+                    let from = from.max(self.start(partition));
+                    let first = column.partition_point(|entry| entry.next_offset <= from);
+                    (column[first..].iter().find(is_it).copied(), span.end_offset)
+                }
+            };
+            match entry {
+                Some(entry) => {
+                    return Ok((entry.next_offset <= up_to).then(|| entry.info()));
+                }
+                None if next >= up_to => return Ok(None),
+                None => from = next,
+            }
+        }
+    }
+
+    /// Where the entries from `from` on are, passing over spans that `may_hold` rules out.
+    fn place(
+        &self,
+        partition: PartitionNo,
+        from: i64,
+        may_hold: impl Fn(&Span) -> bool,
+        in_open: impl FnOnce(&PartitionIndex, i64) -> Vec<Entry>,
+    ) -> Result<Place, LogError> {
+        let index = self.shared.index.read();
+        let Some(known) = in_service(&index, partition)? else { return Ok(Place::End) };
+        let from = from.max(known.start);
+        let first = known.sealed.partition_point(|span| span.end_offset <= from);
+        if let Some(span) = known.sealed.iter().skip(first).find(|span| may_hold(span)) {
+            return Ok(Place::Sealed(segment_of(&index, span), *span));
+        }
+        let Some(segment) = &index.open else { return Ok(Place::End) };
+        Ok(Place::Open(Arc::clone(segment), in_open(known, from)))
+    }
+
+    /// What `in_open` makes of the unsealed entries, and the live spans before them, newest first.
+    #[expect(clippy::type_complexity, reason = "a pair of results, named by its doc comment")]
+    fn newest_first<T: Default>(
+        &self,
+        partition: PartitionNo,
+        in_open: impl FnOnce(&PartitionIndex) -> T,
+    ) -> Result<(T, Vec<(Arc<Segment>, Span)>), LogError> {
+        let index = self.shared.index.read();
+        let Some(known) = in_service(&index, partition)? else {
+            return Ok((T::default(), Vec::new()));
+        };
+        let spans = known.sealed.iter().rev().map(|span| (segment_of(&index, span), *span));
+        let spans = spans.collect();
+        Ok((in_open(known), spans))
+    }
+}
+
+/// The partition, if it is known and in service.
+fn in_service(index: &Index, partition: PartitionNo) -> Result<Option<&PartitionIndex>, LogError> {
+    let Some(known) = index.partitions.get(&partition) else { return Ok(None) };
+    match &known.quarantine {
+        Some((_, why)) => Err(LogError::Quarantined { partition, why: why.to_string() }),
+        None => Ok(Some(known)),
+    }
+}
+
+fn segment_of(index: &Index, span: &Span) -> Arc<Segment> {
+    let sealed = index.segments.get(&span.segment).expect("a segment with a live span stays");
+    Arc::clone(&sealed.segment)
+}
+
+fn select_column(column: &[Entry], from: i64, up_to: i64, bytes_max: usize) -> Vec<Entry> {
+    let first = column.partition_point(|entry| entry.next_offset <= from);
+    select(column[first..].iter(), from, up_to, bytes_max)
+}
+
+/// The entries that one read returns: those of batches, the first whatever its size.
+fn select<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    from: i64,
+    up_to: i64,
+    bytes_max: usize,
+) -> Vec<Entry> {
+    let mut bytes = 0;
+    let mut selected = Vec::new();
+    for entry in entries.filter(|entry| entry.next_offset > from && !entry.is_gap()) {
+        bytes += entry.payload_bytes as usize;
+        if entry.next_offset > up_to || !selected.is_empty() && bytes > bytes_max {
+            break;
+        }
+        selected.push(*entry);
+    }
+    selected
+}
+
+/// The entry with the largest timestamp, unless `best`, which lies behind them all, has a larger.
+fn newest<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    best: Option<BatchInfo>,
+) -> Option<BatchInfo> {
+    let batches = entries.filter(|entry| !entry.is_gap());
+    let first_largest = batches.fold(None, |best: Option<&Entry>, entry| match best {
+        Some(best) if best.max_timestamp_ms >= entry.max_timestamp_ms => Some(best),
+        _ => Some(entry),
+    });
+    match (first_largest.map(Entry::info), best) {
+        (Some(found), Some(best)) if found.max_timestamp_ms < best.max_timestamp_ms => Some(best),
+        (Some(found), _) => Some(found),
+        (None, best) => best,
+    }
+}
+
+impl Extent {
+    fn plus<'a>(self, entries: impl Iterator<Item = &'a Entry>) -> Self {
+        entries.fold(self, |sum, entry| Self {
+            bytes: sum.bytes + u64::from(entry.payload_bytes),
+            records: sum.records + if entry.is_gap() { 0 } else { u64::from(entry.record_count) },
+        })
+    }
+}
+
+/// Adds up batches from the end until there are enough.
+struct Retained {
+    bytes: u64,
+    wanted: u64,
+    from: i64,
+}
+
+impl Retained {
+    /// True once enough bytes are kept.
+    fn take_until_enough<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
+        for entry in entries {
+            self.bytes += u64::from(entry.payload_bytes);
+            self.from = entry.base_offset;
+            if self.bytes >= self.wanted {
+                return true;
+            }
+        }
+        false
     }
 }

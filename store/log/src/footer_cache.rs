@@ -1,0 +1,109 @@
+//! Columns of sealed segments' footers, in memory up to a bound.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use mainstem_types::PartitionNo;
+use parking_lot::Mutex;
+
+use crate::LogError;
+use crate::entry::{ENTRY_BYTES, Entry};
+use crate::footer::{Span, read_column};
+use crate::segment::Segment;
+
+type Key = (u32, PartitionNo);
+
+/// The least recently used column goes when the bound is passed.
+pub(crate) struct FooterCache {
+    state: Mutex<State>,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    columns: HashMap<Key, Cached>,
+    by_use: BTreeMap<u64, Key>,
+    uses: u64,
+    bytes: usize,
+}
+
+struct Cached {
+    entries: Arc<[Entry]>,
+    used: u64,
+}
+
+fn cost(entries: &[Entry]) -> usize {
+    entries.len() * ENTRY_BYTES + 128
+}
+
+impl FooterCache {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), bytes_max }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// The entries of a span, from memory or from the segment's footer. A truncation that reached
+    /// into the span is honoured, also for entries that were read before it.
+    pub(crate) fn column(
+        &self,
+        segment: &Segment,
+        partition: PartitionNo,
+        span: &Span,
+    ) -> Result<Arc<[Entry]>, LogError> {
+        let key = (segment.number, partition);
+        if let Some(entries) = self.state.lock().touch(key)
+            && entries.last().is_none_or(|entry| entry.next_offset <= span.end_offset)
+        {
+            return Ok(entries);
+        }
+        let entries: Arc<[Entry]> = read_column(segment, partition, span)?.into();
+        self.state.lock().insert(key, Arc::clone(&entries), self.bytes_max);
+        Ok(entries)
+    }
+
+    /// Forgets a segment that leaves the log.
+    pub(crate) fn forget(&self, segment: u32) {
+        let mut state = self.state.lock();
+        let gone: Vec<Key> =
+            state.columns.keys().copied().filter(|(number, _)| *number == segment).collect();
+        for key in gone {
+            state.remove(key);
+        }
+    }
+}
+
+impl State {
+    fn touch(&mut self, key: Key) -> Option<Arc<[Entry]>> {
+        self.uses += 1;
+        let uses = self.uses;
+        let cached = self.columns.get_mut(&key)?;
+        self.by_use.remove(&cached.used);
+        cached.used = uses;
+        self.by_use.insert(uses, key);
+        Some(Arc::clone(&cached.entries))
+    }
+
+    fn insert(&mut self, key: Key, entries: Arc<[Entry]>, bytes_max: usize) {
+        self.remove(key);
+        self.uses += 1;
+        self.bytes += cost(&entries);
+        self.by_use.insert(self.uses, key);
+        self.columns.insert(key, Cached { entries, used: self.uses });
+        while self.bytes > bytes_max
+            && let Some((_, oldest)) = self.by_use.first_key_value()
+        {
+            let oldest = *oldest;
+            self.remove(oldest);
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(cached) = self.columns.remove(&key) {
+            self.by_use.remove(&cached.used);
+            self.bytes -= cost(&cached.entries);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What is where: every partition's bounds, spans in sealed segments, entries in the unsealed one.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use mainstem_types::PartitionNo;
+use parking_lot::RwLock;
+
+use crate::entry::Entry;
+use crate::footer::{FooterBuilder, Row, Span};
+use crate::footer_cache::FooterCache;
+use crate::frame_header::FrameHeader;
+use crate::segment::Segment;
+use crate::tail::TailCache;
+use crate::{FrameKind, LogSettings, Position, Quarantine, SegmentPin};
+
+/// What writer and readers share.
+pub(crate) struct Shared {
+    pub(crate) index: RwLock<Index>,
+    pub(crate) footers: FooterCache,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: &LogSettings) -> Self {
+        let index = Index {
+            partitions: HashMap::new(),
+            segments: BTreeMap::new(),
+            open: None,
+            open_entries: 0,
+            tail: TailCache::new(settings.tail_cache_bytes),
+        };
+        let footers = FooterCache::new(settings.footer_cache_bytes);
+        Self { index: RwLock::new(index), footers }
+    }
+}
+
+/// The index of the whole log. Only the writer changes it.
+pub(crate) struct Index {
+    pub(crate) partitions: HashMap<PartitionNo, PartitionIndex>,
+    /// Sealed segments by number.
+    pub(crate) segments: BTreeMap<u32, SealedSegment>,
+    /// The segment that is written to, which `PartitionIndex::open` points into.
+    pub(crate) open: Option<Arc<Segment>>,
+    /// Entries of all partitions in it.
+    pub(crate) open_entries: usize,
+    pub(crate) tail: TailCache,
+}
+
+/// A sealed segment and how many partitions still need it.
+pub(crate) struct SealedSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) end: Position,
+    pub(crate) bytes: u64,
+    pub(crate) live_partitions: u32,
+}
+
+/// One partition.
+#[derive(Default)]
+pub(crate) struct PartitionIndex {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) quarantine: Option<(i64, Arc<str>)>,
+    /// In order of offset and of segment, without overlap.
+    pub(crate) sealed: VecDeque<Span>,
+    /// In order of offset, all above the sealed ones.
+    pub(crate) open: VecDeque<Entry>,
+}
+
+impl PartitionIndex {
+    fn starting_at(offset: i64) -> Self {
+        Self { start: offset, end: offset, ..Self::default() }
+    }
+
+    /// The offset where something is missing between start and end, if so.
+    pub(crate) fn hole(&self) -> Option<i64> {
+        let spans = self.sealed.iter().map(|span| (span.base_offset, span.end_offset));
+        let entries = self.open.iter().map(|entry| (entry.base_offset, entry.next_offset));
+        let mut at = self.start;
+        for (base, end) in spans.chain(entries) {
+            if base > at {
+                return Some(at);
+            }
+            at = at.max(end);
+        }
+        (at < self.end).then_some(at)
+    }
+}
+
+impl Index {
+    /// Takes in a frame that lies at byte `at` of the open segment. A batch that does not begin at
+    /// its partition's end takes the partition out of service: the writer never writes one, so
+    /// recovery has lost something before it.
+    pub(crate) fn apply(&mut self, header: &FrameHeader, at: u32) {
+        let Some(kind) = FrameKind::from_number(header.kind) else { return };
+        let (partition, offset) = (header.partition, header.base_offset);
+        match kind {
+            FrameKind::Batch | FrameKind::Gap => self.append(header, at),
+            FrameKind::Trim => self.trim(partition, offset),
+            FrameKind::TruncateTo => self.truncate(partition, offset),
+            FrameKind::PartitionDelete => self.remove_partition(partition),
+            FrameKind::EpochStart => {
+                self.partition_from(partition, offset);
+            }
+            FrameKind::PartitionCheckpoint => {
+                self.partition_from(partition, offset);
+                self.trim(partition, offset);
+                let known = self.partition_from(partition, offset);
+                known.end = known.end.max(header.next_offset);
+            }
+            FrameKind::Quarantine => {
+                let why = "found damaged at an earlier opening";
+                self.quarantine(partition, offset, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn partition_from(&mut self, partition: PartitionNo, offset: i64) -> &mut PartitionIndex {
+        self.partitions.entry(partition).or_insert_with(|| PartitionIndex::starting_at(offset))
+    }
+
+    fn append(&mut self, header: &FrameHeader, at: u32) {
+        let (partition, base) = (header.partition, header.base_offset);
+        let entry = Entry::of(header, at).expect("batches and gaps have entries");
+        let end = self.partition_from(partition, base).end;
+        if base != end {
+            let why = format!("offsets continue at {base} where {end} was expected");
+            self.quarantine(partition, base.min(end), &why);
+        }
+        if base < end {
+            self.truncate(partition, base);
+        }
+        let known = self.partition_from(partition, base);
+        known.open.push_back(entry);
+        known.end = header.next_offset;
+        self.open_entries += 1;
+    }
+
+    /// Moves a partition's start; what lies wholly below is let go.
+    pub(crate) fn trim(&mut self, partition: PartitionNo, start: i64) {
+        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        known.start = known.start.max(start);
+        known.end = known.end.max(known.start);
+        while let Some(span) = known.sealed.pop_front_if(|span| span.end_offset <= known.start) {
+            release(&mut self.segments, &span);
+        }
+        while known.open.pop_front_if(|entry| entry.next_offset <= known.start).is_some() {
+            self.open_entries -= 1;
+        }
+    }
+
+    /// Undoes everything at or above `to`, which is where a batch begins.
+    fn truncate(&mut self, partition: PartitionNo, to: i64) {
+        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        while known.open.pop_back_if(|entry| entry.next_offset > to).is_some() {
+            self.open_entries -= 1;
+        }
+        cut_spans(&mut self.segments, known, to);
+        known.end = known.end.min(to);
+        known.start = known.start.min(to);
+        if known.quarantine.as_ref().is_some_and(|(offset, _)| *offset >= to) {
+            known.quarantine = None;
+        }
+        self.tail.truncate(partition, to);
+    }
+
+    pub(crate) fn remove_partition(&mut self, partition: PartitionNo) {
+        let Some(known) = self.partitions.remove(&partition) else { return };
+        for span in &known.sealed {
+            release(&mut self.segments, span);
+        }
+        self.open_entries -= known.open.len();
+        self.tail.remove(partition);
+    }
+
+    /// Takes a partition out of service; the first reason stands.
+    pub(crate) fn quarantine(&mut self, partition: PartitionNo, offset: i64, why: &str) {
+        let known = self.partition_from(partition, offset);
+        if known.quarantine.is_none() {
+            known.quarantine = Some((offset, Arc::from(why)));
+        }
+    }
+
+    /// Every partition that is out of service.
+    pub(crate) fn quarantined(&self) -> Vec<Quarantine> {
+        let marked = self.partitions.iter().filter_map(|(partition, known)| {
+            let (offset, why) = known.quarantine.as_ref()?;
+            Some(Quarantine { partition: *partition, offset: *offset, why: why.to_string() })
+        });
+        let mut marked: Vec<Quarantine> = marked.collect();
+        marked.sort_unstable_by_key(|quarantine| quarantine.partition);
+        marked
+    }
+
+    /// The footer that the open segment would have now, and the spans that stand in it.
+    pub(crate) fn footer(&self, groups_end: u32) -> (FooterBuilder, Vec<(PartitionNo, Span)>) {
+        let mut builder = FooterBuilder::new(groups_end);
+        let mut spans = Vec::new();
+        let number = self.open.as_ref().map_or(0, |segment| segment.number);
+        let mut partitions: Vec<_> = self.partitions.iter().collect();
+        partitions.sort_unstable_by_key(|(partition, _)| **partition);
+        for (partition, known) in &partitions {
+            if !known.open.is_empty() {
+                let span = builder.add_column(number, **partition, known.open.iter());
+                spans.push((**partition, span));
+            }
+        }
+        for (partition, known) in &partitions {
+            builder.add_row(Row {
+                partition: **partition,
+                start: known.start,
+                end: known.end,
+                is_quarantined: known.quarantine.is_some(),
+            });
+        }
+        (builder, spans)
+    }
+
+    /// Turns the open segment into a sealed one, its entries into these spans.
+    pub(crate) fn seal(&mut self, spans: Vec<(PartitionNo, Span)>, end: Position, bytes: u64) {
+        let segment = self.open.take().expect("only an open segment is sealed");
+        for (partition, _) in &spans {
+            let known = self.partitions.get_mut(partition).expect("spans are of known partitions");
+            known.open.clear();
+        }
+        self.open_entries = 0;
+        self.add_sealed(segment, spans, end, bytes);
+    }
+
+    /// Takes in a sealed segment, the newest so far. What overlaps an older span proves that the
+    /// older one was truncated.
+    pub(crate) fn add_sealed(
+        &mut self,
+        segment: Arc<Segment>,
+        spans: Vec<(PartitionNo, Span)>,
+        end: Position,
+        bytes: u64,
+    ) {
+        let number = segment.number;
+        let live_partitions = u32::try_from(spans.len()).expect("footers count columns in u32");
+        self.segments.insert(number, SealedSegment { segment, end, bytes, live_partitions });
+        for (partition, span) in spans {
+            let known = self
+                .partitions
+                .entry(partition)
+                .or_insert_with(|| PartitionIndex::starting_at(span.base_offset));
+            cut_spans(&mut self.segments, known, span.base_offset);
+            known.sealed.push_back(span);
+            known.end = known.end.max(span.end_offset);
+        }
+    }
+
+    /// Makes every partition what the table of the newest footer says.
+    pub(crate) fn set_table(&mut self, rows: &[Row]) {
+        let known: HashMap<PartitionNo, Row> =
+            rows.iter().map(|row| (row.partition, *row)).collect();
+        let gone: Vec<PartitionNo> =
+            self.partitions.keys().copied().filter(|name| !known.contains_key(name)).collect();
+        for partition in gone {
+            self.remove_partition(partition);
+        }
+        for row in rows {
+            let state = self.partition_from(row.partition, row.start);
+            state.start = row.start;
+            state.end = row.end;
+            if let Some(known) = self.partitions.get_mut(&row.partition) {
+                cut_spans(&mut self.segments, known, row.end);
+            }
+            self.trim(row.partition, row.start);
+            if row.is_quarantined {
+                self.quarantine(row.partition, row.start, "found damaged at an earlier opening");
+            }
+        }
+    }
+
+    /// Sealed segments that nothing needs and that lie wholly below `applied`. The newest sealed
+    /// one always stays: its table knows the partitions that have no data left.
+    pub(crate) fn take_unneeded(&mut self, applied: Position) -> Vec<SealedSegment> {
+        let Some(newest) = self.segments.keys().next_back().copied() else { return Vec::new() };
+        let unneeded = self.segments.iter().filter(|(number, sealed)| {
+            **number != newest && sealed.live_partitions == 0 && sealed.end <= applied
+        });
+        let numbers: Vec<u32> = unneeded.map(|(number, _)| *number).collect();
+        numbers.iter().filter_map(|number| self.segments.remove(number)).collect()
+    }
+
+    /// Bytes of live batches.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let of_spans = |known: &PartitionIndex| -> u64 {
+            let sealed: u64 = known.sealed.iter().map(|span| span.bytes).sum();
+            sealed + known.open.iter().map(|entry| u64::from(entry.payload_bytes)).sum::<u64>()
+        };
+        self.partitions.values().map(of_spans).sum()
+    }
+
+    /// Who keeps which sealed segment.
+    pub(crate) fn pins(&self) -> Vec<SegmentPin> {
+        let mut holders: BTreeMap<u32, Vec<(PartitionNo, u64)>> = BTreeMap::new();
+        for (partition, known) in &self.partitions {
+            for span in &known.sealed {
+                holders.entry(span.segment).or_default().push((*partition, span.bytes));
+            }
+        }
+        let pin = |(number, sealed): (&u32, &SealedSegment)| {
+            let mut largest = holders.remove(number)?;
+            largest.sort_unstable_by_key(|(partition, bytes)| (u64::MAX - bytes, *partition));
+            largest.truncate(8);
+            let (bytes, partitions) = (sealed.bytes, sealed.live_partitions);
+            Some(SegmentPin { segment: *number, bytes, partitions, largest })
+        };
+        self.segments.iter().filter_map(pin).collect()
+    }
+}
+
+/// Cuts sealed spans so that they end at `to` at most.
+fn cut_spans(segments: &mut BTreeMap<u32, SealedSegment>, known: &mut PartitionIndex, to: i64) {
+    while let Some(span) = known.sealed.pop_back_if(|span| span.base_offset >= to) {
+        release(segments, &span);
+    }
+    if let Some(span) = known.sealed.back_mut()
+        && span.end_offset > to
+    {
+        span.end_offset = to;
+        span.is_exact = false;
+    }
+}
+
+fn release(segments: &mut BTreeMap<u32, SealedSegment>, span: &Span) {
+    let sealed = segments.get_mut(&span.segment).expect("a segment with a live span stays");
+    sealed.live_partitions -= 1;
+}

@@ -1,0 +1,340 @@
+//! A log driven by a seed over a disk that crashes, checked against a model of what was promised.
+//!
+//! The model knows every frame that was written, how many were durable, and how many its view had
+//! applied. After any crash the log must hold a prefix of what was written, not shorter than what
+//! was durable, and must read as that prefix says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_env::{CrashPolicy, Disk, Random, SeededRandom, SimDisk};
+use mainstem_log::{
+    CommitLog, Frame, FrameKind, LocalLog, LogError, LogSettings, Position, Recovered, ReserveMode,
+};
+use mainstem_types::PartitionNo;
+
+/// Settings under which everything happens often: small segments, tiny caches.
+pub fn small_settings() -> LogSettings {
+    LogSettings {
+        segment_bytes: 64 * 1024,
+        segment_batches_max: 40,
+        reserve_segments: 2,
+        reserve_mode: ReserveMode::Inline,
+        group_bytes_max: 16 * 1024,
+        footer_cache_bytes: 2 * 1024,
+        tail_cache_bytes: 8 * 1024,
+    }
+}
+
+/// What a partition should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    pub start: i64,
+    pub end: i64,
+    /// Batches and gaps, in order.
+    pub frames: Vec<Frame>,
+}
+
+/// What all partitions should hold after these frames.
+pub fn expected(frames: &[Frame]) -> BTreeMap<PartitionNo, Expected> {
+    let mut partitions: BTreeMap<PartitionNo, Expected> = BTreeMap::new();
+    for frame in frames {
+        let base = frame.base_offset;
+        if frame.kind == FrameKind::PartitionDelete {
+            partitions.remove(&frame.partition);
+            continue;
+        }
+        if frame.partition == PartitionNo(0) {
+            continue;
+        }
+        let fresh = Expected { start: base, end: base, frames: Vec::new() };
+        let known = partitions.entry(frame.partition).or_insert(fresh);
+        match frame.kind {
+            FrameKind::Batch | FrameKind::Gap => {
+                known.frames.push(frame.clone());
+                known.end = frame.next_offset;
+            }
+            FrameKind::Trim => known.start = known.start.max(base),
+            FrameKind::TruncateTo => {
+                known.frames.retain(|kept| kept.base_offset < base);
+                known.end = known.end.min(base);
+                known.start = known.start.min(base);
+            }
+            _ => {}
+        }
+    }
+    partitions
+}
+
+/// One run.
+pub struct World {
+    pub disk: SimDisk,
+    pub random: SeededRandom,
+    pub log: Option<LocalLog>,
+    /// Everything written that may still be there.
+    pub written: Vec<Frame>,
+    /// How many of them are durable for certain.
+    pub durable: usize,
+    /// How many of them the view has applied, and up to where.
+    pub applied: (usize, Position),
+    next_partition: u64,
+    pub opened: u32,
+    pub retired_segments: u32,
+    pub torn_openings: u32,
+}
+
+type Check = Result<(), String>;
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            disk: SimDisk::new(seed ^ 0xd15c),
+            random: SeededRandom::new(seed),
+            log: None,
+            written: Vec::new(),
+            durable: 0,
+            applied: (0, Position::START),
+            next_partition: 1,
+            opened: 0,
+            retired_segments: 0,
+            torn_openings: 0,
+        }
+    }
+
+    /// Runs `steps` random steps, each followed by what must hold.
+    pub fn run(&mut self, steps: u32) -> Check {
+        self.reopen()?;
+        for _ in 0..steps {
+            match self.random.below(40) {
+                0..=15 => self.write(),
+                16..=24 => self.sync(),
+                25..=28 => self.apply_and_retire(),
+                29..=31 => self.crash(CrashPolicy::Seeded)?,
+                32 => self.crash(CrashPolicy::KeepAll)?,
+                33 => self.crash(CrashPolicy::LoseAll)?,
+                34..=36 => self.disk.die_after(1 + self.random.below(12)),
+                37 => {
+                    self.log = None;
+                    self.reopen()?;
+                }
+                _ => self.check_reads()?,
+            }
+        }
+        self.crash(CrashPolicy::Seeded)
+    }
+
+    fn write(&mut self) {
+        let count = 1 + self.random.below(6);
+        let mut state = expected(&self.written);
+        let mut frames = Vec::new();
+        for _ in 0..count {
+            let frame = self.random_frame(&state);
+            frames.push(frame);
+            let all: Vec<Frame> = self.written.iter().chain(&frames).cloned().collect();
+            state = expected(&all);
+        }
+        self.written.extend(frames.iter().cloned());
+        // After a failure the frames may or may not be there, as the model already has it.
+        let _ = self.log.as_mut().unwrap().write(frames);
+    }
+
+    fn random_frame(&mut self, state: &BTreeMap<PartitionNo, Expected>) -> Frame {
+        let known = u64::try_from(state.len()).unwrap();
+        if known == 0 || known < 6 && self.random.below(8) == 0 {
+            let partition = PartitionNo(self.next_partition);
+            self.next_partition += 1;
+            let start = i64::try_from(self.random.below(3) * 50).unwrap();
+            return Frame::at(FrameKind::EpochStart, partition, start);
+        }
+        let pick = usize::try_from(self.random.below(known)).unwrap();
+        let (partition, now) = state.iter().nth(pick).unwrap();
+        let boundaries = now.frames.iter().map(|frame| frame.base_offset).chain([now.end]);
+        let boundaries: Vec<i64> = boundaries.filter(|offset| *offset >= now.start).collect();
+        let at = boundaries[usize::try_from(self.random.below(boundaries.len() as u64)).unwrap()];
+        match self.random.below(30) {
+            0..=1 => Frame::at(FrameKind::Trim, *partition, at),
+            2 => Frame::at(FrameKind::Trim, *partition, now.end),
+            3 => Frame::at(FrameKind::TruncateTo, *partition, at),
+            4 if known > 2 => Frame::at(FrameKind::PartitionDelete, *partition, 0),
+            5 => {
+                Frame { next_offset: now.end + 7, ..Frame::at(FrameKind::Gap, *partition, now.end) }
+            }
+            6 => Frame::node_wide(FrameKind::CatalogEvent, self.random_bytes(300)),
+            _ => self.random_batch(*partition, now.end),
+        }
+    }
+
+    fn random_batch(&self, partition: PartitionNo, base: i64) -> Frame {
+        let records = 1 + self.random.below(5);
+        let size = [40, 300, 3000, 30_000][usize::try_from(self.random.below(4)).unwrap()];
+        Frame {
+            next_offset: base + i64::try_from(records).unwrap(),
+            arrival_ms: base * 10,
+            max_timestamp_ms: i64::try_from(self.random.below(1000)).unwrap(),
+            record_count: u32::try_from(records).unwrap(),
+            leader_epoch: 3,
+            payload: self.random_bytes(size),
+            ..Frame::at(FrameKind::Batch, partition, base)
+        }
+    }
+
+    fn random_bytes(&self, size_max: u64) -> Bytes {
+        let size = usize::try_from(1 + self.random.below(size_max)).unwrap();
+        let seed = self.random.next_u64().to_le_bytes();
+        Bytes::from(seed.iter().copied().cycle().take(size).collect::<Vec<u8>>())
+    }
+
+    fn sync(&mut self) {
+        if self.log.as_mut().unwrap().sync().is_ok() {
+            self.durable = self.written.len();
+        }
+    }
+
+    fn apply_and_retire(&mut self) {
+        let log = self.log.as_mut().unwrap();
+        if log.sync().is_err() {
+            return;
+        }
+        self.durable = self.written.len();
+        self.applied = (self.durable, log.durable());
+        if let Ok(retired) = log.retire(self.applied.1) {
+            self.retired_segments += retired.segments;
+        }
+    }
+
+    /// Cuts the power and opens again; the opening itself may be cut short a few times.
+    fn crash(&mut self, policy: CrashPolicy) -> Check {
+        self.disk.crash(policy);
+        self.log = None;
+        while self.random.below(3) == 0 {
+            self.disk.die_after(1 + self.random.below(25));
+            let _ = self.open(&mut Vec::new());
+            self.disk.crash(CrashPolicy::Seeded);
+        }
+        self.reopen()
+    }
+
+    fn open(&self, replayed: &mut Vec<Frame>) -> Result<(LocalLog, Recovered), LogError> {
+        let mut replay = |_: Position, frame: Frame| {
+            replayed.push(frame);
+            Ok(())
+        };
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        LocalLog::open(disk, small_settings(), self.applied.1, &mut replay)
+    }
+
+    fn reopen(&mut self) -> Check {
+        let mut replayed = Vec::new();
+        if self.disk.is_dead() {
+            self.disk.crash(CrashPolicy::Seeded);
+        }
+        let (log, recovered) =
+            self.open(&mut replayed).map_err(|error| format!("open failed: {error}"))?;
+        self.log = Some(log);
+        self.opened += 1;
+        self.torn_openings += u32::from(recovered.torn_bytes > 0);
+        if !recovered.quarantined.is_empty() {
+            return Err(format!("taken for corruption: {:?}", recovered.quarantined));
+        }
+        let after_view = &self.written[self.applied.0..];
+        if replayed.len() > after_view.len() || replayed[..] != after_view[..replayed.len()] {
+            return Err(format!("replay invented something: {}", replayed.len()));
+        }
+        let kept = self.applied.0 + replayed.len();
+        if kept < self.durable {
+            return Err(format!("{} durable frames, {kept} survived", self.durable));
+        }
+        self.written.truncate(kept);
+        self.durable = kept;
+        self.check_reads()
+    }
+
+    /// Everything reads as the model says, from any offset.
+    pub fn check_reads(&self) -> Check {
+        if self.disk.is_dead() {
+            return Ok(());
+        }
+        let reader = self.log.as_ref().unwrap().reader();
+        let state = expected(&self.written);
+        let known = self.log.as_ref().unwrap().stats().partitions;
+        if known != state.len() as u64 {
+            return Err(format!("{known} partitions instead of {}", state.len()));
+        }
+        for (partition, now) in &state {
+            let bounds = reader.bounds(*partition).ok_or(format!("{partition} is unknown"))?;
+            if (bounds.start, bounds.end) != (now.start, now.end) {
+                return Err(format!("{partition}: {bounds:?} instead of {now:?}"));
+            }
+            self.check_partition(*partition, now)?;
+        }
+        Ok(())
+    }
+
+    fn check_partition(&self, partition: PartitionNo, now: &Expected) -> Check {
+        let reader = self.log.as_ref().unwrap().reader();
+        let is_live =
+            |frame: &&Frame| frame.kind == FrameKind::Batch && frame.next_offset > now.start;
+        let batches: Vec<&Frame> = now.frames.iter().filter(is_live).collect();
+        let span = u64::try_from(now.end - now.start + 1).unwrap();
+        let from = now.start + i64::try_from(self.random.below(span)).unwrap();
+        let mut at = from;
+        let mut wanted = batches.iter().filter(|frame| frame.next_offset > from);
+        loop {
+            let max = usize::try_from(self.random.below(8000)).unwrap();
+            let read = reader.read(partition, at, now.end, max).map_err(|e| e.to_string())?;
+            let Some(last) = read.last() else { break };
+            at = last.next_offset;
+            for batch in read {
+                let frame = wanted.next().ok_or(format!("{partition}: a batch too many"))?;
+                let same = batch.base_offset == frame.base_offset
+                    && batch.next_offset == frame.next_offset
+                    && batch.arrival_ms == frame.arrival_ms
+                    && batch.bytes == frame.payload;
+                if !same {
+                    return Err(format!("{partition}: {batch:?} instead of {frame:?}"));
+                }
+            }
+        }
+        if wanted.next().is_some() {
+            return Err(format!("{partition}: a batch is missing after {at}"));
+        }
+        self.check_questions(partition, now, &batches)
+    }
+
+    fn check_questions(&self, partition: PartitionNo, now: &Expected, live: &[&Frame]) -> Check {
+        let reader = self.log.as_ref().unwrap().reader();
+        let time = i64::try_from(self.random.below(1000)).unwrap();
+        let fail = |error: LogError| error.to_string();
+        let found = reader.batch_at_or_after_time(partition, time, now.end).map_err(fail)?;
+        let wanted = live.iter().find(|frame| frame.max_timestamp_ms >= time);
+        if found.map(|batch| batch.base_offset) != wanted.map(|frame| frame.base_offset) {
+            return Err(format!("{partition}: {found:?} at {time} instead of {wanted:?}"));
+        }
+        let found = reader.batch_of_max_timestamp(partition, now.end).map_err(fail)?;
+        let most = live.iter().map(|frame| frame.max_timestamp_ms).max();
+        let wanted = live.iter().find(|frame| Some(frame.max_timestamp_ms) == most);
+        if found.map(|batch| batch.base_offset) != wanted.map(|frame| frame.base_offset) {
+            return Err(format!("{partition}: newest is {found:?} instead of {wanted:?}"));
+        }
+        let cut = now.start * 10 + time;
+        let found = reader.first_arriving_at_or_after(partition, cut).map_err(fail)?;
+        let wanted = live.iter().find(|frame| frame.arrival_ms >= cut);
+        if found != wanted.map_or(now.end, |frame| frame.base_offset.max(now.start)) {
+            return Err(format!("{partition}: {found} arrived at {cut}, not {wanted:?}"));
+        }
+        let all = reader.bytes_between(partition, now.start, now.end).map_err(fail)?;
+        let whole = live.iter().filter(|frame| frame.base_offset >= now.start);
+        let bytes: usize = whole.map(|frame| frame.payload.len()).sum();
+        if all.bytes != bytes as u64 {
+            return Err(format!("{partition}: {all:?} instead of {bytes} bytes"));
+        }
+        let keep = self.random.below(all.bytes + 2);
+        let start = reader.start_for_retained_bytes(partition, keep).map_err(fail)?;
+        let kept = reader.bytes_between(partition, start, now.end).map_err(fail)?;
+        if kept.bytes < keep.min(all.bytes) {
+            return Err(format!("{partition}: start {start} keeps {kept:?}, wanted {keep}"));
+        }
+        Ok(())
+    }
+}
