@@ -1,4 +1,7 @@
 //! Thousands of small lives of a log, each with crashes at places that its seed picks.
+//!
+//! `LOG_SEED=17 cargo test -p mainstem-log --test crash i1_ -- --nocapture` runs one of them and
+//! tells each step.
 
 mod model;
 
@@ -6,13 +9,19 @@ use model::World;
 
 const STEPS: u32 = 60;
 
-/// Runs one seed; the error names it, so that it can be run alone.
+/// Runs one seed; the error says how to run it alone.
 fn run(seed: u64, world: &mut World) -> Result<(), String> {
-    world.run(STEPS).map_err(|error| format!("seed {seed}: {error}"))
+    let replay = "cargo test -p mainstem-log --test crash i1_ -- --nocapture";
+    world.run(STEPS).map_err(|error| format!("{error}; replay with: LOG_SEED={seed} {replay}"))
 }
 
 #[test]
 fn i1_what_was_synced_survives_any_crash_and_nothing_is_invented() {
+    if let Some(seed) = std::env::var("LOG_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        let mut world = World::new(seed);
+        world.is_told = true;
+        return run(seed, &mut world).unwrap();
+    }
     let (mut opened, mut retired, mut torn) = (0, 0, 0);
     for seed in 0..1500 {
         let mut world = World::new(seed);

@@ -106,9 +106,12 @@ impl SimDisk {
 
     /// The process dies in the midst of the `operations`-th changing operation from now (at once
     /// for 0): a write or change of name happens, unsynced, but fails, and so does everything
-    /// after it, until [`Self::crash`].
+    /// after it, until [`Self::crash`]. The dead are not revived by a new deadline.
     pub fn die_after(&self, operations: u64) {
-        self.state.lock().operations_left = Some(operations);
+        let mut state = self.state.lock();
+        if state.operations_left != Some(0) {
+            state.operations_left = Some(operations);
+        }
     }
 
     /// True once [`Self::die_after`] has struck.

@@ -15,7 +15,7 @@ use mainstem_log::{
 use mainstem_types::PartitionNo;
 
 /// Settings under which everything happens often: small segments, tiny caches.
-pub fn small_settings() -> LogSettings {
+pub(crate) fn small_settings() -> LogSettings {
     LogSettings {
         segment_bytes: 64 * 1024,
         segment_batches_max: 40,
@@ -29,15 +29,15 @@ pub fn small_settings() -> LogSettings {
 
 /// What a partition should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expected {
-    pub start: i64,
-    pub end: i64,
+pub(crate) struct Expected {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
     /// Batches and gaps, in order.
-    pub frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 /// What all partitions should hold after these frames.
-pub fn expected(frames: &[Frame]) -> BTreeMap<PartitionNo, Expected> {
+pub(crate) fn expected(frames: &[Frame]) -> BTreeMap<PartitionNo, Expected> {
     let mut partitions: BTreeMap<PartitionNo, Expected> = BTreeMap::new();
     for frame in frames {
         let base = frame.base_offset;
@@ -68,26 +68,28 @@ pub fn expected(frames: &[Frame]) -> BTreeMap<PartitionNo, Expected> {
 }
 
 /// One run.
-pub struct World {
-    pub disk: SimDisk,
-    pub random: SeededRandom,
-    pub log: Option<LocalLog>,
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    pub(crate) random: SeededRandom,
+    pub(crate) log: Option<LocalLog>,
     /// Everything written that may still be there.
-    pub written: Vec<Frame>,
+    pub(crate) written: Vec<Frame>,
     /// How many of them are durable for certain.
-    pub durable: usize,
+    pub(crate) durable: usize,
     /// How many of them the view has applied, and up to where.
-    pub applied: (usize, Position),
+    pub(crate) applied: (usize, Position),
     next_partition: u64,
-    pub opened: u32,
-    pub retired_segments: u32,
-    pub torn_openings: u32,
+    pub(crate) opened: u32,
+    pub(crate) retired_segments: u32,
+    pub(crate) torn_openings: u32,
+    /// Prints each step.
+    pub(crate) is_told: bool,
 }
 
 type Check = Result<(), String>;
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             disk: SimDisk::new(seed ^ 0xd15c),
             random: SeededRandom::new(seed),
@@ -99,14 +101,17 @@ impl World {
             opened: 0,
             retired_segments: 0,
             torn_openings: 0,
+            is_told: false,
         }
     }
 
     /// Runs `steps` random steps, each followed by what must hold.
-    pub fn run(&mut self, steps: u32) -> Check {
+    pub(crate) fn run(&mut self, steps: u32) -> Check {
         self.reopen()?;
         for _ in 0..steps {
-            match self.random.below(40) {
+            let dice = self.random.below(40);
+            self.tell(|| format!("{dice}: wrote {} durable {}", self.written.len(), self.durable));
+            match dice {
                 0..=15 => self.write(),
                 16..=24 => self.sync(),
                 25..=28 => self.apply_and_retire(),
@@ -124,6 +129,12 @@ impl World {
         self.crash(CrashPolicy::Seeded)
     }
 
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.is_told {
+            println!("{}", what());
+        }
+    }
+
     fn write(&mut self) {
         let count = 1 + self.random.below(6);
         let mut state = expected(&self.written);
@@ -136,7 +147,9 @@ impl World {
         }
         self.written.extend(frames.iter().cloned());
         // After a failure the frames may or may not be there, as the model already has it.
-        let _ = self.log.as_mut().unwrap().write(frames);
+        self.tell(|| format!("write {frames:?}"));
+        let result = self.log.as_mut().unwrap().write(frames);
+        self.tell(|| format!("-> {result:?}"));
     }
 
     fn random_frame(&mut self, state: &BTreeMap<PartitionNo, Expected>) -> Frame {
@@ -229,8 +242,15 @@ impl World {
         if self.disk.is_dead() {
             self.disk.crash(CrashPolicy::Seeded);
         }
-        let (log, recovered) =
-            self.open(&mut replayed).map_err(|error| format!("open failed: {error}"))?;
+        let mut result = self.open(&mut replayed);
+        if self.disk.is_dead() {
+            // A deadline from before struck in the midst of the opening.
+            self.disk.crash(CrashPolicy::Seeded);
+            replayed.clear();
+            result = self.open(&mut replayed);
+        }
+        let (log, recovered) = result.map_err(|error| format!("open failed: {error}"))?;
+        self.tell(|| format!("{recovered:?} {:?}", self.disk.list()));
         self.log = Some(log);
         self.opened += 1;
         self.torn_openings += u32::from(recovered.torn_bytes > 0);
@@ -251,7 +271,7 @@ impl World {
     }
 
     /// Everything reads as the model says, from any offset.
-    pub fn check_reads(&self) -> Check {
+    pub(crate) fn check_reads(&self) -> Check {
         if self.disk.is_dead() {
             return Ok(());
         }
