@@ -1,11 +1,6 @@
 //! The expression.
 
 use std::fmt;
-use std::str::FromStr;
-
-use mainstem_types::Error;
-
-use crate::parse::parse;
 
 /// Who may do something: `u:cfkane | (g:admin & !g:cl3)`, `p` for everyone, empty for nobody.
 ///
@@ -119,14 +114,6 @@ impl Expr {
             Self::All(_) | Self::Any(_) => write!(f, "({self})"),
             _ => write!(f, "{self}"),
         }
-    }
-}
-
-impl FromStr for Ace {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text)
     }
 }
 

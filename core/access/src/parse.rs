@@ -1,5 +1,7 @@
 //! The grammar: `!` binds more tightly than `&`, and `&` than `|`.
 
+use std::str::FromStr;
+
 use mainstem_types::Error;
 use mainstem_types::limits::ACE_LENGTH_MAX;
 use winnow::ascii::multispace0;
@@ -19,7 +21,15 @@ const DEPTH_MAX: u32 = 100;
 type Input<'a> = Stateful<&'a str, u32>;
 type Parsed<T> = Result<T, ErrMode<ContextError>>;
 
-pub(crate) fn parse(text: &str) -> Result<Ace, Error> {
+impl FromStr for Ace {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text)
+    }
+}
+
+fn parse(text: &str) -> Result<Ace, Error> {
     if text.len() > ACE_LENGTH_MAX {
         return Err(Error::limit(format!(
             "the expression is longer than {ACE_LENGTH_MAX} bytes; use groups instead of single \
