@@ -8,22 +8,6 @@ use crate::op::LinkName;
 use crate::sequencer::Sequencer;
 use crate::view::{ViewChange, tag};
 
-/// When each duty was last done.
-#[derive(Debug, Default)]
-pub(crate) struct Housekeeping {
-    expired_at_ms: u64,
-    viewed_at_ms: u64,
-    pub(crate) disk_is_full: bool,
-    /// A change that the view's writer had no time for yet.
-    pending_view: Option<ViewChange>,
-}
-
-impl std::fmt::Debug for ViewChange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} rows up to {}", self.rows.len(), self.applied)
-    }
-}
-
 impl Sequencer {
     /// Looks for expired batches when it is time; says whether it found any.
     pub(crate) fn expire_if_due(&mut self) -> bool {

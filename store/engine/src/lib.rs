@@ -10,7 +10,9 @@
 
 mod append;
 mod change;
+mod commit;
 mod cursors;
+mod duties;
 mod engine;
 mod housekeeping;
 mod op;

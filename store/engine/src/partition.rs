@@ -148,10 +148,6 @@ impl Partition {
         })
     }
 
-    pub(crate) fn watch(&self, subscription: &Arc<Subscription>) {
-        self.watchers.add(subscription);
-    }
-
     /// Shows readers new frontiers; both only ever after the sync that made them true.
     pub(crate) fn publish(&self, log_start: i64, durable_end: i64, lineage: Option<Lineage>) {
         assert!(log_start <= durable_end, "a partition starts before its end");
@@ -161,5 +157,12 @@ impl Partition {
         self.durable_end.store(durable_end, Ordering::Release);
         self.log_start.store(log_start, Ordering::Release);
         self.watchers.tell(|watcher| watcher.mark_partition(self.no));
+    }
+}
+
+impl Subscription {
+    /// Watches a partition's durable end and log start from now on, until this is dropped.
+    pub fn add(self: &Arc<Self>, partition: &Partition) {
+        partition.watchers.add(self);
     }
 }

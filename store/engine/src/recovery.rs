@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::cursors::Cursors;
-use crate::housekeeping::Housekeeping;
+use crate::duties::Housekeeping;
 use crate::partition::Partition;
 use crate::queue::Queue;
 use crate::sequencer::{Group, Sequencer};

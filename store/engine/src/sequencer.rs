@@ -12,7 +12,7 @@ use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
 use tokio::sync::oneshot;
 
-use crate::housekeeping::Housekeeping;
+use crate::duties::Housekeeping;
 use crate::op::{Ack, Appended, Op};
 use crate::settings::EngineSettings;
 use crate::shared::Shared;

@@ -7,8 +7,6 @@ use mainstem_types::{PartitionNo, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::partition::Partition;
-
 /// Gathers what has moved among the partitions that it watches. One waiter at a time.
 #[derive(Default)]
 pub struct Subscription {
@@ -26,11 +24,6 @@ struct Moved {
 impl Subscription {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
-    }
-
-    /// Watches a partition's durable end and log start from now on, until this is dropped.
-    pub fn add(self: &Arc<Self>, partition: &Partition) {
-        partition.watch(self);
     }
 
     /// Waits until something moved since the last call, and says which partitions did.

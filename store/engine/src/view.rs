@@ -34,6 +34,12 @@ pub(crate) struct ViewChange {
     pub(crate) rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
+impl std::fmt::Debug for ViewChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows up to {}", self.rows.len(), self.applied)
+    }
+}
+
 /// The table on disk.
 pub(crate) struct View {
     database: Database,

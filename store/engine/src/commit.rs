@@ -1,0 +1,105 @@
+//! Operations on cursors: commits by groups here, those that a link carries, deletion.
+
+use std::collections::BTreeSet;
+
+use mainstem_group::{CursorColumn, CursorKey, CursorRecord, CursorValue};
+use mainstem_log::{Frame, FrameKind};
+use mainstem_types::Error;
+
+use crate::op::{CursorCommit, LinkName};
+use crate::sequencer::Sequencer;
+
+impl Sequencer {
+    pub(crate) fn sequence_commits(&mut self, commits: Vec<CursorCommit>) -> Result<(), Error> {
+        for commit in &commits {
+            self.check_cursor(&commit.key)?;
+        }
+        for commit in commits {
+            let stream = self.state.catalog.expect_stream(commit.key.stream)?;
+            let topic = stream.topic_by_origin(commit.key.topic).expect("checked above");
+            let term = topic.owner.term.id;
+            let value = CursorValue {
+                offset: commit.offset,
+                leader_epoch: commit.leader_epoch,
+                metadata: commit.metadata,
+                commit_ms: self.now_ms,
+                version: self.next_cursor_version(),
+                term,
+            };
+            self.stage_cursor(commit.key, CursorColumn::Local, Some(value));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sequence_replicated_cursors(
+        &mut self,
+        link: LinkName,
+        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+    ) -> Result<(), Error> {
+        let stream = self.state.catalog.expect_stream(link.stream)?;
+        stream.check_link(link.upstream, link.link_epoch)?;
+        for (key, value) in cursors {
+            // A cursor of a topic that was deleted meanwhile has nothing to say any more.
+            if key.stream == link.stream && self.check_cursor(&key).is_ok() {
+                self.stage_cursor(key, CursorColumn::Replicated, value);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sequence_cursor_deletes(&mut self, keys: Vec<CursorKey>) {
+        for key in keys {
+            let Some(cursor) = self.shared.cursors.read().get(&key).cloned() else {
+                continue;
+            };
+            if cursor.local.is_some() {
+                self.stage_cursor(key.clone(), CursorColumn::Local, None);
+            }
+            if cursor.replicated.is_some() {
+                self.stage_cursor(key, CursorColumn::Replicated, None);
+            }
+        }
+    }
+
+    fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {
+        let topic = self
+            .state
+            .catalog
+            .stream(key.stream)
+            .and_then(|stream| stream.topic_by_origin(key.topic))
+            .filter(|topic| topic.partition(key.partition).is_some());
+        match topic {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found("the topic or partition of the cursor does not exist")),
+        }
+    }
+
+    /// Rises over every commit here, also across restarts: the highest is with the cursors.
+    fn next_cursor_version(&mut self) -> u64 {
+        self.cursor_version = self.cursor_version.max(self.shared.cursors.read().version()) + 1;
+        self.cursor_version
+    }
+
+    fn stage_cursor(&mut self, key: CursorKey, column: CursorColumn, value: Option<CursorValue>) {
+        let record = CursorRecord { key, column, value };
+        let payload = minicbor::to_vec(&record).expect("a Vec takes every byte").into();
+        self.group.frames.push(Frame::node_wide(FrameKind::Cursor, payload));
+        self.group.cursors.push(record);
+    }
+
+    /// Shows readers the cursors of the group that has just become durable.
+    pub(crate) fn publish_cursors(&mut self, records: Vec<CursorRecord>) {
+        if records.is_empty() {
+            return;
+        }
+        let mut streams = BTreeSet::new();
+        let mut cursors = self.shared.cursors.write();
+        for record in records {
+            streams.insert(record.key.stream);
+            self.state.dirty.cursors.insert(record.key.clone());
+            cursors.apply(record);
+        }
+        drop(cursors);
+        self.shared.cursor_watchers.tell(&streams);
+    }
+}
