@@ -96,6 +96,10 @@ impl Ban {
         if self.path == ["std", "net"] && segments.len() > 2 && ADDRESSES.contains(&segments[2]) {
             return false;
         }
+        // A failed disk ends the process, so that recovery decides.
+        if segments == ["std", "process", "abort"] && !PURE.contains(&layer) {
+            return false;
+        }
         segments.starts_with(self.path)
     }
 }
@@ -162,6 +166,8 @@ mod tests {
     fn the_log_may_have_a_thread_but_not_a_file_of_its_own() {
         assert_eq!(findings("store/log", "log", "use std::thread;"), Vec::<String>::new());
         assert_eq!(findings("store/log", "log", "use std::fs::File;").len(), 1);
+        assert_eq!(findings("store/log", "log", "fn f() { std::process::abort() }").len(), 0);
+        assert_eq!(findings("store/log", "log", "use std::process::Command;").len(), 1);
         assert_eq!(findings("doors/kafka", "door", "use std::net::TcpListener;").len(), 0);
         assert_eq!(findings("doors/kafka", "door", "use std::time::Instant;").len(), 1);
     }
