@@ -1,1 +1,31 @@
-//! See docs/ARCHITECTURE.md.
+//! The Kafka listener: stock clients produce, consume and administer through it.
+//!
+//! It must never know how records are kept or what a cluster agrees with another: it translates
+//! requests into operations of the engine and answers back, and decides nothing that outlives a
+//! connection but consumer groups' membership.
+
+mod answer;
+mod api_versions;
+mod cluster;
+mod commit;
+mod configs;
+mod connection;
+mod context;
+mod create_topics;
+mod door;
+mod fetch;
+mod frames;
+mod group_admin;
+mod groups;
+mod join;
+mod list_offsets;
+mod metadata;
+mod names;
+mod node;
+mod produce;
+mod producer_ids;
+mod settings;
+mod topic_admin;
+
+pub use door::KafkaDoor;
+pub use settings::{KafkaSettings, ListenerSettings};

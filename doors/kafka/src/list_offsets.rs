@@ -1,0 +1,185 @@
+//! Offsets by time and by leader epoch.
+
+use std::sync::Arc;
+
+use mainstem_engine::{BatchInfo, Partition};
+use mainstem_record::{RecordError, offset_of_max_timestamp, offset_of_timestamp};
+use mainstem_types::Error;
+use mainstem_types::limits::DECOMPRESSED_BYTES_MAX;
+use mainstem_wire::{
+    EpochEndOffset, KafkaError, ListOffsetsPartition, ListOffsetsPartitionResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopicResult,
+};
+
+use crate::answer::code;
+use crate::context::Context;
+use crate::fetch::check_epoch;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+/// Everything is local here.
+const EARLIEST_LOCAL: i64 = -4;
+/// Nothing is tiered.
+const LATEST_TIERED: i64 = -5;
+
+type Found = Option<(i64, i64)>;
+
+pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let catalog = ctx.node.catalog();
+    let names = ctx.names(&catalog);
+    let mut topics = Vec::new();
+    let mut searches = Vec::new();
+    for topic in request.topics {
+        let mut partitions = Vec::new();
+        for asked in topic.partitions {
+            let no = names.partition(&topic.name, asked.partition_index).map(|(_, no)| no);
+            let partition = no.and_then(|no| ctx.node.engine.partition(no));
+            let (response, search) = answer(&asked, partition);
+            if let Some(partition) = search {
+                searches.push((topics.len(), partitions.len(), partition, asked.timestamp));
+            }
+            partitions.push(response);
+        }
+        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+    }
+    if !searches.is_empty() {
+        let searching = tokio::task::spawn_blocking(move || {
+            let found = searches.into_iter().map(|(topic, at, partition, timestamp)| {
+                (topic, at, search(&partition, timestamp), partition)
+            });
+            found.collect::<Vec<_>>()
+        });
+        for (topic, at, found, partition) in searching.await.expect("searching does not panic") {
+            fill(&mut topics[topic].partitions[at], found, &partition);
+        }
+    }
+    ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// What is known without reading, and where to search for the rest.
+fn answer(
+    asked: &ListOffsetsPartition,
+    partition: Option<Arc<Partition>>,
+) -> (ListOffsetsPartitionResponse, Option<Arc<Partition>>) {
+    let mut response = ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
+        ..Default::default()
+    };
+    let Some(partition) = partition else {
+        response.error_code = KafkaError::UnknownTopicOrPartition.code();
+        return (response, None);
+    };
+    if let Err(error) = check_epoch(&partition, asked.current_leader_epoch) {
+        response.error_code = error.code();
+        return (response, None);
+    }
+    match asked.timestamp {
+        LATEST => {
+            response.offset = partition.high_watermark();
+            response.leader_epoch = partition.leader_epoch();
+        }
+        EARLIEST | EARLIEST_LOCAL => {
+            response.offset = partition.log_start();
+            response.leader_epoch = epoch_at(&partition, response.offset);
+        }
+        LATEST_TIERED => {}
+        MAX_TIMESTAMP | 0.. => return (response, Some(partition)),
+        _ => response.error_code = KafkaError::InvalidRequest.code(),
+    }
+    (response, None)
+}
+
+fn fill(
+    response: &mut ListOffsetsPartitionResponse,
+    found: Result<Found, Error>,
+    partition: &Partition,
+) {
+    match found {
+        Ok(Some((offset, timestamp))) => {
+            response.offset = offset;
+            response.timestamp = timestamp;
+            response.leader_epoch = epoch_at(partition, offset);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(partition = %partition.no, %error, "a search by time failed");
+            response.error_code = code(&error);
+        }
+    }
+}
+
+/// (offset, timestamp) of the record with the largest timestamp, or of the first that is not older
+/// than `timestamp`. May read the disk.
+fn search(partition: &Partition, timestamp: i64) -> Result<Found, Error> {
+    let by_time = timestamp >= 0;
+    let batch = if by_time {
+        partition.batch_at_or_after_time(timestamp)?
+    } else {
+        partition.batch_of_max_timestamp()?
+    };
+    let Some(BatchInfo { base_offset, .. }) = batch else {
+        return Ok(None);
+    };
+    let start = partition.log_start();
+    let batches = partition.read(base_offset.max(start), 1)?;
+    let Some(batch) = batches.first() else {
+        return Ok(None);
+    };
+    let inside = if by_time {
+        offset_of_timestamp(&batch.bytes, timestamp, DECOMPRESSED_BYTES_MAX)
+    } else {
+        offset_of_max_timestamp(&batch.bytes, DECOMPRESSED_BYTES_MAX)
+    };
+    // A trim inside a batch leaves records that are there but not to be read.
+    let inside = inside.map_err(|error| inside_error(&error))?;
+    Ok(inside.map(|(offset, timestamp)| (offset.max(start), timestamp)))
+}
+
+fn inside_error(error: &RecordError) -> Error {
+    Error::corrupt(format!("a stored batch cannot be searched by time: {error}"))
+}
+
+/// The epoch in which an offset was written.
+fn epoch_at(partition: &Partition, offset: i64) -> i32 {
+    let lineage = partition.lineage();
+    let wrote = lineage.entries().iter().rev().find(|entry| entry.start_offset <= offset);
+    wrote.map_or(-1, |entry| entry.leader_epoch)
+}
+
+pub(crate) fn handle_epochs(
+    ctx: &Context,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let catalog = ctx.node.catalog();
+    let names = ctx.names(&catalog);
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|asked| {
+            let no = names.partition(&topic.topic, asked.partition).map(|(_, no)| no);
+            end_of_epoch(asked, no.and_then(|no| ctx.node.engine.partition(no)).as_deref())
+        });
+        OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions: partitions.collect() }
+    });
+    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn end_of_epoch(asked: &OffsetForLeaderPartition, partition: Option<&Partition>) -> EpochEndOffset {
+    let mut response = EpochEndOffset { partition: asked.partition, ..Default::default() };
+    let checked = partition
+        .ok_or(KafkaError::UnknownTopicOrPartition)
+        .and_then(|found| check_epoch(found, asked.current_leader_epoch).map(|()| found));
+    match checked {
+        Err(error) => response.error_code = error.code(),
+        // An epoch that is yet to come has no end.
+        Ok(found) if asked.leader_epoch <= found.leader_epoch() => {
+            let end = found.lineage().end_of_epoch(asked.leader_epoch, found.durable_end());
+            if let Some((epoch, end)) = end {
+                response.leader_epoch = epoch;
+                response.end_offset = end;
+            }
+        }
+        Ok(_) => {}
+    }
+    response
+}

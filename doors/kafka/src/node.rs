@@ -1,0 +1,84 @@
+//! What all connections of a node share.
+
+use std::net::SocketAddr;
+
+use mainstem_catalog::Catalog;
+use mainstem_engine::Engine;
+use mainstem_env::Env;
+use mainstem_types::{ClusterId, StreamPath};
+
+use crate::groups::Groups;
+
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    pub(crate) env: Env,
+    pub(crate) groups: Groups,
+}
+
+impl Node {
+    pub(crate) fn catalog(&self) -> Catalog {
+        self.engine.catalog()
+    }
+
+    pub(crate) fn node_id(&self) -> i32 {
+        node_id(self.catalog().cluster().id)
+    }
+}
+
+/// A broker's number: clients take brokers of one number for one broker, so it comes from the
+/// cluster's id and is the same after every restart.
+pub(crate) fn node_id(cluster: ClusterId) -> i32 {
+    let folded = cluster.0 ^ (cluster.0 >> 64);
+    let low = (folded ^ (folded >> 32)) & 0x7fff_ffff;
+    i32::try_from(low).expect("31 bits").max(1)
+}
+
+/// One address that clients come in by, and how the catalog looks from there.
+pub(crate) struct Listener {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) default_stream: Option<StreamPath>,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        bound: SocketAddr,
+        advertised: Option<(String, u16)>,
+        default_stream: Option<StreamPath>,
+    ) -> Self {
+        let (host, port) = advertised.unwrap_or_else(|| {
+            // "Any address" is no address to call back on.
+            let ip = match bound.ip() {
+                ip if ip.is_unspecified() && ip.is_ipv6() => "::1".to_owned(),
+                ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+                ip => ip.to_string(),
+            };
+            (ip, bound.port())
+        });
+        // A port of 0 that was advertised means: the one that was bound.
+        let port = if port == 0 { bound.port() } else { port };
+        Self { host, port, default_stream }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_any_address_advertises_one_that_can_be_called() {
+        let of = |text: &str| Listener::new(text.parse().unwrap(), None, None).host;
+        assert_eq!(of("0.0.0.0:9092"), "127.0.0.1");
+        assert_eq!(of("[::]:9092"), "::1");
+        assert_eq!(of("127.0.0.1:9092"), "127.0.0.1");
+        let named = Listener::new("0.0.0.0:9".parse().unwrap(), Some(("k".into(), 0)), None);
+        assert_eq!((named.host.as_str(), named.port), ("k", 9));
+    }
+
+    #[test]
+    fn node_ids_are_positive_and_differ_by_cluster() {
+        let ids = [0, 1, u128::MAX, 1 << 127, 7 << 40].map(|id| node_id(ClusterId(id)));
+        assert!(ids.iter().all(|id| *id > 0));
+        assert_ne!(ids[3], ids[4]);
+    }
+}

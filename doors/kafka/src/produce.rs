@@ -1,0 +1,199 @@
+//! Produce: record batches in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_engine::{Ack, Append, Appended};
+use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced};
+use mainstem_types::limits::BATCH_BYTES_MAX;
+use mainstem_types::{Error, PartitionNo};
+use mainstem_wire::{
+    KafkaError, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+};
+
+use crate::answer::{Answer, Outcome, Refusal, code};
+use crate::context::Context;
+use crate::names::Names;
+
+/// Older versions carry message formats that are not spoken here. They are advertised because some
+/// clients look for version 0.
+const VERSION_MIN: i16 = 3;
+/// Before this version clients are not told of zstd.
+const ZSTD_FROM: i16 = 7;
+
+/// One partition's part of a request, in the request's order.
+struct Part {
+    topic: Arc<str>,
+    index: i32,
+    /// Refused before it reached the engine.
+    refused: Option<Refusal>,
+}
+
+/// Checks the batches and puts them into the engine's order; the answer comes when it is true.
+pub(crate) async fn submit(ctx: &Context, version: i16, request: ProduceRequest) -> Answer {
+    let ack = match request.acks {
+        -1 => Some(Ack::Durable),
+        1 => Some(Ack::Written),
+        0 => Some(Ack::None),
+        _ => None,
+    };
+    let silent = request.acks == 0;
+    let whole = if version < VERSION_MIN {
+        let sentence =
+            "message formats 0 and 1 are not served; produce with a client of 2017 or later";
+        Some((KafkaError::UnsupportedVersion, sentence.to_owned()))
+    } else if request.transactional_id.is_some() {
+        Some((KafkaError::InvalidTxnState, NO_TRANSACTIONS.to_owned()))
+    } else if ack.is_none() {
+        let sentence = format!("acks={} is none of 0, 1 and all", request.acks);
+        Some((KafkaError::InvalidRequiredAcks, sentence))
+    } else {
+        None
+    };
+    let (parts, appends) = sort_out(ctx, version, request, whole);
+    let ack = ack.unwrap_or(Ack::Durable);
+    let appending =
+        if appends.is_empty() { None } else { Some(ctx.node.engine.append(appends, ack).await) };
+    Answer::Later(Box::pin(async move {
+        let results = match appending {
+            None => Vec::new(),
+            Some(Ok(appending)) => match appending.await {
+                Ok(results) => results,
+                Err(error) => vec![Err(error); parts.len()],
+            },
+            Some(Err(error)) => vec![Err(error); parts.len()],
+        };
+        if silent { silence(&parts, &results) } else { respond(parts, results) }
+    }))
+}
+
+/// What a client of transactions is told.
+pub(crate) const NO_TRANSACTIONS: &str =
+    "transactions are not served yet; produce without a transactional id";
+
+fn sort_out(
+    ctx: &Context,
+    version: i16,
+    request: ProduceRequest,
+    whole: Option<Refusal>,
+) -> (Vec<Part>, Vec<Append>) {
+    let catalog = ctx.node.catalog();
+    let names = ctx.names(&catalog);
+    let mut parts = Vec::new();
+    let mut appends = Vec::new();
+    for topic in request.topic_data {
+        let name: Arc<str> = topic.name.into();
+        for partition in topic.partition_data {
+            let checked = match &whole {
+                Some(refusal) => Err(refusal.clone()),
+                None => check(&names, version, &name, partition.index, partition.records),
+            };
+            let (append, refused) = match checked {
+                Ok((partition, batch)) => (Some(Append { partition, batch }), None),
+                Err(refusal) => (None, Some(refusal)),
+            };
+            appends.extend(append);
+            parts.push(Part { topic: name.clone(), index: partition.index, refused });
+        }
+    }
+    (parts, appends)
+}
+
+fn check(
+    names: &Names<'_>,
+    version: i16,
+    topic: &str,
+    index: i32,
+    records: Option<Bytes>,
+) -> Result<(PartitionNo, Bytes), Refusal> {
+    let (found, partition) = names.partition(topic, index).ok_or_else(|| {
+        (KafkaError::UnknownTopicOrPartition, format!("{topic} has no partition {index} here"))
+    })?;
+    found
+        .stream
+        .check_local_write(&found.topic)
+        .map_err(|error| (KafkaError::PolicyViolation, error.to_string()))?;
+    let batch = records.unwrap_or_default();
+    if batch.len() > BATCH_BYTES_MAX {
+        let sentence = format!("a batch of {} bytes; the most is {BATCH_BYTES_MAX}", batch.len());
+        return Err((KafkaError::MessageTooLarge, sentence));
+    }
+    let header = check_produced(&batch)
+        .map_err(|error| (record_error(&error), format!("the batch was refused: {error}")))?;
+    if header.attributes.is_transactional() {
+        return Err((KafkaError::InvalidTxnState, NO_TRANSACTIONS.to_owned()));
+    }
+    if version < ZSTD_FROM && header.attributes.compression() == Ok(Compression::Zstd) {
+        let sentence = format!("zstd needs Produce version {ZSTD_FROM} or later");
+        return Err((KafkaError::UnsupportedCompressionType, sentence));
+    }
+    Ok((partition, batch))
+}
+
+fn record_error(error: &RecordError) -> KafkaError {
+    if let RecordError::Magic(0 | 1) = error {
+        return KafkaError::UnsupportedForMessageFormat;
+    }
+    match error.kind() {
+        RecordErrorKind::Corrupt => KafkaError::CorruptMessage,
+        RecordErrorKind::Invalid => KafkaError::InvalidRecord,
+        RecordErrorKind::UnsupportedCompression => KafkaError::UnsupportedCompressionType,
+        RecordErrorKind::TooLarge => KafkaError::MessageTooLarge,
+    }
+}
+
+/// A client that asked for no answer learns of a fault by losing its connection.
+fn silence(parts: &[Part], results: &[Result<Appended, Error>]) -> Outcome {
+    let refused = parts.iter().find_map(|part| {
+        let (error, sentence) = part.refused.as_ref()?;
+        Some(format!("acks=0 to {}: {error}: {sentence}", part.topic))
+    });
+    let failed = || results.iter().find_map(|r| r.as_ref().err().map(|e| format!("acks=0: {e}")));
+    match refused.or_else(failed) {
+        Some(fault) => Outcome::Close(fault),
+        None => Outcome::Silence,
+    }
+}
+
+fn respond(parts: Vec<Part>, results: Vec<Result<Appended, Error>>) -> Outcome {
+    let mut results = results.into_iter();
+    let mut topics: Vec<TopicProduceResponse> = Vec::new();
+    for part in parts {
+        let response = match part.refused {
+            Some((error, sentence)) => refused(part.index, error.code(), sentence),
+            None => match results.next() {
+                Some(Ok(appended)) => accepted(part.index, &appended),
+                Some(Err(error)) => refused(part.index, code(&error), error.to_string()),
+                None => unreachable!("the engine answers every append"),
+            },
+        };
+        match topics.last_mut() {
+            Some(last) if *last.name == *part.topic => last.partition_responses.push(response),
+            _ => topics.push(TopicProduceResponse {
+                name: part.topic.to_string(),
+                partition_responses: vec![response],
+            }),
+        }
+    }
+    Outcome::Respond(Box::new(ProduceResponse { responses: topics, ..Default::default() }.into()))
+}
+
+fn accepted(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.append_time_ms.unwrap_or(-1),
+        log_start_offset: appended.log_start,
+        ..Default::default()
+    }
+}
+
+fn refused(index: i32, error_code: i16, sentence: String) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code,
+        base_offset: -1,
+        error_message: Some(sentence),
+        ..Default::default()
+    }
+}
