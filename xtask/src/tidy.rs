@@ -1,12 +1,12 @@
 //! House rules that neither rustfmt nor clippy can hold. Each finding names what to do instead.
 
 mod cycles;
+mod habits;
 mod ladder;
 mod paths;
 mod purity;
 mod shape;
 mod source;
-mod waiting;
 mod words;
 mod workspace;
 
@@ -45,7 +45,7 @@ pub(crate) fn check_workspace(root: &Path) -> Result<Vec<Finding>, String> {
         findings.extend(cycles::check(member));
         findings.extend(purity::check(member));
         findings.extend(shape::check(member));
-        findings.extend(waiting::check(member));
+        findings.extend(habits::check(member));
     }
     findings.extend(words::check(&words::read_tracked(root)?));
     findings.sort();

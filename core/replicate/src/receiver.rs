@@ -64,6 +64,7 @@ pub struct AppendToken {
 /// What the shell is to do, one after the other: a change of the catalog is done before the next
 /// action is asked for, an append only has to be in the engine's order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "taken one at a time, and most are the large one")]
 pub enum ReceiverAction {
     /// Send a frame.
     Send(Frame),
@@ -410,7 +411,7 @@ impl Receiver {
             ErrorKind::NotFound => self.stop(origin, None, Code::NoTopic, error.message(), None),
             ErrorKind::Policy => self.stop(origin, None, Code::Conflict, error.message(), None),
             ErrorKind::Corrupt => {
-                self.stop(origin, partition, Code::Corrupt, error.message(), None)
+                self.stop(origin, partition, Code::Corrupt, error.message(), None);
             }
             _ => self.give_up(error),
         }

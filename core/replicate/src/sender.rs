@@ -81,6 +81,7 @@ pub struct Welcomed {
 
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "taken one at a time, and most are the large one")]
 pub enum SenderAction {
     /// Send a frame.
     Send(Frame),

@@ -77,7 +77,10 @@ fn fault_6_what_retention_took_is_a_declared_gap() {
     world.log(2, 0).trim(30);
     world.log(2, 0).start = 30;
     world.run();
-    assert_eq!(world.replica[&(OriginTopicId(1), 0)].batches, world.source[&(OriginTopicId(1), 0)].batches);
+    assert_eq!(
+        world.replica[&(OriginTopicId(1), 0)].batches,
+        world.source[&(OriginTopicId(1), 0)].batches
+    );
     assert_eq!(world.replica[&(OriginTopicId(2), 0)].end(), 30, "all of it is a gap");
 }
 

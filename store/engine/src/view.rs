@@ -28,6 +28,9 @@ pub(crate) mod tag {
     pub(crate) const CURSOR: u8 = 3;
 }
 
+/// A key and what it stands for.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
 /// Rows to set, or with no value to delete, and the position that they make the view true for.
 pub(crate) struct ViewChange {
     pub(crate) applied: Position,
@@ -64,11 +67,11 @@ impl View {
     }
 
     /// The position and all rows.
-    pub(crate) fn load(&self) -> Result<(Position, Vec<(Vec<u8>, Vec<u8>)>), Error> {
+    pub(crate) fn load(&self) -> Result<(Position, Vec<Row>), Error> {
         self.load_rows().map_err(|e| storage(&*e))
     }
 
-    fn load_rows(&self) -> Result<(Position, Vec<(Vec<u8>, Vec<u8>)>), Box<dyn std::error::Error>> {
+    fn load_rows(&self) -> Result<(Position, Vec<Row>), Box<dyn std::error::Error>> {
         let transaction = self.database.begin_write()?;
         let applied = transaction.open_table(META)?.get(APPLIED)?.map_or(0, |guard| guard.value());
         let mut rows = Vec::new();

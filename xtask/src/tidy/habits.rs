@@ -1,10 +1,11 @@
-//! Rules `ignored`, `unfinished` and `sleep`: a test runs, and waits for a condition.
+//! Rules `ignored`, `unfinished`, `sleep` and `unwrap`: tests run and wait for conditions; what ships
+//! is finished and says why it cannot fail.
 
 use std::collections::BTreeSet;
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, ExprCall, ExprForLoop, ExprLoop, ExprWhile, Macro};
+use syn::{Attribute, ExprCall, ExprForLoop, ExprLoop, ExprMethodCall, ExprWhile, Macro};
 
 use super::Finding;
 use super::workspace::Member;
@@ -67,6 +68,15 @@ impl<'ast> Visit<'ast> for Search {
         visit::visit_expr_call(self, call);
     }
 
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        let silent = call.method == "unwrap" || call.method == "expect" && says_nothing(call);
+        if silent && !self.in_tests {
+            let message = "our own fault: expect(\"the proof\"); anybody else's: return an Error";
+            self.found.insert((call.method.span().start().line, "unwrap", message));
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
     fn visit_expr_loop(&mut self, expression: &'ast ExprLoop) {
         self.in_loop(|search| visit::visit_expr_loop(search, expression));
     }
@@ -78,6 +88,12 @@ impl<'ast> Visit<'ast> for Search {
     fn visit_expr_for_loop(&mut self, expression: &'ast ExprForLoop) {
         self.in_loop(|search| visit::visit_expr_for_loop(search, expression));
     }
+}
+
+/// Whether the only argument is an empty text.
+fn says_nothing(call: &ExprMethodCall) -> bool {
+    let Some(syn::Expr::Lit(literal)) = call.args.first() else { return false };
+    matches!(&literal.lit, syn::Lit::Str(text) if text.value().is_empty())
 }
 
 /// Whether the called function is `sleep`, `thread::sleep`, `tokio::time::sleep` …
@@ -105,6 +121,15 @@ mod tests {
     fn unfinished_code_fails() {
         assert_eq!(rules("src/a.rs", "fn f() { todo!() }"), ["unfinished"]);
         assert_eq!(rules("tests/a.rs", "fn f() { unimplemented!(\"later\") }"), ["unfinished"]);
+    }
+
+    #[test]
+    fn a_silent_unwrap_fails_outside_tests() {
+        assert_eq!(rules("src/a.rs", "fn f() { g().unwrap() }"), ["unwrap"]);
+        assert_eq!(rules("src/a.rs", "fn f() { g().expect(\"\") }"), ["unwrap"]);
+        assert_eq!(rules("src/a.rs", "fn f() { g().expect(\"just put there\") }"), [""; 0]);
+        assert_eq!(rules("src/a.rs", "#[test] fn t() { g().unwrap() }"), [""; 0]);
+        assert_eq!(rules("tests/model/mod.rs", "fn f() { g().unwrap() }"), [""; 0]);
     }
 
     #[test]
