@@ -51,6 +51,17 @@ pub(crate) struct Row {
     pub(crate) is_quarantined: bool,
 }
 
+/// Which groups a segment holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupRange {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// The number of the last one; below the first if there is none.
+    pub(crate) last: u64,
+    /// The checksum of the last one.
+    pub(crate) last_checksum: u32,
+}
+
 /// The tail record: where the parts are, and how the chain goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FooterTail {
@@ -59,8 +70,7 @@ pub(crate) struct FooterTail {
     pub(crate) generation: u64,
     /// Where the groups end and the columns begin.
     pub(crate) groups_end: u32,
-    pub(crate) last_group: u64,
-    pub(crate) last_checksum: u32,
+    pub(crate) groups: GroupRange,
     columns_bytes: u32,
     spans: u32,
     rows: u32,
@@ -147,12 +157,7 @@ impl FooterBuilder {
 
     /// Writes the footer behind the groups, which are durable already, and makes it durable: the
     /// tail at the end of the file comes last, so that a tail proves what it speaks of.
-    pub(crate) fn write(
-        mut self,
-        segment: &Segment,
-        last_group: u64,
-        last_checksum: u32,
-    ) -> Result<(), LogError> {
+    pub(crate) fn write(mut self, segment: &Segment, groups: GroupRange) -> Result<(), LogError> {
         const WRITING: &str = "sealing a segment";
         let columns_bytes = length(self.columns.len());
         self.columns.append(&mut self.directory);
@@ -162,8 +167,7 @@ impl FooterBuilder {
             segment: segment.number,
             generation: segment.generation,
             groups_end: self.groups_end,
-            last_group,
-            last_checksum,
+            groups,
             columns_bytes,
             spans: self.spans,
             rows: self.rows,
@@ -227,8 +231,9 @@ impl FooterTail {
         out.put_u16_le(0);
         out.put_u32_le(self.segment);
         out.put_u64_le(self.generation);
-        out.put_u64_le(self.last_group);
-        out.put_u32_le(self.last_checksum);
+        out.put_u64_le(self.groups.first);
+        out.put_u64_le(self.groups.last);
+        out.put_u32_le(self.groups.last_checksum);
         out.put_u32_le(self.groups_end);
         out.put_u32_le(self.columns_bytes);
         out.put_u32_le(self.spans);
@@ -252,8 +257,11 @@ impl FooterTail {
             version,
             segment: rest.get_u32_le(),
             generation: rest.get_u64_le(),
-            last_group: rest.get_u64_le(),
-            last_checksum: rest.get_u32_le(),
+            groups: GroupRange {
+                first: rest.get_u64_le(),
+                last: rest.get_u64_le(),
+                last_checksum: rest.get_u32_le(),
+            },
             groups_end: rest.get_u32_le(),
             columns_bytes: rest.get_u32_le(),
             spans: rest.get_u32_le(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstem_env::{Disk, DiskLock};
 use mainstem_types::PartitionNo;
 
-use crate::footer::FOOTER_TAIL_BYTES;
+use crate::footer::{FOOTER_TAIL_BYTES, GroupRange};
 use crate::frame_header::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::group::{EncodedGroup, GroupPlace, group_bytes};
 use crate::index::{SealedSegment, Shared};
@@ -45,6 +45,8 @@ pub(crate) struct Current {
     pub(crate) segment: Arc<Segment>,
     /// Where the next group begins.
     pub(crate) at: u32,
+    /// The number of its first group.
+    pub(crate) first_group: u64,
 }
 
 impl CommitLog for LocalLog {
@@ -246,7 +248,12 @@ impl LocalLog {
         segment.file.sync_data().map_err(LogError::disk("syncing the log"))?;
         self.durable = self.written;
         let (footer, spans) = self.shared.index.read().footer(current.at);
-        footer.write(&segment, self.last_group, self.last_checksum)?;
+        let groups = GroupRange {
+            first: current.first_group,
+            last: self.last_group,
+            last_checksum: self.last_checksum,
+        };
+        footer.write(&segment, groups)?;
         let bytes = segment.file.len().map_err(LogError::disk("sealing a segment"))?;
         self.shared.index.write().seal(spans, self.written, bytes);
         self.current = None;
@@ -261,7 +268,7 @@ impl LocalLog {
         self.next_segment += 1;
         self.disk.sync_dir().map_err(LogError::disk("syncing the log's directory"))?;
         self.shared.index.write().open = Some(Arc::clone(&segment));
-        self.current = Some(Current { segment, at: 0 });
+        self.current = Some(Current { segment, at: 0, first_group: self.last_group + 1 });
         self.reserve.refill();
         Ok(())
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mainstem_env::Disk;
 use mainstem_types::{Error, PartitionNo};
 
-use crate::footer::{Footer, read_footer};
+use crate::footer::{Footer, GroupRange, read_footer};
 use crate::frame_header::FRAME_HEADER_BYTES;
 use crate::group::{GROUP_HEADER_BYTES, GroupHeader};
 use crate::index::Shared;
@@ -156,7 +156,7 @@ impl LocalLog {
     /// The number that the group after a sealed segment has; 0, which none has, if that is lost.
     fn group_after(&self, (number, generation): (u32, u64)) -> Result<u64, LogError> {
         let footer = read_footer(&Segment::open(&*self.disk, number, generation)?)?;
-        Ok(footer.map_or(0, |footer| footer.tail.last_group + 1))
+        Ok(footer.map_or(0, |footer| footer.tail.groups.last + 1))
     }
 
     /// Takes a segment into the index that is durable as a whole.
@@ -176,15 +176,16 @@ impl LocalLog {
                 if use_table {
                     index.set_table(&footer.rows);
                 }
-                self.last_group = footer.tail.last_group;
-                self.last_checksum = footer.tail.last_checksum;
+                self.last_group = footer.tail.groups.last;
+                self.last_checksum = footer.tail.groups.last_checksum;
                 self.written = end;
                 self.durable = end;
                 Ok(())
             }
             Content::Scanned(scan) => {
                 self.take_in_stretches(segment, &scan.stretches, suspects)?;
-                self.current = Some(Current { segment: Arc::clone(segment), at: scan.end });
+                let (at, first_group) = (scan.end, scan.first_group);
+                self.current = Some(Current { segment: Arc::clone(segment), at, first_group });
                 self.written = Position::new(segment.number, scan.end);
                 self.seal_current()
             }
@@ -206,14 +207,18 @@ impl LocalLog {
         self.written = Position::new(segment.number, end);
         self.durable = self.written;
         let (footer, spans) = self.shared.index.read().footer(end);
-        let (last_group, last_checksum) = (self.last_group, self.last_checksum);
+        let groups = GroupRange {
+            first: scan.first_group,
+            last: self.last_group,
+            last_checksum: self.last_checksum,
+        };
         let bytes = segment.file.len().map_err(LogError::disk("opening the log"))?;
         self.shared.index.write().seal(spans, self.written, bytes);
         if !tail.is_empty() {
             self.copy_tail(segment, tail)?;
         }
         // The footer overwrites the tail, so the copy had to be durable first.
-        footer.write(segment, last_group, last_checksum)
+        footer.write(segment, groups)
     }
 
     fn copy_tail(&mut self, from: &Segment, tail: &[Stretch]) -> Result<(), LogError> {
@@ -223,7 +228,8 @@ impl LocalLog {
         let segment = self.new_segment(temporary, number)?;
         self.next_segment += 1;
         self.shared.index.write().open = Some(Arc::clone(&segment));
-        self.current = Some(Current { segment: Arc::clone(&segment), at: 0 });
+        let first_group = self.last_group + 1;
+        self.current = Some(Current { segment: Arc::clone(&segment), at: 0, first_group });
         for stretch in tail {
             let known = stretch.frames.iter().filter(|frame| frame.is_known());
             let frames = known.map(|frame| read_frame(from, frame));
@@ -315,7 +321,8 @@ impl LocalLog {
                 Content::Footer(footer) => {
                     let end = footer.tail.groups_end;
                     let proven = Position::new(part.segment.number, end);
-                    rescanned = scan(&part.segment, Some(end), proven, 0)?;
+                    let first_group = footer.tail.groups.first;
+                    rescanned = scan(&part.segment, Some(end), proven, first_group)?;
                     self.quarantine_damaged(&part.segment, &rescanned.stretches);
                     &rescanned.stretches[..]
                 }
@@ -323,7 +330,8 @@ impl LocalLog {
             count += replay_frames(&part.segment, stretches, applied, replay)?;
         }
         if let Some(current) = &self.current {
-            let copied = scan(&current.segment, Some(current.at), self.durable, 0)?;
+            let copied =
+                scan(&current.segment, Some(current.at), self.durable, current.first_group)?;
             count += replay_frames(&current.segment, &copied.stretches, applied, replay)?;
         }
         Ok(count)

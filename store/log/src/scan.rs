@@ -61,7 +61,8 @@ pub(crate) struct Scan {
     pub(crate) end: u32,
     /// Bytes of recognisable groups that were dropped.
     pub(crate) torn_bytes: u64,
-    first_group: u64,
+    /// The number that the first group has, or should have.
+    pub(crate) first_group: u64,
 }
 
 impl Scan {

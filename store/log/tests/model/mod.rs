@@ -4,6 +4,8 @@
 //! applied. After any crash the log must hold a prefix of what was written, not shorter than what
 //! was durable, and must read as that prefix says.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code, reason = "shared by tests only")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -127,6 +129,58 @@ impl World {
             }
         }
         self.crash(CrashPolicy::Seeded)
+    }
+
+    /// Writes and syncs without any mishap; at the end everything is durable, and a last group,
+    /// itself not durable, states it.
+    pub(crate) fn run_quietly(&mut self, steps: u32) -> Check {
+        self.reopen()?;
+        for _ in 0..steps {
+            match self.random.below(8) {
+                0..=4 => self.write(),
+                _ => self.sync(),
+            }
+        }
+        self.sync();
+        let last = Frame::node_wide(FrameKind::CatalogEvent, Bytes::from_static(b"last"));
+        self.written.push(last.clone());
+        let log = self.log.as_mut().unwrap();
+        log.write(vec![last]).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Opens a log that was damaged behind its back, and checks that what serves is right and
+    /// that what is wrong says so. Returns how many partitions were hurt.
+    pub(crate) fn reopen_damaged(&mut self) -> Result<usize, String> {
+        self.disk.crash(CrashPolicy::KeepAll);
+        self.log = None;
+        let mut replayed = Vec::new();
+        let (log, recovered) = self.open(&mut replayed).map_err(|error| error.to_string())?;
+        self.log = Some(log);
+        let mut hurt: Vec<PartitionNo> =
+            recovered.quarantined.iter().map(|quarantine| quarantine.partition).collect();
+        let mut wanted = self.written.iter();
+        for frame in &replayed {
+            // Frames may be missing, but none is changed, moved or made up.
+            if !wanted.any(|written| written == frame) {
+                return Err(format!("replayed what was never written: {frame:?}"));
+            }
+        }
+        for (partition, now) in &expected(&self.written) {
+            let reader = self.log.as_ref().unwrap().reader();
+            let whole = reader.read(*partition, now.start, now.end, usize::MAX);
+            if hurt.contains(partition) {
+                let is_refused = matches!(whole, Err(LogError::Quarantined { .. }));
+                if !is_refused {
+                    return Err(format!("{partition} serves though it is out of service"));
+                }
+            } else if let Err(error) = self.check_partition(*partition, now) {
+                if !error.contains("damaged") {
+                    return Err(error);
+                }
+                hurt.push(*partition);
+            }
+        }
+        Ok(hurt.len())
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {

@@ -1,0 +1,121 @@
+//! The bytes on disk are a contract: a fixed input gives the bytes of `testdata/log/v1.bin`, and
+//! those bytes give the input back, with this version and every later one.
+//!
+//! `UPDATE_GOLDEN=1` writes the file anew; do so only with a new format version.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_env::{Disk, SimDisk};
+use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogSettings, Position, ReserveMode};
+use mainstem_types::PartitionNo;
+
+const SEGMENT: &str = "00000001-0000000000000001.segment";
+
+fn golden_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/log/v1.bin")
+}
+
+/// Growing files, so that the golden has no more bytes than it must, and a seal after four
+/// entries.
+fn settings() -> LogSettings {
+    LogSettings {
+        segment_bytes: 1024 * 1024,
+        segment_batches_max: 4,
+        reserve_segments: 0,
+        reserve_mode: ReserveMode::Inline,
+        ..LogSettings::default()
+    }
+}
+
+fn batch(partition: u64, base: i64, payload: &'static [u8]) -> Frame {
+    Frame {
+        next_offset: base + 3,
+        arrival_ms: 1_700_000_000_000 + base,
+        max_timestamp_ms: 1_600_000_000_000 + base,
+        record_count: 3,
+        leader_epoch: 7,
+        payload: Bytes::from_static(payload),
+        ..Frame::at(FrameKind::Batch, PartitionNo(partition), base)
+    }
+}
+
+/// Two groups: batches of two partitions with all that happens to them, then every other kind.
+fn input() -> Vec<Vec<Frame>> {
+    static LARGE: [u8; 3000] = [0xab; 3000];
+    let first = vec![
+        Frame::at(FrameKind::EpochStart, PartitionNo(1), 100),
+        batch(1, 100, b"the first batch"),
+        batch(2, 0, &LARGE),
+        Frame { next_offset: 10, ..Frame::at(FrameKind::Gap, PartitionNo(2), 3) },
+        batch(2, 10, b"after a gap"),
+        batch(1, 103, b"undone below"),
+        Frame::at(FrameKind::TruncateTo, PartitionNo(1), 103),
+        Frame::at(FrameKind::Trim, PartitionNo(2), 3),
+    ];
+    let is_in_first = |kind: &FrameKind| first.iter().any(|frame| frame.kind == *kind);
+    let others = FrameKind::ALL.iter().filter(|kind| !is_in_first(kind));
+    let second = others.map(|kind| Frame {
+        next_offset: 5,
+        payload: Bytes::from_static(b"opaque"),
+        ..Frame::at(*kind, PartitionNo(3), 5)
+    });
+    let second = [batch(1, 103, b"done again")].into_iter().chain(second).collect();
+    vec![first, second]
+}
+
+/// The first segment after the input and one more write, which seals it.
+fn written() -> Vec<u8> {
+    let disk = SimDisk::new(1);
+    let handle: Arc<dyn Disk> = Arc::new(disk.clone());
+    let opened = LocalLog::open(handle, settings(), Position::START, &mut |_, _| Ok(()));
+    let (mut log, _) = opened.unwrap();
+    for group in input() {
+        log.write(group).unwrap();
+        log.sync().unwrap();
+    }
+    log.write(vec![Frame::node_wide(FrameKind::CatalogEvent, Bytes::new())]).unwrap();
+    disk.contents(SEGMENT).unwrap()
+}
+
+#[test]
+fn a_fixed_input_gives_the_golden_bytes() {
+    let written = written();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(golden_path().parent().unwrap()).unwrap();
+        std::fs::write(golden_path(), &written).unwrap();
+    }
+    let golden = std::fs::read(golden_path()).unwrap();
+    assert!(written == golden, "the format changed; that takes a new version and a new golden");
+}
+
+#[test]
+fn the_golden_bytes_give_the_input_back() {
+    let disk = SimDisk::new(1);
+    let file = disk.create(SEGMENT).unwrap();
+    file.write_at(0, &[IoSlice::new(&std::fs::read(golden_path()).unwrap())]).unwrap();
+    let mut replayed = Vec::new();
+    let mut replay = |_, frame| {
+        replayed.push(frame);
+        Ok(())
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let (log, recovered) = LocalLog::open(disk, settings(), Position::START, &mut replay).unwrap();
+    assert_eq!(replayed, input().concat());
+    // Partition 3 was created, marked as damaged and then seen in other frames.
+    let named: Vec<_> = recovered.quarantined.iter().map(|found| found.partition).collect();
+    assert_eq!(named, [PartitionNo(3)]);
+    let reader = log.reader();
+    let read = reader.read(PartitionNo(1), 100, 106, 10_000).unwrap();
+    assert_eq!(
+        read.iter().map(|batch| &batch.bytes[..]).collect::<Vec<_>>(),
+        [&b"the first batch"[..], b"done again"]
+    );
+    let read = reader.read(PartitionNo(2), 3, 13, 10_000).unwrap();
+    assert_eq!(read.len(), 1);
+    assert_eq!((read[0].base_offset, read[0].arrival_ms), (10, 1_700_000_000_010));
+}
