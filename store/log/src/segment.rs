@@ -7,9 +7,9 @@ use mainstem_env::{Disk, DiskFile};
 use mainstem_types::PartitionNo;
 
 use crate::LogError;
+use crate::StoredBatch;
 use crate::entry::Entry;
 use crate::frame_header::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::reader::StoredBatch;
 
 /// Two frames of a partition closer than this are read together: a seek costs more than the bytes.
 const READ_THROUGH_BYTES_MAX: u32 = 16 * 1024;
