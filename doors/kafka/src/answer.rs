@@ -1,16 +1,10 @@
-//! From a request to its response: what is done at once, and what is waited for.
+//! Responses that are there, and those that are waited for.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use mainstem_types::Error;
-use mainstem_wire::{KafkaError, Request, RequestHeader, Response};
-
-use crate::context::Context;
-use crate::{
-    api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join, list_offsets,
-    metadata, produce, producer_ids, topic_admin,
-};
+use mainstem_wire::{KafkaError, Response};
 
 /// A response that is there, or will be.
 pub(crate) enum Answer {
@@ -38,56 +32,6 @@ impl Answer {
         response: impl Future<Output = R> + Send + 'static,
     ) -> Self {
         Self::Later(Box::pin(async move { Outcome::Respond(Box::new(response.await.into())) }))
-    }
-}
-
-/// Submits a request. When this returns, what it changes is in the engine's order, and the next
-/// request of the connection may be submitted.
-pub(crate) async fn submit(ctx: &Context, header: &RequestHeader, request: Request) -> Answer {
-    let version = header.api_version;
-    let ctx = ctx.clone();
-    match request {
-        Request::Produce(request) => produce::submit(&ctx, version, request).await,
-        Request::Fetch(request) => {
-            Answer::later(async move { fetch::handle(&ctx, version, request).await })
-        }
-        Request::ListOffsets(request) => {
-            Answer::later(async move { list_offsets::handle(&ctx, request).await })
-        }
-        Request::OffsetForLeaderEpoch(request) => {
-            Answer::later(async move { list_offsets::handle_epochs(&ctx, &request) })
-        }
-        Request::Metadata(request) => Answer::now(metadata::handle(&ctx, version, request).await),
-        Request::ApiVersions(_) => Answer::now(api_versions::handle()),
-        Request::FindCoordinator(request) => {
-            Answer::now(cluster::find_coordinator(&ctx, version, request))
-        }
-        Request::DescribeCluster(request) => Answer::now(cluster::describe(&ctx, &request)),
-        Request::JoinGroup(request) => join::join(&ctx, header, request),
-        Request::SyncGroup(request) => join::sync(&ctx, request),
-        Request::Heartbeat(request) => Answer::now(join::heartbeat(&ctx, request)),
-        Request::LeaveGroup(request) => Answer::now(join::leave(&ctx, version, request)),
-        Request::OffsetCommit(request) => Answer::now(commit::commit(&ctx, request).await),
-        Request::OffsetFetch(request) => {
-            Answer::later(async move { commit::fetch(&ctx, version, request) })
-        }
-        Request::DescribeGroups(request) => Answer::now(group_admin::describe(&ctx, request)),
-        Request::ListGroups(request) => Answer::now(group_admin::list(&ctx, &request)),
-        Request::DeleteGroups(request) => Answer::now(group_admin::delete(&ctx, request).await),
-        Request::CreateTopics(request) => {
-            Answer::now(create_topics::handle(&ctx, version, request).await)
-        }
-        Request::DeleteTopics(request) => {
-            Answer::now(topic_admin::delete(&ctx, version, request).await)
-        }
-        Request::CreatePartitions(request) => {
-            Answer::now(topic_admin::create_partitions(&ctx, request).await)
-        }
-        Request::DeleteRecords(request) => {
-            Answer::now(topic_admin::delete_records(&ctx, request).await)
-        }
-        Request::InitProducerId(request) => Answer::now(producer_ids::handle(&ctx, &request).await),
-        Request::DescribeConfigs(request) => Answer::now(configs::handle(&ctx, request)),
     }
 }
 

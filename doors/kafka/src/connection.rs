@@ -15,9 +15,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::answer::{Answer, Outcome, submit};
+use crate::answer::{Answer, Outcome};
 use crate::context::Context;
 use crate::frames::{ReadError, read_frame, write_frame};
+use crate::submit::submit;
 
 /// Small requests are read several at a time.
 const READ_BUFFER_BYTES: usize = 16 * 1024;

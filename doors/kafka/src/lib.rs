@@ -25,6 +25,7 @@ mod node;
 mod produce;
 mod producer_ids;
 mod settings;
+mod submit;
 mod topic_admin;
 
 pub use door::KafkaDoor;
