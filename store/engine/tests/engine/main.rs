@@ -1,0 +1,7 @@
+//! The engine over a simulated disk, stepped by hand.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod append;
+mod crash;
+mod replica;
+mod world;

@@ -1,0 +1,112 @@
+//! What a link may bring: exactly what follows, under a standing agreement (I2, I5, I6).
+
+use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
+use mainstem_catalog::Command;
+use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
+use mainstem_env::CrashPolicy;
+use mainstem_record::{patch_base_offset, patch_leader_epoch};
+use mainstem_types::{Error, ErrorKind, LineageEntry};
+
+fn at(base_offset: i64, count: i64, mark: &str) -> ReplicaBatch {
+    let mut bytes = batch(count, None, mark).to_vec();
+    patch_base_offset(&mut bytes, base_offset);
+    patch_leader_epoch(&mut bytes, 0);
+    ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }
+}
+
+fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppend {
+    let entry = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+    ReplicaAppend { link, topic: TOPIC, partition: 0, lineage: vec![entry], gap_to: None, batches }
+}
+
+fn send(world: &mut World, append: ReplicaAppend) -> Result<i64, Error> {
+    let engine = world.engine.clone();
+    world.run(async move { engine.append_replica(append).await?.await? })
+}
+
+#[test]
+fn i2_batches_are_taken_exactly_at_the_end_and_kept_byte_for_byte() {
+    let mut world = World::new(1);
+    let (link, no) = world.replica();
+    let batches = vec![at(0, 3, "x"), at(3, 2, "y")];
+    assert_eq!(send(&mut world, append(link, batches.clone())), Ok(5));
+    let error = send(&mut world, append(link, vec![at(7, 1, "z")])).unwrap_err();
+    assert_eq!((error.kind(), error.expected_offset()), (ErrorKind::Misaligned, Some(5)));
+    world.crash(CrashPolicy::LoseAll);
+    let sent: Vec<_> = batches.into_iter().map(|batch| batch.bytes).collect();
+    assert_eq!(world.read_all(no), sent);
+}
+
+#[test]
+fn what_is_here_already_is_dropped_and_what_differs_is_a_divergence() {
+    let mut world = World::new(2);
+    let (link, no) = world.replica();
+    send(&mut world, append(link, vec![at(0, 3, "x"), at(3, 2, "y")])).unwrap();
+    assert_eq!(send(&mut world, append(link, vec![at(3, 2, "y"), at(5, 1, "z")])), Ok(6));
+    let error = send(&mut world, append(link, vec![at(3, 2, "rival")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Diverged);
+    let error = send(&mut world, append(link, vec![at(4, 3, "across")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Diverged);
+    let rival = LineageEntry {
+        leader_epoch: 0,
+        start_offset: 0,
+        term_id: mainstem_types::TermId(1),
+        owner: SOURCE,
+    };
+    let other_past = ReplicaAppend { lineage: vec![rival], ..append(link, vec![at(6, 1, "z")]) };
+    assert_eq!(send(&mut world, other_past).unwrap_err().kind(), ErrorKind::Diverged);
+    assert_eq!(world.read_all(no).len(), 3);
+}
+
+#[test]
+fn i6_an_older_hello_and_a_removed_agreement_are_fenced() {
+    let mut world = World::new(3);
+    let (old, no) = world.replica();
+    let new = world.hello();
+    let error = send(&mut world, append(old, vec![at(0, 1, "x")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert_eq!(send(&mut world, append(new, vec![at(0, 1, "x")])), Ok(1));
+    world.change(Command::RemoveUpstream { stream: REPLICA, upstream: place() }).unwrap();
+    let error = send(&mut world, append(new, vec![at(1, 1, "y")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert_eq!(world.read_all(no).len(), 1);
+}
+
+#[test]
+fn i5_a_local_producer_is_refused_and_changes_nothing() {
+    let mut world = World::new(4);
+    let (_, no) = world.replica();
+    let error = world.append(no, batch(1, None, "intruder")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Policy);
+    assert!(error.message().contains("/mapr/there/original"), "{error}");
+    assert_eq!(world.engine.partition(no).unwrap().durable_end(), 0);
+}
+
+#[test]
+fn i8_a_gap_at_the_source_is_a_gap_here() {
+    let mut world = World::new(5);
+    let (link, no) = world.replica();
+    let first = ReplicaAppend { gap_to: Some(100), ..append(link, vec![at(100, 2, "x")]) };
+    assert_eq!(send(&mut world, first), Ok(102));
+    let later = ReplicaAppend { gap_to: Some(110), ..append(link, vec![at(110, 2, "y")]) };
+    assert_eq!(send(&mut world, later), Ok(112));
+    world.crash(CrashPolicy::LoseAll);
+    let partition = world.engine.partition(no).unwrap();
+    assert_eq!((partition.log_start(), partition.durable_end()), (100, 112));
+    let found: Vec<_> =
+        partition.read(102, usize::MAX).unwrap().iter().map(|b| b.base_offset).collect();
+    assert_eq!(found, [110]);
+}
+
+#[test]
+fn a_damaged_batch_is_refused_before_it_is_queued() {
+    let mut world = World::new(6);
+    let (link, no) = world.replica();
+    let mut damaged = at(0, 3, "x");
+    let mut bytes = damaged.bytes.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    damaged.bytes = bytes.into();
+    let error = send(&mut world, append(link, vec![damaged])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(world.engine.partition(no).unwrap().durable_end(), 0);
+}
