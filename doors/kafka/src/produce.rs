@@ -50,7 +50,7 @@ pub(crate) async fn submit(ctx: &Context, version: i16, request: ProduceRequest)
     } else {
         None
     };
-    let (parts, appends) = sort_out(ctx, version, request, whole);
+    let (parts, appends) = sort_out(ctx, version, request, whole.as_ref());
     let ack = ack.unwrap_or(Ack::Durable);
     let appending =
         if appends.is_empty() { None } else { Some(ctx.node.engine.append(appends, ack).await) };
@@ -75,7 +75,7 @@ fn sort_out(
     ctx: &Context,
     version: i16,
     request: ProduceRequest,
-    whole: Option<Refusal>,
+    whole: Option<&Refusal>,
 ) -> (Vec<Part>, Vec<Append>) {
     let catalog = ctx.node.catalog();
     let names = ctx.names(&catalog);
@@ -84,7 +84,7 @@ fn sort_out(
     for topic in request.topic_data {
         let name: Arc<str> = topic.name.into();
         for partition in topic.partition_data {
-            let checked = match &whole {
+            let checked = match whole {
                 Some(refusal) => Err(refusal.clone()),
                 None => check(&names, version, &name, partition.index, partition.records),
             };
