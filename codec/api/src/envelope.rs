@@ -110,6 +110,12 @@ fn time_of_day(ms: i64) -> String {
     )
 }
 
+/// `2017-10-11T02:43:29.755Z`.
+pub fn iso_time(ms: i64) -> String {
+    let text = time_of_day(ms);
+    format!("{}T{}Z", &text[..10], &text[11..23])
+}
+
 /// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;

@@ -12,6 +12,6 @@ mod table;
 
 pub use arguments::Arguments;
 pub use command::{CommandSpec, Flag, Kind, Method};
-pub use envelope::{Envelope, Failure, Row};
+pub use envelope::{Envelope, Failure, Row, iso_time};
 pub use nearest::nearest;
 pub use table::{commands, commands_below, find_command};

@@ -1,1 +1,21 @@
-//! See docs/ARCHITECTURE.md.
+//! The admin door: `/rest/<words>?flag=value`, answered in the documented envelope.
+//!
+//! It must never know how anything is decided, stored or sent: it reads flags, asks the engine and
+//! the links, and writes rows.
+
+mod cursor;
+mod dispatch;
+mod door;
+mod gateway;
+mod grant;
+mod http;
+mod link;
+mod replica;
+mod settings;
+mod stream;
+mod time;
+mod topic;
+mod upstream;
+
+pub use door::{AdminDoor, AdminSettings};
+pub use http::serve;

@@ -1,0 +1,66 @@
+//! Which handler answers which command.
+
+use mainstem_api::{Arguments, Row, find_command};
+use mainstem_types::Error;
+
+use crate::door::AdminDoor;
+
+/// Rows, or a refusal.
+pub(crate) type Answer = Result<Vec<Row>, Error>;
+
+impl AdminDoor {
+    /// Carries a command out.
+    pub(crate) async fn answer(&self, words: &[&str], pairs: Vec<(String, String)>) -> Answer {
+        let command = find_command(words)?;
+        let arguments = command.check(pairs)?;
+        self.check_cluster(&arguments)?;
+        match command.words {
+            ["stream", "create"] => self.create_stream(&arguments).await,
+            ["stream", "edit"] => self.edit_stream(&arguments).await,
+            ["stream", "delete"] => self.delete_stream(&arguments).await,
+            ["stream", "grant"] => self.issue_grant(&arguments).await,
+            ["stream", "copy"] => self.start_copy(&arguments),
+            ["stream", "copy", "status"] => self.copy_status(&arguments),
+            ["stream", "topic", "create"] => self.create_topic(&arguments).await,
+            ["stream", "topic", "edit"] => self.edit_topic(&arguments).await,
+            ["stream", "topic", "delete"] => self.delete_topic(&arguments).await,
+            ["stream", "cursor", "delete"] => self.delete_cursors(&arguments).await,
+            ["stream", "replica", "add"] => self.add_replica(&arguments).await,
+            ["stream", "replica", "autosetup"] => self.autosetup(&arguments).await,
+            ["stream", "replica", "edit"] => self.edit_replica(&arguments).await,
+            ["stream", "replica", "list"] => self.list_replicas(arguments).await,
+            ["stream", "replica", verb @ ("pause" | "resume" | "remove")] => {
+                self.change_replica(verb, &arguments).await
+            }
+            ["stream", "upstream", "add"] => self.add_upstream(&arguments).await,
+            ["stream", "upstream", "list"] => self.list_upstreams(&arguments),
+            ["stream", "upstream", "remove"] => self.remove_upstream(&arguments).await,
+            ["cluster", "gateway", "set"] => self.set_gateways(&arguments).await,
+            ["cluster", "gateway", "get"] => self.get_gateways(&arguments),
+            ["cluster", "gateway", "list"] => Ok(self.list_gateways()),
+            ["cluster", "gateway", "delete"] => self.delete_gateways(&arguments).await,
+            ["cluster", "gateway", "local"] => Ok(self.local_gateways(&arguments)),
+            ["cluster", "gateway", "resolve"] => self.resolve_gateways(&arguments).await,
+            ["stream", "info"] => self.read(arguments, Self::stream_info).await,
+            ["stream", "list"] => self.read(arguments, Self::list_streams).await,
+            ["stream", "topic", "info"] => self.read(arguments, Self::topic_info).await,
+            ["stream", "topic", "list"] => self.read(arguments, Self::list_topics).await,
+            ["stream", "cursor", "list"] => self.read(arguments, Self::list_cursors).await,
+            _ => Err(Error::unsupported(format!(
+                "`{}` is not served by this version",
+                command.name()
+            ))),
+        }
+    }
+
+    /// Runs a handler that may read the disk where it holds up nobody.
+    pub(crate) async fn read(
+        &self,
+        arguments: Arguments,
+        handler: fn(&Self, &Arguments) -> Answer,
+    ) -> Answer {
+        let door = self.clone();
+        let task = tokio::task::spawn_blocking(move || handler(&door, &arguments));
+        task.await.unwrap_or_else(|_| Err(Error::retry("the command was interrupted; try again")))
+    }
+}

@@ -1,0 +1,136 @@
+//! The door as HTTP: bounded, on loopback, and deaf to web pages.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Form, FromRequest, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use mainstem_api::Envelope;
+use mainstem_env::Clock;
+use mainstem_types::Error;
+
+use crate::door::AdminDoor;
+
+/// Five access control expressions, written as a form.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longer than any command takes; a stuck one is answered rather than waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Serves until `ended` comes.
+///
+/// # Errors
+/// An address that other machines reach, unless the settings say `insecure`; the listener's own.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    door: AdminDoor,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::storage(format!("the admin door failed: {error}"));
+    let address = listener.local_addr().map_err(failed)?;
+    check_address(address, door.settings.insecure)?;
+    tracing::info!(%address, "admin door open");
+    axum::serve(listener, door.router()).with_graceful_shutdown(ended).await.map_err(failed)
+}
+
+fn check_address(address: SocketAddr, insecure: bool) -> Result<(), Error> {
+    if address.ip().is_loopback() || insecure {
+        return Ok(());
+    }
+    Err(Error::policy(format!(
+        "the admin door does not authenticate anyone, so it does not open on {address}; bind it to \
+         127.0.0.1, or write insecure = true"
+    )))
+}
+
+impl AdminDoor {
+    /// The routes, to be served or called by hand.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
+            .route("/version", get(version))
+            .route("/rest/{*words}", any(rest))
+            .fallback(unknown)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self)
+    }
+}
+
+async fn version() -> impl IntoResponse {
+    axum::Json(serde_json::json!({"name": "mainstem", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn unknown(State(door): State<AdminDoor>, uri: Uri) -> Response {
+    let error = Error::not_found(format!(
+        "there is nothing at {}; commands are at /rest/<words>, for example /rest/stream/list",
+        uri.path().chars().take(60).collect::<String>()
+    ));
+    (StatusCode::NOT_FOUND, envelope(&door, Err(error))).into_response()
+}
+
+async fn rest(State(door): State<AdminDoor>, request: Request) -> Response {
+    if let Err(error) = check_not_from_a_page(request.headers(), door.settings.insecure) {
+        return (StatusCode::FORBIDDEN, envelope(&door, Err(error))).into_response();
+    }
+    let path = request.uri().path().to_owned();
+    let pairs = match pairs(request).await {
+        Ok(pairs) => pairs,
+        Err(error) => return envelope(&door, Err(error)),
+    };
+    let words: Vec<&str> =
+        path.trim_start_matches("/rest/").split('/').filter(|word| !word.is_empty()).collect();
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, door.answer(&words, pairs)).await;
+    let late = || Error::retry("the command is taking too long; see how it went, then try again");
+    envelope(&door, answer.unwrap_or_else(|_| Err(late())))
+}
+
+/// The flags of the query, and those of a form after them.
+async fn pairs(request: Request<Body>) -> Result<Vec<(String, String)>, Error> {
+    let odd = |what: &str| {
+        Error::invalid(format!("the {what} cannot be read; write it as flag=value&flag=value"))
+    };
+    let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+    let Query(mut pairs) = query.map_err(|_| odd("query"))?;
+    let is_form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    if is_form && request.method() != axum::http::Method::GET {
+        let form = Form::<Vec<(String, String)>>::from_request(request, &()).await;
+        let Form(more) = form.map_err(|_| odd("form"))?;
+        pairs.extend(more);
+    }
+    Ok(pairs)
+}
+
+/// A page in a browser on this machine must not be able to administer it: neither by a request of
+/// its own, nor by a name that it lets resolve to this address.
+fn check_not_from_a_page(headers: &HeaderMap, insecure: bool) -> Result<(), Error> {
+    let refused = || {
+        Err(Error::denied(
+            "requests from web pages are not taken; use the command line, or a client without an \
+             Origin",
+        ))
+    };
+    if headers.contains_key(header::ORIGIN) {
+        return refused();
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let is_ip = bare.parse::<std::net::IpAddr>().is_ok();
+    if insecure || is_ip || bare == "localhost" || bare.ends_with(".localhost") {
+        return Ok(());
+    }
+    refused()
+}
+
+/// The envelope, with HTTP status 200 whatever it says, as the original's clients expect.
+fn envelope(door: &AdminDoor, outcome: Result<Vec<mainstem_api::Row>, Error>) -> Response {
+    let clock: &dyn Clock = &*door.env.clock;
+    let text = Envelope::new(clock.wall_ms(), outcome).to_json();
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,70 @@
+//! What links report, as rows show it; and bounded copies.
+
+use mainstem_api::Arguments;
+use mainstem_api::links::{LinkError, TopicFault};
+use mainstem_types::{Error, JobId, StreamRef};
+use serde_json::{Value, json};
+
+use crate::dispatch::Answer;
+use crate::door::AdminDoor;
+use crate::stream::row;
+
+/// `errors:{Code,Host,Msg}`, and since when.
+pub(crate) fn errors(error: &LinkError) -> Value {
+    json!({
+        "Code": error.code,
+        "Host": error.host,
+        "Msg": error.message,
+        "lastSeenMs": error.at_ms,
+    })
+}
+
+/// Topics that stopped.
+pub(crate) fn faults(faults: &[TopicFault]) -> Value {
+    let fault = |fault: &TopicFault| {
+        json!({
+            "topic": fault.topic,
+            "partition": fault.partition,
+            "Code": fault.code,
+            "Msg": fault.message,
+        })
+    };
+    faults.iter().map(fault).collect()
+}
+
+impl AdminDoor {
+    pub(crate) fn start_copy(&self, arguments: &Arguments) -> Answer {
+        let catalog = self.engine.catalog();
+        let source = catalog.expect_stream_at(&self.local_path(arguments, "src")?)?;
+        let to = self.place(&catalog, arguments, "dst")?;
+        if to == catalog.place(source) {
+            return Err(Error::invalid(format!("{to} cannot be copied into itself")));
+        }
+        let to = StreamRef { cluster: Some(to.cluster), path: to.path };
+        let job = self.links.start_copy(source.id, &to)?;
+        Ok(vec![row(json!({"job": job.to_string()}))])
+    }
+
+    pub(crate) fn copy_status(&self, arguments: &Arguments) -> Answer {
+        let job: JobId = arguments.required("job")?;
+        let report = self.links.copy(job).ok_or_else(|| {
+            Error::not_found(format!("copy {job} is not known here; start it again"))
+        })?;
+        let mut status = row(json!({
+            "job": job.to_string(),
+            "percent": report.percent,
+            "records": report.records,
+            "bytes": report.bytes,
+            "finished": report.finished.is_some(),
+        }));
+        let errors = match (&report.finished, &report.waiting) {
+            (Some(Err(error)), _) => {
+                Some(json!({"errno": error.kind().errno(), "Msg": error.message()}))
+            }
+            (None, Some(waiting)) => Some(errors(waiting)),
+            _ => None,
+        };
+        status.extend(errors.map(|errors| ("errors".to_owned(), errors)));
+        Ok(vec![status])
+    }
+}

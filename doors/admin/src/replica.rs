@@ -1,0 +1,129 @@
+//! `stream replica add|edit|list|pause|resume|remove`.
+
+use mainstem_api::links::LinkReport;
+use mainstem_api::{Arguments, Row};
+use mainstem_catalog::{Command, Place, Replica, Stream};
+use mainstem_types::Error;
+use serde_json::json;
+
+use crate::dispatch::Answer;
+use crate::door::AdminDoor;
+use crate::link::{errors, faults};
+use crate::settings::{replica_patch, replica_settings};
+use crate::stream::row;
+
+impl AdminDoor {
+    pub(crate) async fn add_replica(&self, arguments: &Arguments) -> Answer {
+        let catalog = self.engine.catalog();
+        let stream = self.local_stream(&catalog, arguments)?;
+        let command = Command::AddReplica {
+            stream: stream.id,
+            replica: self.place(&catalog, arguments, "replica")?,
+            replica_id: arguments.parsed("replicauuid")?,
+            settings: replica_settings(arguments, stream.settings.compression)?,
+            paused: arguments.boolean("paused").unwrap_or(false),
+            setup: None,
+        };
+        self.engine.change(command).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn edit_replica(&self, arguments: &Arguments) -> Answer {
+        let catalog = self.engine.catalog();
+        let stream = self.local_stream(&catalog, arguments)?;
+        let replica = self.place(&catalog, arguments, "replica")?;
+        let mut patch = replica_patch(arguments)?;
+        if arguments.text("newreplica").is_some() {
+            patch.place = Some(self.place(&catalog, arguments, "newreplica")?);
+        }
+        self.engine.change(Command::EditReplica { stream: stream.id, replica, patch }).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn change_replica(&self, verb: &str, arguments: &Arguments) -> Answer {
+        let catalog = self.engine.catalog();
+        let stream = self.local_stream(&catalog, arguments)?.id;
+        let replica = self.place(&catalog, arguments, "replica")?;
+        let command = match verb {
+            "pause" => Command::PauseReplica { stream, replica },
+            "resume" => Command::ResumeReplica { stream, replica },
+            "remove" => Command::RemoveReplica { stream, replica },
+            other => return Err(Error::unsupported(format!("a replica cannot {other}"))),
+        };
+        self.engine.change(command).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn list_replicas(&self, arguments: Arguments) -> Answer {
+        if arguments.boolean("refreshnow") == Some(true) {
+            let stream = self.local_stream(&self.engine.catalog(), &arguments)?;
+            self.links.refresh(stream.id).await;
+        }
+        self.read(arguments, Self::replica_rows).await
+    }
+
+    fn replica_rows(&self, arguments: &Arguments) -> Answer {
+        let stream = self.local_stream(&self.engine.catalog(), arguments)?;
+        let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
+        let row = |replica| replica_row(&stream, replica, report(&replica.place));
+        Ok(stream.replicas.iter().map(row).collect())
+    }
+}
+
+/// The documented keys in their order, then ours.
+fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -> Row {
+    let setup = replica.setup.as_ref();
+    // Without a report nobody has looked yet: nothing is claimed to be up to date (I9).
+    let known = report.is_some();
+    let link = report.unwrap_or_default();
+    let state = match setup {
+        Some(setup) if !known => setup.step.state(),
+        _ => link.state.word(),
+    };
+    let done = setup.is_none_or(|setup| !setup.is_open());
+    let percent =
+        if done { 100 } else { setup.map_or(0, |s| s.percent).max(link.copy_percent.into()) };
+    let settings = &replica.settings;
+    let mut shown = row(json!({
+        "cluster": replica.place.cluster.as_str(),
+        "stream": replica.place.path.as_str(),
+        "type": "MapRStream",
+        "replicaPath": replica.place.to_string(),
+        "replicaState": state,
+        "paused": replica.paused,
+        "throttle": settings.throttle,
+        "idx": replica.idx,
+        "networkencryption": settings.network_encryption,
+        "synchronous": settings.synchronous,
+        "networkcompression": settings.network_compression.to_string(),
+        "propagateExistingData": true,
+        "isUptodate": known && link.is_uptodate,
+        "minPendingTS": link.min_pending_ms,
+        "maxPendingTS": link.max_pending_ms,
+        "bytesPending": link.bytes_pending,
+        "putsPending": link.puts_pending,
+        "bucketsPending": link.buckets_pending,
+        "uuid": replica.replica_id.map(|id| id.to_string()).unwrap_or_default(),
+        "copyTableCompletionPercentage": percent,
+        "connected": link.connected,
+        "lagSeconds": seconds(link.lag_ms),
+        "lagRecords": link.puts_pending,
+        "lagBytes": link.bytes_pending,
+        "lastContactMs": link.last_contact_ms,
+        "gateway": link.gateway,
+        "recordsSent": link.records_sent,
+        "bytesSent": link.bytes_sent,
+        "faults": faults(&link.faults),
+    }));
+    let stuck = setup
+        .and_then(|setup| setup.error.as_ref())
+        .map(|message| json!({"Code": "ErrSetup", "Host": stream.path.as_str(), "Msg": message}));
+    let trouble = link.error.as_ref().map(errors).or(stuck);
+    shown.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
+    shown
+}
+
+/// Milliseconds as seconds with their fraction.
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}

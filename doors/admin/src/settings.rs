@@ -1,0 +1,56 @@
+//! Flags into settings of streams and links.
+
+use mainstem_access::Ace;
+use mainstem_api::Arguments;
+use mainstem_catalog::{ReplicaPatch, ReplicaSettings, StreamPatch};
+use mainstem_types::{Error, StreamCompression};
+
+/// A permission in its normal form.
+fn perm(arguments: &Arguments, flag: &str) -> Result<Option<String>, Error> {
+    Ok(arguments.parsed::<Ace>(flag)?.map(|ace| ace.to_string()))
+}
+
+/// What `stream create` and `stream edit` were given.
+pub(crate) fn stream_patch(arguments: &Arguments) -> Result<StreamPatch, Error> {
+    Ok(StreamPatch {
+        ttl_seconds: arguments.number("ttl"),
+        autocreate: arguments.boolean("autocreate"),
+        default_partitions: arguments.number32("defaultpartitions"),
+        compression: arguments.parsed("compression")?,
+        default_timestamp_type: arguments.parsed("defaulttimestamptype")?,
+        produceperm: perm(arguments, "produceperm")?,
+        consumeperm: perm(arguments, "consumeperm")?,
+        topicperm: perm(arguments, "topicperm")?,
+        copyperm: perm(arguments, "copyperm")?,
+        adminperm: perm(arguments, "adminperm")?,
+        pid_expiry_seconds: arguments.number("pidexpirysecs"),
+        compact: arguments.boolean("compact"),
+        min_compaction_lag_ms: arguments.number("mincompactionlag"),
+        delete_retention_ms: arguments.number("deleteretention"),
+    })
+}
+
+/// What `replica add` and `replica autosetup` were given.
+pub(crate) fn replica_settings(
+    arguments: &Arguments,
+    compression: StreamCompression,
+) -> Result<ReplicaSettings, Error> {
+    let yes = |flag| arguments.boolean(flag).unwrap_or(false);
+    Ok(ReplicaSettings {
+        throttle: yes("throttle"),
+        network_encryption: yes("networkencryption"),
+        synchronous: yes("synchronous"),
+        network_compression: arguments.parsed("networkcompression")?.unwrap_or(compression),
+    })
+}
+
+/// What `replica edit` was given, but for the place.
+pub(crate) fn replica_patch(arguments: &Arguments) -> Result<ReplicaPatch, Error> {
+    Ok(ReplicaPatch {
+        place: None,
+        throttle: arguments.boolean("throttle"),
+        network_encryption: arguments.boolean("networkencryption"),
+        synchronous: arguments.boolean("synchronous"),
+        network_compression: arguments.parsed("networkcompression")?,
+    })
+}

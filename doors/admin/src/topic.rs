@@ -1,0 +1,153 @@
+//! `stream topic create|edit|delete|info|list`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mainstem_api::{Arguments, Row};
+use mainstem_catalog::{Command, Stream, Topic, TopicPatch};
+use mainstem_engine::Partition;
+use mainstem_record::BatchHeader;
+use mainstem_types::{Error, KafkaName, OriginTopicId, StreamId, TopicName};
+use serde_json::json;
+
+use crate::cursor::Position;
+use crate::dispatch::Answer;
+use crate::door::AdminDoor;
+use crate::stream::row;
+use crate::time::shown;
+
+impl AdminDoor {
+    pub(crate) async fn create_topic(&self, arguments: &Arguments) -> Answer {
+        let stream = self.local_stream(&self.engine.catalog(), arguments)?;
+        let command = Command::CreateTopic {
+            stream: stream.id,
+            name: arguments.required("topic")?,
+            partitions: arguments.number32("partitions"),
+            timestamp_type: arguments.parsed("timestamptype")?,
+            config: BTreeMap::new(),
+        };
+        self.engine.change(command).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn edit_topic(&self, arguments: &Arguments) -> Answer {
+        let (stream, topic) = self.named_topic(arguments)?;
+        let patch = TopicPatch {
+            partitions: arguments.number32("partitions"),
+            timestamp_type: arguments.parsed("timestamptype")?,
+            config: BTreeMap::new(),
+        };
+        let (stream, topic): (StreamId, OriginTopicId) = (stream.id, topic.origin);
+        self.engine.change(Command::EditTopic { stream, topic, patch }).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn delete_topic(&self, arguments: &Arguments) -> Answer {
+        let (stream, topic) = self.named_topic(arguments)?;
+        let command = Command::DeleteTopic { stream: stream.id, topic: topic.origin };
+        self.engine.change(command).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn named_topic(
+        &self,
+        arguments: &Arguments,
+    ) -> Result<(Arc<Stream>, Arc<Topic>), Error> {
+        let stream = self.local_stream(&self.engine.catalog(), arguments)?;
+        let name: TopicName = arguments.required("topic")?;
+        let topic = stream.topic(&name).cloned().ok_or_else(|| {
+            Error::not_found(format!(
+                "{name} is not a topic of {}; see `stream topic list -path {}`",
+                stream.path, stream.path
+            ))
+        })?;
+        Ok((stream, topic))
+    }
+
+    pub(crate) fn topic_bytes(&self, topic: &Topic) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for partition in self.partitions(topic) {
+            bytes += partition.size()?.0;
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn topic_info(&self, arguments: &Arguments) -> Answer {
+        let (stream, topic) = self.named_topic(arguments)?;
+        let positions = self.positions(&stream);
+        let mut rows = Vec::new();
+        for partition in self.partitions(&topic) {
+            rows.push(self.partition_row(&stream, &topic, &partition, &positions)?);
+        }
+        Ok(rows)
+    }
+
+    fn partition_row(
+        &self,
+        stream: &Stream,
+        topic: &Topic,
+        partition: &Partition,
+        positions: &[Position],
+    ) -> Result<Row, Error> {
+        let bytes = partition.size()?.0;
+        let here = |p: &&Position| p.topic == topic.origin && p.partition == partition.index;
+        let slowest = positions.iter().filter(here).map(|p| p.committed).min();
+        let slowest_time = slowest.map(|offset| time_at(partition, offset)).transpose()?.flatten();
+        let last = partition.batch_of_max_timestamp()?.map(|batch| batch.max_timestamp_ms);
+        Ok(row(json!({
+            "partitionid": partition.index,
+            "physicalsize": bytes,
+            "logicalsize": bytes,
+            "maxoffset": partition.high_watermark() - 1,
+            "minoffset": partition.log_start(),
+            "minoffsetacrossconsumers": slowest.unwrap_or(-1),
+            "mintimestamp": shown(time_at(partition, partition.log_start())?),
+            "maxtimestamp": shown(last),
+            "mintimestampacrossconsumers": shown(slowest_time),
+            "fid": partition.no.to_string(),
+            "master": self.settings.node_address,
+            "servers": self.settings.node_address,
+            "timestamptype": topic.timestamp_type.to_string(),
+            "owner": topic.owner.stream.to_string(),
+            "kafkaname": kafka_name(stream, topic),
+        })))
+    }
+
+    pub(crate) fn list_topics(&self, arguments: &Arguments) -> Answer {
+        let stream = self.local_stream(&self.engine.catalog(), arguments)?;
+        let positions = self.positions(&stream);
+        let mut rows = Vec::new();
+        for topic in stream.topics.values() {
+            let of_topic = || positions.iter().filter(|p| p.topic == topic.origin);
+            let mut groups: Vec<&str> = of_topic().map(|p| p.group.as_str()).collect();
+            groups.dedup();
+            let bytes = self.topic_bytes(topic)?;
+            rows.push(row(json!({
+                "topic": topic.name.as_str(),
+                "partitions": topic.partition_count(),
+                "consumers": groups.len(),
+                "physicalsize": bytes,
+                "logicalsize": bytes,
+                "maxlag": of_topic().map(|p| p.end - p.committed).max().unwrap_or(0),
+                "kafkaname": kafka_name(&stream, topic),
+                "replicated": topic.owner.stream != stream.id,
+            })));
+        }
+        Ok(rows)
+    }
+}
+
+fn kafka_name(stream: &Stream, topic: &Topic) -> String {
+    KafkaName::of(&stream.path, &topic.name).map_or_else(|_| String::new(), |n| n.to_string())
+}
+
+/// The first timestamp of the batch that holds an offset; `None` where nothing is.
+pub(crate) fn time_at(partition: &Partition, offset: i64) -> Result<Option<i64>, Error> {
+    let offset = offset.max(partition.log_start());
+    if offset >= partition.high_watermark() {
+        return Ok(None);
+    }
+    let batches = partition.read(offset, 1)?;
+    let header = batches.first().and_then(|batch| BatchHeader::decode(&batch.bytes).ok());
+    Ok(header.map(|header| header.base_timestamp))
+}
