@@ -84,6 +84,21 @@ impl Clusters {
     }
 }
 
+impl Clusters {
+    /// The first cluster, which commands without a cluster mean.
+    ///
+    /// # Errors
+    /// When none is known.
+    pub fn first(&self) -> Result<&KnownCluster, Error> {
+        self.clusters.first().ok_or_else(|| {
+            Error::not_found(
+                "no cluster is known; start some with: mainstem dev up --clusters \
+                 sanfrancisco,newyork",
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

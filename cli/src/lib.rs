@@ -1,7 +1,17 @@
-//! The command line: maprcli's words, sent to the admin door of the cluster that they name.
+//! The command line that speaks `maprcli`'s words: it reads arguments, asks the admin door of the
+//! right cluster, and prints what it answers. It also knows where the clusters are.
 //!
-//! It must never know how a server decides: it reads the arguments, asks, and prints.
+//! It must never know how a command is carried out: what is right and wrong is decided by the
+//! server, and by the table of commands that both share.
 
+mod argv;
+mod client;
 mod clusters;
+mod copy;
+mod help;
+mod output;
+mod run;
+mod steps;
 
 pub use clusters::{Clusters, KnownCluster};
+pub use run::{Invocation, run};

@@ -1,0 +1,98 @@
+//! What people see: text tables, JSON as the original prints it, errors in one line.
+
+use std::io::Write;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use mainstem_api::{Envelope, Failure, Row};
+use serde_json::Value;
+
+use crate::argv::Presentation;
+use crate::client::Refusal;
+
+/// Prints an answer; what it could not print (a closed pipe) is nobody's concern.
+pub(crate) fn print_rows(now_ms: i64, rows: Vec<Row>, presentation: Presentation) {
+    let text = if presentation.json {
+        Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n"
+    } else {
+        table(&rows, presentation.no_header)
+    };
+    print_text(&text);
+}
+
+/// Prints text as it is.
+pub(crate) fn print_text(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints why a command failed: `ERROR (22) -  message`.
+pub(crate) fn print_refusal(now_ms: i64, refusal: Refusal, presentation: Presentation) {
+    let line = refusal.message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if presentation.json {
+        let failure = Failure { id: refusal.errno, desc: line };
+        let envelope = Envelope { timestamp: now_ms, outcome: Err(vec![failure]) };
+        print_text(&(envelope.to_json() + "\n"));
+    } else {
+        let _ = writeln!(std::io::stderr(), "ERROR ({}) -  {line}", refusal.errno);
+    }
+}
+
+/// A header line and the rows; nothing when there are none.
+fn table(rows: &[Row], no_header: bool) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut columns: Vec<&String> = Vec::new();
+    for key in rows.iter().flat_map(Row::keys) {
+        if !columns.contains(&key) {
+            columns.push(key);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    if !no_header {
+        table.set_header(columns.iter().map(|column| column.as_str()));
+    }
+    for row in rows {
+        table.add_row(columns.iter().map(|column| cell(row.get(column.as_str()))));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt() + "\n"
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.is_empty() => String::new(),
+        Some(Value::Object(parts)) => {
+            let parts = parts.iter().map(|(key, value)| format!("{key}: {}", cell(Some(value))));
+            parts.collect::<Vec<_>>().join("; ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rows_become_a_table() {
+        let row = |value: Value| value.as_object().unwrap().clone();
+        let rows = [
+            row(json!({"cluster": "newyork", "idx": 1, "paused": true})),
+            row(json!({"cluster": "la", "idx": 12, "errors": {"Code": "X", "Msg": "m"}})),
+        ];
+        let text = table(&rows, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "cluster  idx  paused  errors");
+        assert_eq!(lines[1], "newyork  1    true");
+        assert_eq!(lines[2], "la       12           Code: X; Msg: m");
+        assert_eq!(table(&rows, true).lines().count(), 2);
+        assert_eq!(table(&[], false), "");
+    }
+}

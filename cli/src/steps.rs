@@ -1,0 +1,173 @@
+//! What takes more than one question: this side reaches both clusters, and tells the one what it
+//! learnt from the other.
+
+use mainstem_api::{CommandSpec, Row, find_command};
+use mainstem_types::{Error, StreamRef};
+use serde_json::Value;
+
+use crate::client::Refusal;
+use crate::clusters::KnownCluster;
+use crate::copy;
+use crate::run::{Session, stream, value};
+
+type Pairs = Vec<(String, String)>;
+
+/// Adds what the command's server cannot know.
+pub(crate) fn prepare(
+    session: &Session,
+    here: &KnownCluster,
+    command: &CommandSpec,
+    pairs: &mut Pairs,
+) -> Result<(), Refusal> {
+    match command.words {
+        ["stream", "create"] => {
+            copy_meta(session, here, command, pairs)?;
+            if let Some(user) = user() {
+                set(pairs, "creator", user);
+            }
+        }
+        ["stream", "replica", "add"] => {
+            let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
+            check_pair(&source, &replica)?;
+            let found = info(session, &replica).map_err(|refusal| {
+                if !refusal.is_not_found() {
+                    return refusal;
+                }
+                Error::not_found(format!(
+                    "{replica} is not a valid stream; create it with `maprcli stream create -path \
+                     {replica} -copymetafrom {source}`"
+                ))
+                .into()
+            })?;
+            set(pairs, "replicauuid", text(&found, "uuid"));
+        }
+        ["stream", "upstream", "add"] => {
+            let (replica, source) = (stream(pairs, "path")?, stream(pairs, "upstream")?);
+            check_pair(&source, &replica)?;
+            match info(session, &source) {
+                Ok(found) => set(pairs, "upstreamuuid", text(&found, "uuid")),
+                // The uuid is pinned at the first Hello then.
+                Err(refusal) if refusal.is_unreachable() => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        ["stream", "replica", "autosetup"] => obtain_grant(session, pairs)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Waits for what the command began, when it was asked to.
+pub(crate) fn follow(
+    session: &Session,
+    here: &KnownCluster,
+    command: &CommandSpec,
+    pairs: &Pairs,
+) -> Result<(), Refusal> {
+    let autosetup = command.words == ["stream", "replica", "autosetup"];
+    let by_client = value(pairs, "directcopy").is_some_and(|v| v.eq_ignore_ascii_case("false"));
+    if autosetup && by_client {
+        let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
+        copy::wait_for_setup(session, here, &source, &replica)?;
+    }
+    Ok(())
+}
+
+/// `-copymetafrom` another cluster: its settings become flags, unless given here.
+fn copy_meta(
+    session: &Session,
+    here: &KnownCluster,
+    command: &CommandSpec,
+    pairs: &mut Pairs,
+) -> Result<(), Refusal> {
+    if value(pairs, "copymetafrom").is_none() {
+        return Ok(());
+    }
+    let from = stream(pairs, "copymetafrom")?;
+    if session.cluster_of(&from)?.name == here.name {
+        return Ok(());
+    }
+    let found = info(session, &from)?;
+    pairs.retain(|(name, _)| name != "copymetafrom");
+    let as_flags =
+        [("mincompactionlagms", "mincompactionlag"), ("deleteretentionms", "deleteretention")];
+    for (key, found) in &found {
+        let renamed = as_flags.iter().find(|(shown, _)| shown == key).map(|(_, flag)| *flag);
+        let name = renamed.unwrap_or(key);
+        let is_setting = command.flag(name).is_some() && name != "path" && name != "cluster";
+        if is_setting && value(pairs, name).is_none() {
+            set(pairs, name, plain(found));
+        }
+    }
+    Ok(())
+}
+
+fn obtain_grant(session: &Session, pairs: &mut Pairs) -> Result<(), Refusal> {
+    let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
+    check_pair(&source, &replica)?;
+    let there = session.cluster_of(&replica)?;
+    let found = info(session, &source)?;
+    let mut asked = vec![
+        ("path".to_owned(), replica.to_string()),
+        ("source".to_owned(), source.to_string()),
+        ("sourceuuid".to_owned(), text(&found, "uuid")),
+    ];
+    for flag in ["multimaster", "useexistingreplica"] {
+        if let Some(given) = value(pairs, flag) {
+            asked.push((flag.to_owned(), given.to_owned()));
+        }
+    }
+    let command = find_command(&["stream", "grant"])?;
+    let granted = first(session.client.ask(there, command, &asked)?)?;
+    set(pairs, "replicauuid", text(&granted, "replicauuid"));
+    set(pairs, "grant", text(&granted, "grant"));
+    Ok(())
+}
+
+fn check_pair(source: &StreamRef, replica: &StreamRef) -> Result<(), Error> {
+    if source == replica {
+        return Err(Error::invalid(format!(
+            "{source} cannot be replicated to itself; name another stream"
+        )));
+    }
+    Ok(())
+}
+
+/// `stream info` of a stream, at its own cluster.
+pub(crate) fn info(session: &Session, of: &StreamRef) -> Result<Row, Refusal> {
+    let there = session.cluster_of(of)?;
+    let command = find_command(&["stream", "info"])?;
+    let path = vec![("path".to_owned(), of.to_string())];
+    first(session.client.ask(there, command, &path)?)
+}
+
+pub(crate) fn first(rows: Vec<Row>) -> Result<Row, Refusal> {
+    let row = rows.into_iter().next();
+    row.ok_or_else(|| Error::corrupt("the server answered nothing where a row belongs").into())
+}
+
+/// The text of a row's value.
+pub(crate) fn text(row: &Row, key: &str) -> String {
+    row.get(key).map(plain).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn set(pairs: &mut Pairs, name: &str, value: String) {
+    pairs.retain(|(flag, _)| flag != name);
+    if !value.is_empty() || name.ends_with("perm") {
+        pairs.push((name.to_owned(), value));
+    }
+}
+
+/// Who is asking, for permissions that default to the creator.
+fn user() -> Option<String> {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty())
+}
