@@ -1,0 +1,221 @@
+"""Idempotent producers under load, and what each was told about every record."""
+
+import array
+import collections
+import functools
+import random
+import threading
+import time
+import zlib
+
+from confluent_kafka import KafkaException, Producer
+
+CODECS = ("none", "lz4", "zstd", "gzip", "snappy")
+FILLER_BYTES = 1 << 20
+VALUE_BYTES_MAX = 400_000
+START_MS = 1_262_304_000_000
+NOT_TOLD = -2
+
+Record = collections.namedtuple("Record", "key value headers timestamp")
+
+
+class Script:
+    """Which record a producer sends as its n-th to a partition: the same whenever it is asked."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        chance = random.Random(seed)
+        words = [chance.randbytes(chance.randint(2, 12)) for _ in range(400)]
+        text = b"".join(chance.choice(words) for _ in range(FILLER_BYTES // 6))
+        self.filler = text[:FILLER_BYTES // 2] + chance.randbytes(FILLER_BYTES // 2)
+
+    def record(self, producer, topic, partition, number):
+        """The record; its value begins with its name."""
+        name = b"%d/%s/%d/%d|" % (producer, topic.encode(), partition, number)
+        draw = zlib.crc32(name, self.seed & 0xFFFF_FFFF)
+        size = self._size(draw)
+        start = draw % (FILLER_BYTES - VALUE_BYTES_MAX)
+        value = name + self.filler[start:start + size]
+        key = None if draw % 5 == 0 else b"k%d" % (draw % 97)
+        headers = [("a", b"%d" % draw), ("a", None), ("b", b"")] if draw % 3 == 0 else None
+        return Record(key, value, headers, START_MS + draw)
+
+    @staticmethod
+    def _size(draw):
+        kind, rest = draw % 1000, draw // 1000
+        if kind < 600:
+            return 10 + rest % 190
+        if kind < 940:
+            return 1000
+        if kind < 998:
+            return 4000 + rest % 12_000
+        return 100_000 + rest % (VALUE_BYTES_MAX - 100_000)
+
+
+def read_name(value):
+    """(producer, topic, partition, number) of a value, None when it has no name."""
+    parts = value.partition(b"|")[0].split(b"/")
+    if len(parts) != 4:
+        return None
+    return int(parts[0]), parts[1].decode(), int(parts[2]), int(parts[3])
+
+
+class IdempotentProducer:
+    """A stock idempotent producer that retries for ever, and its account of acknowledgements."""
+
+    def __init__(self, load, number, broker):
+        self.load = load
+        self.number = number
+        # (topic, partition) -> for each record the offset it was acknowledged with.
+        self.told = collections.defaultdict(lambda: array.array("q"))
+        self.producer = Producer({
+            "bootstrap.servers": broker,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": CODECS[number % len(CODECS)],
+            "message.timeout.ms": 0,
+            "linger.ms": (0, 2, 20)[number % 3],
+            "batch.num.messages": (10_000, 50, 500)[number % 3],
+            "queue.buffering.max.messages": 3000,
+            "socket.timeout.ms": 10_000,
+            "retry.backoff.ms": 50,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 300,
+            "topic.metadata.refresh.interval.ms": 2000,
+            "log_level": 2,
+            "error_cb": self._failed,
+        })
+
+    def send(self, topic, partition):
+        """Queues the next record of a partition; False when the queue is full."""
+        told = self.told[topic, partition]
+        record = self.load.script.record(self.number, topic, partition, len(told))
+        callback = functools.partial(self._told, told, len(told))
+        try:
+            self.producer.produce(topic, record.value, record.key, partition,
+                                  on_delivery=callback, timestamp=record.timestamp,
+                                  headers=record.headers or [])
+        except BufferError:
+            return False
+        told.append(NOT_TOLD)
+        return True
+
+    def _told(self, told, number, error, message):
+        if error is not None:
+            self.load.fail(f"producer {self.number}: {message.topic()}/{message.partition()} "
+                           f"record {number}: {error}")
+            return
+        told[number] = message.offset()
+        self.load.acknowledge(message.topic(), message.partition(), message.offset())
+
+    def _failed(self, error):
+        if error.fatal():
+            self.load.fail(f"producer {self.number}: fatal: {error}")
+
+
+class Load:
+    """A thread that keeps a few producers busy at a given rate and replaces one now and then."""
+
+    def __init__(self, script, broker, producers, rate):
+        self.script = script
+        self.broker = broker
+        self.rate = rate
+        self.partitions = []
+        self.failures = []
+        self.acknowledged = 0
+        self.ends = {}  # (topic, partition) -> above the highest acknowledged offset
+        self.all = []  # every producer that ever was
+        self._wanted = producers
+        self._active = []
+        self._retiring = []
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._replace = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def start(self):
+        """Begins to send."""
+        self._thread.start()
+
+    def stop(self, seconds):
+        """Sends no more and waits until everything sent has been answered."""
+        self._stop.set()
+        self._thread.join()
+        deadline = time.monotonic() + seconds
+        for one in self.all:
+            left = one.producer.flush(max(0.0, deadline - time.monotonic()))
+            if left:
+                self.fail(f"producer {one.number}: {left} records unanswered after {seconds} s")
+
+    def plant(self):
+        """Sends one record twice and claims that another was acknowledged: both must be found."""
+        topic, partition = self.partitions[0]
+        first = self.all[0]
+        record = self.script.record(first.number, topic, partition, 0)
+        rival = Producer({"bootstrap.servers": self.broker, "acks": "all"})
+        rival.produce(topic, record.value, record.key, partition, timestamp=record.timestamp,
+                      headers=record.headers or [])
+        rival.flush(30)
+        first.told[topic, partition].append(1 << 40)
+
+    def replace_one(self):
+        """Lets the oldest producer finish, and a new one, with a new id, take its place."""
+        self._replace.set()
+
+    def wait_acknowledged(self, total, seconds):
+        """Waits until so many records are acknowledged in all."""
+        with self._changed:
+            if not self._changed.wait_for(
+                    lambda: self.acknowledged >= total or self.failures, seconds):
+                raise TimeoutError(f"{self.acknowledged} of {total} records acknowledged "
+                                   f"after {seconds} s")
+
+    def acknowledge(self, topic, partition, offset):
+        """Counts one acknowledged record."""
+        with self._changed:
+            self.acknowledged += 1
+            self.ends[topic, partition] = max(self.ends.get((topic, partition), 0), offset + 1)
+            self._changed.notify_all()
+
+    def fail(self, what):
+        """Remembers what must not have happened."""
+        with self._changed:
+            self.failures.append(what)
+            self._changed.notify_all()
+
+    def _run(self):
+        try:
+            self._send_until_stopped()
+        except (KafkaException, ValueError) as error:
+            self.fail(f"the load ended: {error!r}")
+
+    def _send_until_stopped(self):
+        begun, sent = time.monotonic(), 0
+        while not self._stop.is_set():
+            self._keep_producers()
+            due = int((time.monotonic() - begun) * self.rate)
+            if sent >= due:
+                self._stop.wait(0.002)
+            for _ in range(min(due - sent, 100)):
+                one = self._active[sent % len(self._active)]
+                topic, partition = self.partitions[(sent // len(self._active))
+                                                   % len(self.partitions)]
+                if one.send(topic, partition):
+                    sent += 1
+                else:
+                    # Queues are full: what is due counts from now on, so no burst follows.
+                    begun = time.monotonic() - sent / self.rate
+                    one.producer.poll(0.01)
+                    break
+            for one in self._active + self._retiring:
+                one.producer.poll(0)
+
+    def _keep_producers(self):
+        if self._replace.is_set() and self._active:
+            self._replace.clear()
+            self._retiring.append(self._active.pop(0))
+        self._retiring = [one for one in self._retiring if len(one.producer)]
+        while len(self._active) < self._wanted:
+            one = IdempotentProducer(self, len(self.all), self.broker)
+            self.all.append(one)
+            self._active.append(one)
