@@ -14,4 +14,5 @@ mod run;
 mod steps;
 
 pub use clusters::{Clusters, KnownCluster};
+pub use output::{report, table};
 pub use run::{Invocation, run};

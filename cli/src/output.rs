@@ -1,10 +1,12 @@
 //! What people see: text tables, JSON as the original prints it, errors in one line.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use mainstem_api::{Envelope, Failure, Row};
+use mainstem_types::Error;
 use serde_json::Value;
 
 use crate::argv::Presentation;
@@ -15,7 +17,7 @@ pub(crate) fn print_rows(now_ms: i64, rows: Vec<Row>, presentation: Presentation
     let text = if presentation.json {
         Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n"
     } else {
-        table(&rows, presentation.no_header)
+        render(&columns_of(&rows), &rows, presentation.no_header)
     };
     print_text(&text);
 }
@@ -37,24 +39,39 @@ pub(crate) fn print_refusal(now_ms: i64, refusal: Refusal, presentation: Present
     }
 }
 
-/// A header line and the rows; nothing when there are none.
-fn table(rows: &[Row], no_header: bool) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut columns: Vec<&String> = Vec::new();
+/// Says why something failed, as all commands do, and gives the exit code for it.
+pub fn report(error: &Error) -> ExitCode {
+    print_refusal(0, error.clone().into(), Presentation::default());
+    ExitCode::FAILURE
+}
+
+/// A header line and the rows, one column for each of these keys; nothing when there are no rows.
+pub fn table(columns: &[&str], rows: &[Row]) -> String {
+    render(columns, rows, false)
+}
+
+/// All keys of all rows, in the order of their first appearance.
+fn columns_of(rows: &[Row]) -> Vec<&str> {
+    let mut columns: Vec<&str> = Vec::new();
     for key in rows.iter().flat_map(Row::keys) {
-        if !columns.contains(&key) {
+        if !columns.contains(&key.as_str()) {
             columns.push(key);
         }
+    }
+    columns
+}
+
+fn render(columns: &[&str], rows: &[Row], no_header: bool) -> String {
+    if rows.is_empty() {
+        return String::new();
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
     if !no_header {
-        table.set_header(columns.iter().map(|column| column.as_str()));
+        table.set_header(columns);
     }
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(row.get(column.as_str()))));
+        table.add_row(columns.iter().map(|column| cell(row.get(*column))));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -87,12 +104,13 @@ mod tests {
             row(json!({"cluster": "newyork", "idx": 1, "paused": true})),
             row(json!({"cluster": "la", "idx": 12, "errors": {"Code": "X", "Msg": "m"}})),
         ];
-        let text = table(&rows, false);
+        let columns = columns_of(&rows);
+        let text = table(&columns, &rows);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "cluster  idx  paused  errors");
         assert_eq!(lines[1], "newyork  1    true");
         assert_eq!(lines[2], "la       12           Code: X; Msg: m");
-        assert_eq!(table(&rows, true).lines().count(), 2);
-        assert_eq!(table(&[], false), "");
+        assert_eq!(render(&columns, &rows, true).lines().count(), 2);
+        assert_eq!(table(&columns, &[]), "");
     }
 }

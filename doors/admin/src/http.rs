@@ -19,6 +19,8 @@ use crate::door::AdminDoor;
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longer than any command takes; a stuck one is answered rather than waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long a closing door waits for commands under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until `ended` comes.
 ///
@@ -34,6 +36,52 @@ pub async fn serve(
     check_address(address, door.settings.insecure)?;
     tracing::info!(%address, "admin door open");
     axum::serve(listener, door.router()).with_graceful_shutdown(ended).await.map_err(failed)
+}
+
+/// A door that serves on a task of its own.
+#[derive(Debug)]
+pub struct OpenAdminDoor {
+    address: SocketAddr,
+    end: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl AdminDoor {
+    /// Binds the address and serves it until the answer is closed.
+    ///
+    /// # Errors
+    /// The address is taken, or other machines reach it and the settings do not say `insecure`.
+    pub async fn open(self, address: SocketAddr) -> Result<OpenAdminDoor, Error> {
+        check_address(address, self.settings.insecure)?;
+        let taken = |error| Error::storage(format!("the admin door cannot use {address}: {error}"));
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            // A dropped handle ends it like a closed one.
+            let ended = async { drop(ended.await) };
+            if let Err(error) = serve(listener, self, ended).await {
+                tracing::error!(%error, "admin door closed");
+            }
+        });
+        Ok(OpenAdminDoor { address, end, task })
+    }
+}
+
+impl OpenAdminDoor {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes nothing more, and waits a moment for commands under way.
+    pub async fn close(self) {
+        drop(self.end);
+        let mut task = self.task;
+        if tokio::time::timeout(CLOSE_TIMEOUT, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
 }
 
 fn check_address(address: SocketAddr, insecure: bool) -> Result<(), Error> {

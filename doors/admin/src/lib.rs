@@ -18,4 +18,4 @@ mod topic;
 mod upstream;
 
 pub use door::{AdminDoor, AdminSettings};
-pub use http::serve;
+pub use http::{OpenAdminDoor, serve};
