@@ -138,7 +138,7 @@ impl FooterBuilder {
                 span.records += u64::from(entry.record_count);
             }
         }
-        let crc = crc32c::crc32c(&self.columns[start..]);
+        let crc = column_crc(partition, &self.columns[start..]);
         self.columns.put_u32_le(crc);
         encode_span(partition, &span, &mut self.directory);
         self.spans += 1;
@@ -313,23 +313,25 @@ fn decode_row(bytes: &mut impl Buf) -> Row {
     Row { partition, start, end, is_quarantined }
 }
 
-/// Reads the column of entries that a span stands for.
+/// Reads the column of entries that a span stands for; `None` if it is damaged.
 pub(crate) fn read_column(
     segment: &Segment,
     partition: PartitionNo,
     span: &Span,
-) -> Result<Vec<Entry>, LogError> {
+) -> Result<Option<Vec<Entry>>, LogError> {
     let mut bytes = vec![0; span.entries as usize * ENTRY_BYTES + 4];
     let read = segment.file.read_at(u64::from(span.column_at), &mut bytes);
     read.map_err(LogError::disk(format!("reading {}", segment.name())))?;
     let (column, mut crc) = bytes.split_at(bytes.len() - 4);
-    if crc.get_u32_le() != crc32c::crc32c(column) {
-        return Err(LogError::Corrupt {
-            partition,
-            offset: span.base_offset,
-            why: format!("the index in {} does not fit its checksum", segment.name()),
-        });
+    if crc.get_u32_le() != column_crc(partition, column) {
+        return Ok(None);
     }
     let entries = column.chunks_exact(ENTRY_BYTES).map(Entry::decode);
-    Ok(entries.filter(|entry| entry.next_offset <= span.end_offset).collect())
+    Ok(Some(entries.filter(|entry| entry.next_offset <= span.end_offset).collect()))
+}
+
+/// The checksum that follows a column. The partition is in it, so that no column stands in for
+/// another's.
+fn column_crc(partition: PartitionNo, column: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&partition.0.to_le_bytes()), column)
 }

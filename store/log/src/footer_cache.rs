@@ -6,10 +6,11 @@ use std::sync::Arc;
 use mainstem_types::PartitionNo;
 use parking_lot::Mutex;
 
-use crate::LogError;
 use crate::entry::{ENTRY_BYTES, Entry};
 use crate::footer::{Span, read_column};
+use crate::scan::scan;
 use crate::segment::Segment;
+use crate::{LogError, Position};
 
 type Key = (u32, PartitionNo);
 
@@ -49,7 +50,7 @@ impl FooterCache {
     /// into the span is honoured, also for entries that were read before it.
     pub(crate) fn column(
         &self,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         partition: PartitionNo,
         span: &Span,
     ) -> Result<Arc<[Entry]>, LogError> {
@@ -59,7 +60,13 @@ impl FooterCache {
         {
             return Ok(entries);
         }
-        let entries: Arc<[Entry]> = read_column(segment, partition, span)?.into();
+        let entries: Arc<[Entry]> = match read_column(segment, partition, span)? {
+            Some(entries) => entries.into(),
+            None => {
+                tracing::warn!(segment = segment.name(), %partition, "a damaged index is rebuilt");
+                rebuild_column(segment, partition, span)?.into()
+            }
+        };
         self.state.lock().insert(key, Arc::clone(&entries), self.bytes_max);
         Ok(entries)
     }
@@ -73,6 +80,29 @@ impl FooterCache {
             state.remove(key);
         }
     }
+}
+
+/// Finds the entries of a column in the segment itself, since the batches need no index to exist.
+fn rebuild_column(
+    segment: &Arc<Segment>,
+    partition: PartitionNo,
+    span: &Span,
+) -> Result<Vec<Entry>, LogError> {
+    // All groups lie before any column.
+    let all = scan(segment, Some(span.column_at), Position::START, 0)?;
+    let frames = all.stretches.iter().flat_map(|stretch| &stretch.frames);
+    let mut entries: Vec<Entry> = Vec::new();
+    for frame in frames.filter(|frame| frame.header.partition == partition) {
+        let Some(entry) = Entry::of(&frame.header, frame.at) else { continue };
+        // What was written later at the same offsets undid what was there.
+        while entries.pop_if(|earlier| earlier.next_offset > entry.base_offset).is_some() {}
+        entries.push(entry);
+    }
+    let is_live = |entry: &Entry| {
+        entry.base_offset >= span.base_offset && entry.next_offset <= span.end_offset
+    };
+    entries.retain(is_live);
+    Ok(entries)
 }
 
 impl State {

@@ -6,7 +6,7 @@ use std::io::Result;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use mainstem_env::Disk;
+use mainstem_env::{Disk, DiskFile};
 use parking_lot::{Condvar, Mutex};
 
 use crate::segment::FileName;
@@ -178,12 +178,30 @@ impl Shared {
         if file.len()? > self.segment_bytes {
             file.set_len(self.segment_bytes)?;
         }
-        if let Err(error) = file.zero_up_to(self.segment_bytes).and_then(|()| file.sync_data()) {
-            // Half a reserve helps nobody when the disk is full.
-            self.disk.remove(&name)?;
-            return Err(error);
+        match self.zero(&*file) {
+            Ok(true) => self.state.lock().ready.push_back(number),
+            Ok(false) => {}
+            Err(error) => {
+                // Half a reserve helps nobody when the disk is full.
+                self.disk.remove(&name)?;
+                return Err(error);
+            }
         }
-        self.state.lock().ready.push_back(number);
         Ok(())
+    }
+
+    /// Fills a file up with zeros; false if it was told to stop, and the next opening goes on.
+    fn zero(&self, file: &dyn DiskFile) -> Result<bool> {
+        const STEP_BYTES: u64 = 8 * 1024 * 1024;
+        let mut len = file.len()?;
+        while len < self.segment_bytes {
+            if self.state.lock().stop {
+                return Ok(false);
+            }
+            len = (len + STEP_BYTES).min(self.segment_bytes);
+            file.zero_up_to(len)?;
+        }
+        file.sync_data()?;
+        Ok(true)
     }
 }

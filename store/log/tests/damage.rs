@@ -141,6 +141,20 @@ fn what_cannot_be_attributed_stops_those_who_cannot_prove_that_they_are_whole() 
 }
 
 #[test]
+fn a_damaged_index_is_rebuilt_from_the_batches() {
+    let mut world = World::new(5);
+    world.run_quietly(60).unwrap();
+    let names = world.disk.list().unwrap();
+    let sealed = names.iter().find(|name| name.ends_with(".segment")).unwrap();
+    let bytes = world.disk.contents(sealed).unwrap();
+    let tail = &bytes[bytes.len() - 80..];
+    assert_eq!(&tail[..8], b"MSFOOTER");
+    let groups_end = u32::from_le_bytes(tail[44..48].try_into().unwrap());
+    assert!(world.disk.flip_byte(sealed, u64::from(groups_end) + 10));
+    assert_eq!(world.reopen_damaged(), Ok(0));
+}
+
+#[test]
 fn a_missing_segment_is_a_hole_with_a_name() {
     let mut world = World::new(3);
     world.run_quietly(60).unwrap();

@@ -38,35 +38,42 @@ pub(crate) struct Expected {
     pub(crate) frames: Vec<Frame>,
 }
 
+/// What all partitions should hold.
+type Partitions = BTreeMap<PartitionNo, Expected>;
+
 /// What all partitions should hold after these frames.
-pub(crate) fn expected(frames: &[Frame]) -> BTreeMap<PartitionNo, Expected> {
-    let mut partitions: BTreeMap<PartitionNo, Expected> = BTreeMap::new();
+pub(crate) fn expected(frames: &[Frame]) -> Partitions {
+    let mut partitions = Partitions::new();
     for frame in frames {
-        let base = frame.base_offset;
-        if frame.kind == FrameKind::PartitionDelete {
-            partitions.remove(&frame.partition);
-            continue;
-        }
-        if frame.partition == PartitionNo(0) {
-            continue;
-        }
-        let fresh = Expected { start: base, end: base, frames: Vec::new() };
-        let known = partitions.entry(frame.partition).or_insert(fresh);
-        match frame.kind {
-            FrameKind::Batch | FrameKind::Gap => {
-                known.frames.push(frame.clone());
-                known.end = frame.next_offset;
-            }
-            FrameKind::Trim => known.start = known.start.max(base),
-            FrameKind::TruncateTo => {
-                known.frames.retain(|kept| kept.base_offset < base);
-                known.end = known.end.min(base);
-                known.start = known.start.min(base);
-            }
-            _ => {}
-        }
+        apply(&mut partitions, frame);
     }
     partitions
+}
+
+fn apply(partitions: &mut Partitions, frame: &Frame) {
+    let base = frame.base_offset;
+    if frame.kind == FrameKind::PartitionDelete {
+        partitions.remove(&frame.partition);
+        return;
+    }
+    if frame.partition == PartitionNo(0) {
+        return;
+    }
+    let fresh = Expected { start: base, end: base, frames: Vec::new() };
+    let known = partitions.entry(frame.partition).or_insert(fresh);
+    match frame.kind {
+        FrameKind::Batch | FrameKind::Gap => {
+            known.frames.push(frame.clone());
+            known.end = frame.next_offset;
+        }
+        FrameKind::Trim => known.start = known.start.max(base),
+        FrameKind::TruncateTo => {
+            known.frames.retain(|kept| kept.base_offset < base);
+            known.end = known.end.min(base);
+            known.start = known.start.min(base);
+        }
+        _ => {}
+    }
 }
 
 /// One run.
@@ -195,9 +202,8 @@ impl World {
         let mut frames = Vec::new();
         for _ in 0..count {
             let frame = self.random_frame(&state);
+            apply(&mut state, &frame);
             frames.push(frame);
-            let all: Vec<Frame> = self.written.iter().chain(&frames).cloned().collect();
-            state = expected(&all);
         }
         self.written.extend(frames.iter().cloned());
         // After a failure the frames may or may not be there, as the model already has it.
@@ -206,7 +212,7 @@ impl World {
         self.tell(|| format!("-> {result:?}"));
     }
 
-    fn random_frame(&mut self, state: &BTreeMap<PartitionNo, Expected>) -> Frame {
+    fn random_frame(&mut self, state: &Partitions) -> Frame {
         let known = u64::try_from(state.len()).unwrap();
         if known == 0 || known < 6 && self.random.below(8) == 0 {
             let partition = PartitionNo(self.next_partition);
@@ -249,7 +255,9 @@ impl World {
     fn random_bytes(&self, size_max: u64) -> Bytes {
         let size = usize::try_from(1 + self.random.below(size_max)).unwrap();
         let seed = self.random.next_u64().to_le_bytes();
-        Bytes::from(seed.iter().copied().cycle().take(size).collect::<Vec<u8>>())
+        let mut bytes = seed.repeat(size.div_ceil(seed.len()));
+        bytes.truncate(size);
+        Bytes::from(bytes)
     }
 
     fn sync(&mut self) {
