@@ -31,6 +31,9 @@ pub(crate) struct Span {
     pub(crate) base_offset: i64,
     /// The first offset after; lowered when a truncation reaches into it.
     pub(crate) end_offset: i64,
+    /// Of the first batch, if no gap is before it: arrivals do not decrease. The least value, if
+    /// one is.
+    pub(crate) first_arrival_ms: i64,
     pub(crate) last_arrival_ms: i64,
     pub(crate) max_timestamp_ms: i64,
     pub(crate) bytes: u64,
@@ -120,6 +123,7 @@ impl FooterBuilder {
             segment,
             base_offset: entries.clone().next().map_or(0, |entry| entry.base_offset),
             end_offset: 0,
+            first_arrival_ms: i64::MIN,
             last_arrival_ms: i64::MIN,
             max_timestamp_ms: i64::MIN,
             bytes: 0,
@@ -128,6 +132,9 @@ impl FooterBuilder {
             entries: length(entries.len()),
             is_exact: true,
         };
+        if let Some(first) = entries.clone().next().filter(|first| !first.is_gap()) {
+            span.first_arrival_ms = first.arrival_ms;
+        }
         for entry in entries {
             entry.encode(&mut self.columns);
             span.end_offset = entry.next_offset;
@@ -196,13 +203,13 @@ fn encode_span(partition: PartitionNo, span: &Span, out: &mut Vec<u8>) {
     out.put_u64_le(partition.0);
     out.put_i64_le(span.base_offset);
     out.put_i64_le(span.end_offset);
+    out.put_i64_le(span.first_arrival_ms);
     out.put_i64_le(span.last_arrival_ms);
     out.put_i64_le(span.max_timestamp_ms);
     out.put_u64_le(span.bytes);
     out.put_u64_le(span.records);
     out.put_u32_le(span.column_at);
     out.put_u32_le(span.entries);
-    out.put_u64_le(0);
 }
 
 fn decode_span(segment: u32, bytes: &mut impl Buf) -> (PartitionNo, Span) {
@@ -211,6 +218,7 @@ fn decode_span(segment: u32, bytes: &mut impl Buf) -> (PartitionNo, Span) {
         segment,
         base_offset: bytes.get_i64_le(),
         end_offset: bytes.get_i64_le(),
+        first_arrival_ms: bytes.get_i64_le(),
         last_arrival_ms: bytes.get_i64_le(),
         max_timestamp_ms: bytes.get_i64_le(),
         bytes: bytes.get_u64_le(),
@@ -219,7 +227,6 @@ fn decode_span(segment: u32, bytes: &mut impl Buf) -> (PartitionNo, Span) {
         entries: bytes.get_u32_le(),
         is_exact: true,
     };
-    bytes.advance(8);
     (partition, span)
 }
 

@@ -27,6 +27,7 @@ impl Shared {
             segments: BTreeMap::new(),
             open: None,
             open_entries: 0,
+            live_bytes: 0,
             tail: TailCache::new(settings.tail_cache_bytes),
         };
         let footers = FooterCache::new(settings.footer_cache_bytes);
@@ -43,6 +44,8 @@ pub(crate) struct Index {
     pub(crate) open: Option<Arc<Segment>>,
     /// Entries of all partitions in it.
     pub(crate) open_entries: usize,
+    /// Payload bytes of batches that are kept; a little high where a truncation cut a span.
+    pub(crate) live_bytes: u64,
     pub(crate) tail: TailCache,
 }
 
@@ -134,6 +137,7 @@ impl Index {
         known.open.push_back(entry);
         known.end = header.next_offset;
         self.open_entries += 1;
+        self.live_bytes += u64::from(entry.payload_bytes);
     }
 
     /// Moves a partition's start; what lies wholly below is let go.
@@ -142,20 +146,22 @@ impl Index {
         known.start = known.start.max(start);
         known.end = known.end.max(known.start);
         while let Some(span) = known.sealed.pop_front_if(|span| span.end_offset <= known.start) {
-            release(&mut self.segments, &span);
+            self.live_bytes -= release(&mut self.segments, &span);
         }
-        while known.open.pop_front_if(|entry| entry.next_offset <= known.start).is_some() {
+        while let Some(entry) = known.open.pop_front_if(|entry| entry.next_offset <= known.start) {
             self.open_entries -= 1;
+            self.live_bytes -= u64::from(entry.payload_bytes);
         }
     }
 
     /// Undoes everything at or above `to`, which is where a batch begins.
     fn truncate(&mut self, partition: PartitionNo, to: i64) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
-        while known.open.pop_back_if(|entry| entry.next_offset > to).is_some() {
+        while let Some(entry) = known.open.pop_back_if(|entry| entry.next_offset > to) {
             self.open_entries -= 1;
+            self.live_bytes -= u64::from(entry.payload_bytes);
         }
-        cut_spans(&mut self.segments, known, to);
+        self.live_bytes -= cut_spans(&mut self.segments, known, to);
         known.end = known.end.min(to);
         known.start = known.start.min(to);
         if known.quarantine.as_ref().is_some_and(|(offset, _)| *offset >= to) {
@@ -167,7 +173,10 @@ impl Index {
     pub(crate) fn remove_partition(&mut self, partition: PartitionNo) {
         let Some(known) = self.partitions.remove(&partition) else { return };
         for span in &known.sealed {
-            release(&mut self.segments, span);
+            self.live_bytes -= release(&mut self.segments, span);
+        }
+        for entry in &known.open {
+            self.live_bytes -= u64::from(entry.payload_bytes);
         }
         self.open_entries -= known.open.len();
         self.tail.remove(partition);
@@ -223,6 +232,8 @@ impl Index {
             let known = self.partitions.get_mut(partition).expect("spans are of known partitions");
             known.open.clear();
         }
+        // They come in again as spans.
+        self.live_bytes -= spans.iter().map(|(_, span)| span.bytes).sum::<u64>();
         self.open_entries = 0;
         self.add_sealed(segment, spans, end, bytes);
     }
@@ -244,7 +255,8 @@ impl Index {
                 .partitions
                 .entry(partition)
                 .or_insert_with(|| PartitionIndex::starting_at(span.base_offset));
-            cut_spans(&mut self.segments, known, span.base_offset);
+            self.live_bytes -= cut_spans(&mut self.segments, known, span.base_offset);
+            self.live_bytes += span.bytes;
             known.sealed.push_back(span);
             known.end = known.end.max(span.end_offset);
         }
@@ -264,7 +276,7 @@ impl Index {
             state.start = row.start;
             state.end = row.end;
             if let Some(known) = self.partitions.get_mut(&row.partition) {
-                cut_spans(&mut self.segments, known, row.end);
+                self.live_bytes -= cut_spans(&mut self.segments, known, row.end);
             }
             self.trim(row.partition, row.start);
             if row.is_quarantined {
@@ -282,15 +294,6 @@ impl Index {
         });
         let numbers: Vec<u32> = unneeded.map(|(number, _)| *number).collect();
         numbers.iter().filter_map(|number| self.segments.remove(number)).collect()
-    }
-
-    /// Bytes of live batches.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        let of_spans = |known: &PartitionIndex| -> u64 {
-            let sealed: u64 = known.sealed.iter().map(|span| span.bytes).sum();
-            sealed + known.open.iter().map(|entry| u64::from(entry.payload_bytes)).sum::<u64>()
-        };
-        self.partitions.values().map(of_spans).sum()
     }
 
     /// Who keeps which sealed segment.
@@ -312,10 +315,15 @@ impl Index {
     }
 }
 
-/// Cuts sealed spans so that they end at `to` at most.
-fn cut_spans(segments: &mut BTreeMap<u32, SealedSegment>, known: &mut PartitionIndex, to: i64) {
+/// Cuts sealed spans so that they end at `to` at most; returns the bytes that went.
+fn cut_spans(
+    segments: &mut BTreeMap<u32, SealedSegment>,
+    known: &mut PartitionIndex,
+    to: i64,
+) -> u64 {
+    let mut bytes = 0;
     while let Some(span) = known.sealed.pop_back_if(|span| span.base_offset >= to) {
-        release(segments, &span);
+        bytes += release(segments, &span);
     }
     if let Some(span) = known.sealed.back_mut()
         && span.end_offset > to
@@ -323,9 +331,12 @@ fn cut_spans(segments: &mut BTreeMap<u32, SealedSegment>, known: &mut PartitionI
         span.end_offset = to;
         span.is_exact = false;
     }
+    bytes
 }
 
-fn release(segments: &mut BTreeMap<u32, SealedSegment>, span: &Span) {
+/// Lets go of a span; returns its bytes.
+fn release(segments: &mut BTreeMap<u32, SealedSegment>, span: &Span) -> u64 {
     let sealed = segments.get_mut(&span.segment).expect("a segment with a live span stays");
     sealed.live_partitions -= 1;
+    span.bytes
 }

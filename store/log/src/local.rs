@@ -14,7 +14,7 @@ use crate::reserve::Reserve;
 use crate::segment::{FileName, Segment};
 use crate::{
     CommitLog, Frame, FrameKind, LogError, LogReader, LogSettings, LogStats, Position, Retired,
-    StoredBatch,
+    SegmentPin, StoredBatch,
 };
 
 /// The longest payload of one frame; far above every limit of the layers above.
@@ -34,6 +34,8 @@ pub struct LocalLog {
     pub(crate) last_checksum: u32,
     pub(crate) written: Position,
     pub(crate) durable: Position,
+    /// Who keeps which segment, as it was when a segment was last sealed or freed.
+    pub(crate) pins: Vec<SegmentPin>,
     /// Segments that left the log but may be in a reader's hands.
     pub(crate) leaving: Vec<SealedSegment>,
     pub(crate) is_closed: bool,
@@ -95,6 +97,9 @@ impl CommitLog for LocalLog {
         }
         let unneeded = self.shared.index.write().take_unneeded(applied.min(self.durable));
         let mut retired = Retired::default();
+        if !unneeded.is_empty() {
+            self.pins = self.shared.index.read().pins();
+        }
         for sealed in unneeded {
             retired.segments += 1;
             retired.bytes += sealed.bytes;
@@ -122,12 +127,12 @@ impl CommitLog for LocalLog {
             durable: self.durable,
             segments: u32::try_from(segments).unwrap_or(u32::MAX),
             segment_bytes: sealed_bytes + current_bytes,
-            live_bytes: index.live_bytes(),
+            live_bytes: index.live_bytes,
             reserve_segments: u32::try_from(self.reserve.ready()).unwrap_or(u32::MAX),
             tail_cache_bytes: index.tail.bytes() as u64,
             footer_cache_bytes: self.shared.footers.bytes() as u64,
             partitions: index.partitions.len() as u64,
-            pinned: index.pins(),
+            pinned: self.pins.clone(),
         }
     }
 }
@@ -255,7 +260,10 @@ impl LocalLog {
         };
         footer.write(&segment, groups)?;
         let bytes = segment.file.len().map_err(LogError::disk("sealing a segment"))?;
-        self.shared.index.write().seal(spans, self.written, bytes);
+        let mut index = self.shared.index.write();
+        index.seal(spans, self.written, bytes);
+        self.pins = index.pins();
+        drop(index);
         self.current = None;
         Ok(())
     }

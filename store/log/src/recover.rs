@@ -57,11 +57,13 @@ impl LocalLog {
             last_checksum: 0,
             written: Position::START,
             durable: Position::START,
+            pins: Vec::new(),
             leaving: Vec::new(),
             is_closed: false,
             _lock: lock,
         };
         let recovered = log.recover(&found, applied, replay)?;
+        log.pins = log.shared.index.read().pins();
         log.reserve.start();
         Ok((log, recovered))
     }

@@ -36,7 +36,8 @@ pub struct LogStats {
     pub footer_cache_bytes: u64,
     /// Partitions known.
     pub partitions: u64,
-    /// Sealed segments that cannot be freed, oldest first, and by whom.
+    /// Sealed segments that cannot be freed, oldest first, and by whom, as of the last time that a
+    /// segment was sealed or freed.
     pub pinned: Vec<SegmentPin>,
 }
 

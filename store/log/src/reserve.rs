@@ -42,7 +42,15 @@ impl Reserve {
     /// Takes over the reserve files that were `found`, and begins to fill up what is missing.
     pub(crate) fn open(disk: Arc<dyn Disk>, settings: &LogSettings, found: Vec<u32>) -> Self {
         let next = found.iter().max().map_or(0, |highest| highest + 1);
-        let state = State { unready: found.into(), next, ..State::default() };
+        // What has its length is ready; whether its zeros are durable is a matter of speed only.
+        let has_length = |number: &u32| {
+            let file = disk.open(&FileName::Reserve { number: *number }.to_string());
+            file.and_then(|file| file.len())
+                .is_ok_and(|len| len == u64::from(settings.segment_bytes))
+        };
+        let (ready, unready): (VecDeque<u32>, VecDeque<u32>) =
+            found.into_iter().partition(has_length);
+        let state = State { ready, unready, next, ..State::default() };
         let shared = Arc::new(Shared {
             disk,
             segment_bytes: u64::from(settings.segment_bytes),
@@ -156,6 +164,9 @@ impl Shared {
             return None;
         }
         let is_full = state.ready.len() >= self.wanted;
+        if state.ready.len() > self.wanted {
+            return state.ready.pop_front().map(Job::Remove);
+        }
         match (state.unready.pop_front(), is_full) {
             (Some(number), true) => Some(Job::Remove(number)),
             (Some(number), false) => Some(Job::TopUp(number)),
