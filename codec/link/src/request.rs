@@ -48,9 +48,9 @@ pub struct Request {
     /// Say what stands at a path.
     #[n(8)]
     pub describe: Option<StreamPath>,
-    /// Take back what this set-up made, if nobody else has touched it.
+    /// Take back the replica of this uuid, if this set-up made it and nobody else has touched it.
     #[n(9)]
-    pub undo: Option<StreamPath>,
+    pub undo: Option<StreamId>,
 }
 
 /// Make a stream with this uuid.

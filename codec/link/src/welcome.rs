@@ -2,6 +2,7 @@
 
 use mainstem_types::{
     CatalogSeq, ClusterId, ClusterName, LineageEntry, LinkEpoch, OriginTopicId, StreamId, Term,
+    TermId,
 };
 use minicbor::{Decode, Encode};
 
@@ -90,4 +91,7 @@ pub struct CursorVersion {
     /// The version that the source gave it.
     #[n(3)]
     pub version: u64,
+    /// The term in which it was committed; versions of two terms cannot be compared.
+    #[n(4)]
+    pub term: TermId,
 }

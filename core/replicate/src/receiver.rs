@@ -98,6 +98,9 @@ enum Phase {
 #[derive(Debug, Default)]
 struct ReceivePartition {
     generation: u32,
+    /// Where the next batches of this session begin. The engine has the last word on its own end;
+    /// this is checked first because a gap that begins elsewhere must not be declared there.
+    next: i64,
     /// Nothing is taken until batches begin at this offset again.
     resync: Option<i64>,
 }
@@ -190,6 +193,10 @@ impl Receiver {
         match opened {
             Ok(opened) => {
                 self.phase = Phase::Open;
+                for item in &opened.partitions {
+                    let state = ReceivePartition { next: item.end, ..Default::default() };
+                    self.partitions.insert((item.origin, item.partition), state);
+                }
                 for chunk in welcome_chunks(&self.identity, opened) {
                     self.actions.push_back(ReceiverAction::Send(chunk.into()));
                 }
@@ -390,15 +397,24 @@ impl Receiver {
             return;
         }
         let state = self.partitions.entry((origin, partition)).or_default();
+        let from = batches.gap_from.unwrap_or(batches.from);
         if let Some(expected) = state.resync {
-            if batches.gap_from.unwrap_or(batches.from) != expected {
+            if from != expected {
                 self.release(bytes);
                 return;
             }
             state.resync = None;
             state.generation += 1;
+            state.next = expected;
         }
         let token = AppendToken { origin, partition, generation: state.generation, bytes };
+        if from > state.next || batches.to < batches.from || batches.from < from {
+            let error = Error::misaligned(state.next, from);
+            self.release(bytes);
+            self.resync(token, &error);
+            return;
+        }
+        state.next = state.next.max(batches.to);
         self.actions.push_back(ReceiverAction::Append(token, batches));
     }
 

@@ -73,6 +73,7 @@ fn welcome() -> Frame {
             origin: OriginTopicId(0xa0),
             partition: 3,
             version: 6,
+            term: TermId(7),
         }],
         more: true,
     }
@@ -147,7 +148,7 @@ fn request() -> Frame {
             settings: vec![setting("throttle", "true")],
         }),
         describe: Some("/activity".parse().unwrap()),
-        undo: Some("/activity".parse().unwrap()),
+        undo: Some(StreamId(0x52)),
     }
     .into()
 }

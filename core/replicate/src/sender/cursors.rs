@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_link::{CursorItem, CursorVersion, Cursors};
-use mainstem_types::OriginTopicId;
+use mainstem_types::{OriginTopicId, TermId};
 
 type Key = (String, OriginTopicId, u32);
 
@@ -15,25 +15,27 @@ const TEXT_BYTES_PER_FRAME: usize = 512 * 1024;
 /// The newest version of each cursor that is still to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct CursorQueue {
-    known: BTreeMap<Key, u64>,
+    known: BTreeMap<Key, (TermId, u64)>,
     waiting: BTreeMap<Key, CursorItem>,
 }
 
 impl CursorQueue {
     pub(crate) fn handle_known(&mut self, item: CursorVersion) {
-        self.known.insert((item.group, item.origin, item.partition), item.version);
+        let key = (item.group, item.origin, item.partition);
+        self.known.insert(key, (item.term, item.version));
     }
 
     /// Once the Welcome is whole: forgets what the replica has already.
     pub(crate) fn drop_known(&mut self) {
         let known = &self.known;
-        self.waiting.retain(|key, item| known.get(key).is_none_or(|have| item.version > *have));
+        self.waiting.retain(|key, item| known.get(key).is_none_or(|have| is_news(item, *have)));
     }
 
     pub(crate) fn push(&mut self, item: CursorItem) {
         let key = (item.group.clone(), item.origin, item.partition);
-        let newest = self.known.get(&key).max(self.waiting.get(&key).map(|w| &w.version));
-        if newest.is_none_or(|version| item.version > *version) {
+        let waiting = self.waiting.get(&key).map(|w| (w.term, w.version));
+        let newest = waiting.or_else(|| self.known.get(&key).copied());
+        if newest.is_none_or(|have| is_news(&item, have)) {
             self.waiting.insert(key, item);
         }
     }
@@ -48,7 +50,7 @@ impl CursorQueue {
         let (mut items, mut text) = (Vec::new(), 0);
         for (key, item) in self.waiting.extract_if(.., |_, item| is_due(item)) {
             text += item.group.len() + item.metadata.len();
-            self.known.insert(key, item.version);
+            self.known.insert(key, (item.term, item.version));
             items.push(item);
             if items.len() == CURSORS_PER_FRAME || text >= TEXT_BYTES_PER_FRAME {
                 frames.push(Cursors { cursors: std::mem::take(&mut items) });
@@ -60,4 +62,9 @@ impl CursorQueue {
         }
         frames
     }
+}
+
+/// Versions count within one term; another term's cursor is news whatever its number.
+fn is_news(item: &CursorItem, (term, version): (TermId, u64)) -> bool {
+    item.term != term || item.version > version
 }

@@ -1,0 +1,96 @@
+//! Frames over a stream of bytes.
+
+use bytes::BytesMut;
+use mainstem_link::{Frame, decode_frame, encode_frame};
+use mainstem_types::{Error, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+const READ_BYTES: usize = 64 * 1024;
+
+/// Takes frames off a connection.
+pub(crate) struct FrameReader {
+    stream: ReadHalf<TlsStream<TcpStream>>,
+    arrived: BytesMut,
+}
+
+impl FrameReader {
+    /// The next frame. May be dropped while it waits: what has arrived stays.
+    pub(crate) async fn next(&mut self) -> Result<Frame, Error> {
+        loop {
+            if let Some(frame) = decode_frame(&mut self.arrived)? {
+                return Ok(frame);
+            }
+            self.arrived.reserve(READ_BYTES);
+            match self.stream.read_buf(&mut self.arrived).await {
+                Ok(0) => return Err(Error::unreachable("the peer closed the connection")),
+                Ok(_) => {}
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+    }
+}
+
+/// Puts frames on a connection, as fast as it takes them.
+pub(crate) struct FrameWriter {
+    stream: WriteHalf<TlsStream<TcpStream>>,
+    out: BytesMut,
+    flushed: bool,
+}
+
+impl FrameWriter {
+    /// Adds a frame to what is to be written.
+    pub(crate) fn push(&mut self, frame: &Frame) {
+        encode_frame(frame, &mut self.out);
+        self.flushed = false;
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether [`Self::write_some`] has something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.out.is_empty() || !self.flushed
+    }
+
+    /// Writes some of what waits, or flushes when all is written. May be dropped while it waits.
+    pub(crate) async fn write_some(&mut self) -> Result<(), Error> {
+        if self.out.is_empty() {
+            self.stream.flush().await.map_err(|e| lost(&e))?;
+            self.flushed = true;
+            return Ok(());
+        }
+        self.stream.write_buf(&mut self.out).await.map_err(|e| lost(&e))?;
+        Ok(())
+    }
+
+    /// Writes all that waits.
+    pub(crate) async fn write_all(&mut self) -> Result<(), Error> {
+        while self.has_work() {
+            self.write_some().await?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the stream beneath; the frames must be out.
+    pub(crate) async fn shutdown(&mut self) {
+        // The peer may be gone already, which comes to the same.
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+/// Both directions of a connection.
+pub(crate) fn split(stream: TlsStream<TcpStream>) -> (FrameReader, FrameWriter) {
+    let (read, write) = tokio::io::split(stream);
+    (
+        FrameReader { stream: read, arrived: BytesMut::new() },
+        FrameWriter { stream: write, out: BytesMut::new(), flushed: true },
+    )
+}
+
+fn lost(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, format!("the connection was lost: {error}"))
+}
