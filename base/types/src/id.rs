@@ -77,6 +77,16 @@ random_id! {
     JobId
 }
 
+impl ClusterId {
+    /// The node id that the cluster's Kafka clients see: 31 bits of the id, never zero. Clients
+    /// take brokers of one number for one broker, so linked clusters refuse an equal one.
+    pub fn node_id(self) -> i32 {
+        let folded = self.0 ^ (self.0 >> 64);
+        let low = (folded ^ (folded >> 32)) & 0x7fff_ffff;
+        i32::try_from(low).expect("31 bits").max(1)
+    }
+}
+
 impl KafkaTopicId {
     /// The id for a topic whose origin id is already taken by another stream of this cluster.
     pub fn derived(origin: OriginTopicId, stream: StreamId) -> Self {
@@ -136,6 +146,13 @@ mod tests {
         assert_eq!(id.to_string().parse::<StreamId>().unwrap(), id);
         assert_eq!(StreamId::from_bytes(id.to_bytes()), id);
         assert!("nonsense".parse::<StreamId>().is_err());
+    }
+
+    #[test]
+    fn node_ids_are_positive_and_differ_by_cluster() {
+        let ids = [0, 1, u128::MAX, 1 << 127, 7 << 40].map(|id| ClusterId(id).node_id());
+        assert!(ids.iter().all(|id| *id > 0));
+        assert_ne!(ids[3], ids[4]);
     }
 
     #[test]
