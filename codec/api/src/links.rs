@@ -172,7 +172,11 @@ pub trait Links: Send + Sync {
 
     /// Starts a bounded copy of a stream into another; the destination must list the source as its
     /// upstream. Asking again for the same pair joins the copy under way.
-    fn start_copy(&self, source: StreamId, destination: &StreamRef) -> Result<JobId, Error>;
+    fn start_copy(
+        &self,
+        source: StreamId,
+        destination: &StreamRef,
+    ) -> BoxFuture<'_, Result<JobId, Error>>;
 
     /// How a copy goes; `None` if it is unknown or long over.
     fn copy(&self, job: JobId) -> Option<CopyReport>;
@@ -180,6 +184,14 @@ pub trait Links: Send + Sync {
     /// The gateways of a cluster that answer now: of the list that was set, else of the cluster's
     /// known address.
     fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>>;
+
+    /// The uuid of the stream at a path of any cluster, `None` if there is no stream: what
+    /// `upstream add` pins.
+    fn remote_stream(
+        &self,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> BoxFuture<'_, Result<Option<StreamId>, Error>>;
 
     /// The gateways that this cluster itself offers.
     fn local_gateways(&self) -> Vec<String>;

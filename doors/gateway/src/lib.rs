@@ -1,1 +1,26 @@
-//! See docs/ARCHITECTURE.md.
+//! Links over sockets, both ends: mutual TLS, the gateways' listener, and one task per replica.
+//!
+//! It must never know why a frame is sent or what a topic holds: `core/replicate` decides, the
+//! engine checks and keeps, and this crate moves bytes between them and tells of what it saw.
+
+mod board;
+mod context;
+mod dial;
+mod gateway;
+mod link;
+mod links;
+mod listener;
+mod pki;
+mod receiver;
+mod request;
+mod sender;
+mod setup;
+mod supervisor;
+mod tls;
+mod translate;
+mod wire;
+
+pub use context::Directory;
+pub use gateway::{Gateway, GatewaySettings};
+pub use pki::{Authority, CertificatePem};
+pub use tls::LinkTls;

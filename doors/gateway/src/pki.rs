@@ -2,8 +2,8 @@
 
 use mainstem_types::{ClusterId, ClusterName, Error};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 /// What a certificate says after a cluster's id.
@@ -33,12 +33,8 @@ impl Authority {
     /// A new authority with a key of its own.
     pub fn create() -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(|e| failed("make the authority's key", &e))?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Mainstem clusters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate =
-            params.self_signed(&key).map_err(|e| failed("sign the authority", &e))?;
+        let params = authority_params();
+        let certificate = params.self_signed(&key).map_err(|e| failed("sign the authority", &e))?;
         Ok(Self { certificate_pem: certificate.pem(), key })
     }
 
@@ -60,12 +56,10 @@ impl Authority {
 
     /// A certificate for one cluster, for both ends of its links.
     pub fn issue(&self, id: ClusterId, name: &ClusterName) -> Result<CertificatePem, Error> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key)
-            .map_err(|e| failed("read the authority's certificate", &e))?;
+        let issuer = Issuer::new(authority_params(), &self.key);
         let key = KeyPair::generate().map_err(|e| failed("make a cluster's key", &e))?;
         let names = vec![id_to_dns(id), name_to_dns(name)];
-        let mut params =
-            CertificateParams::new(names).map_err(|e| failed("name a cluster", &e))?;
+        let mut params = CertificateParams::new(names).map_err(|e| failed("name a cluster", &e))?;
         params.distinguished_name.push(DnType::CommonName, name.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -74,6 +68,16 @@ impl Authority {
             params.signed_by(&key, &issuer).map_err(|e| failed("sign a cluster", &e))?;
         Ok(CertificatePem { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// What the authority's certificate says, the same for every authority: only keys differ.
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Mainstem clusters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 /// The DNS name that stands for a cluster's id in its certificate.
@@ -119,8 +123,7 @@ mod tests {
     #[test]
     fn an_authority_survives_its_files() {
         let authority = Authority::create().unwrap();
-        let again =
-            Authority::from_pem(authority.certificate_pem(), &authority.key_pem()).unwrap();
+        let again = Authority::from_pem(authority.certificate_pem(), &authority.key_pem()).unwrap();
         let issued = again.issue(ClusterId(1), &"a".parse().unwrap()).unwrap();
         assert!(issued.certificate.contains("BEGIN CERTIFICATE"));
         assert!(Authority::from_pem("", "").is_err());

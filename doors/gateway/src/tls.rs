@@ -61,17 +61,35 @@ pub(crate) fn server_name(cluster: &ClusterName) -> ServerName<'static> {
     ServerName::try_from(name_to_dns(cluster)).expect("hexadecimal labels make a DNS name")
 }
 
-/// The cluster whose certificate the peer has shown and the authority has signed.
-pub(crate) fn peer_cluster(chain: Option<&[CertificateDer<'_>]>) -> Result<ClusterId, Error> {
-    let certificate = chain
-        .and_then(<[_]>::first)
-        .ok_or_else(|| Error::denied("the peer shows no certificate"))?;
-    let parsed = webpki::EndEntityCert::try_from(certificate)
-        .map_err(|e| Error::denied(format!("the peer's certificate cannot be read: {e}")))?;
-    parsed
-        .valid_dns_names()
-        .find_map(id_from_dns)
-        .ok_or_else(|| Error::denied("the peer's certificate names no cluster"))
+/// Whom a peer's certificate names, signed by the authority.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerIdentity {
+    /// The cluster's id.
+    pub(crate) id: ClusterId,
+    names: Vec<String>,
+}
+
+impl PeerIdentity {
+    /// The peer of a connection whose handshake is done.
+    pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, Error> {
+        let certificate = chain
+            .and_then(<[_]>::first)
+            .ok_or_else(|| Error::denied("the peer shows no certificate"))?;
+        let parsed = webpki::EndEntityCert::try_from(certificate)
+            .map_err(|e| Error::denied(format!("the peer's certificate cannot be read: {e}")))?;
+        let names: Vec<String> = parsed.valid_dns_names().map(str::to_owned).collect();
+        let id = names
+            .iter()
+            .find_map(|name| id_from_dns(name))
+            .ok_or_else(|| Error::denied("the peer's certificate names no cluster"))?;
+        Ok(Self { id, names })
+    }
+
+    /// Whether the certificate is of a cluster of this name.
+    pub(crate) fn is_named(&self, cluster: &ClusterName) -> bool {
+        let expected = name_to_dns(cluster);
+        self.names.contains(&expected)
+    }
 }
 
 fn roots(authority_pem: &str) -> Result<RootCertStore, Error> {

@@ -1,0 +1,92 @@
+//! What is known of each link now, for those who ask (I9).
+
+use std::collections::{BTreeMap, HashMap};
+
+use mainstem_api::links::LinkError;
+use mainstem_catalog::Place;
+use mainstem_link::{End, PartitionItem};
+use mainstem_replicate::{CopyProgress, FaultNote, Pending};
+use mainstem_types::{OriginTopicId, StreamId};
+use parking_lot::Mutex;
+
+/// A replica of a stream of this cluster.
+pub(crate) type LinkKey = (StreamId, Place);
+/// An upstream of a stream of this cluster: the stream, and where its source says it lies.
+pub(crate) type UpstreamKey = (StreamId, Place);
+
+/// The sending end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SendingNote {
+    pub(crate) connected: bool,
+    pub(crate) gateway: Option<String>,
+    pub(crate) last_contact_ms: Option<i64>,
+    pub(crate) error: Option<LinkError>,
+    pub(crate) acked: HashMap<(OriginTopicId, u32), i64>,
+    pub(crate) faults: Vec<FaultNote>,
+    pub(crate) bytes_sent: u64,
+    pub(crate) records_sent: u64,
+    pub(crate) sessions: u64,
+    pub(crate) copy: Option<CopyProgress>,
+}
+
+/// The receiving end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReceivingNote {
+    /// The session that speaks; an older one's end does not touch a newer one's note.
+    pub(crate) session: u64,
+    pub(crate) connected: bool,
+    pub(crate) last_contact_ms: Option<i64>,
+    pub(crate) pending: Pending,
+    pub(crate) error: Option<LinkError>,
+    pub(crate) faults: Vec<FaultNote>,
+}
+
+/// All notes.
+#[derive(Default)]
+pub(crate) struct Board {
+    sending: Mutex<BTreeMap<LinkKey, SendingNote>>,
+    receiving: Mutex<BTreeMap<UpstreamKey, ReceivingNote>>,
+}
+
+impl Board {
+    pub(crate) fn sending(&self, key: &LinkKey) -> Option<SendingNote> {
+        self.sending.lock().get(key).cloned()
+    }
+
+    pub(crate) fn note_sending(&self, key: &LinkKey, change: impl FnOnce(&mut SendingNote)) {
+        change(self.sending.lock().entry(key.clone()).or_default());
+    }
+
+    pub(crate) fn forget_sending(&self, key: &LinkKey) {
+        self.sending.lock().remove(key);
+    }
+
+    pub(crate) fn receiving(&self, key: &UpstreamKey) -> Option<ReceivingNote> {
+        self.receiving.lock().get(key).cloned()
+    }
+
+    pub(crate) fn note_receiving(
+        &self,
+        key: &UpstreamKey,
+        change: impl FnOnce(&mut ReceivingNote),
+    ) {
+        change(self.receiving.lock().entry(key.clone()).or_default());
+    }
+}
+
+impl SendingNote {
+    /// What a Welcome says that the replica holds.
+    pub(crate) fn note_welcome(&mut self, partitions: &[PartitionItem]) {
+        for item in partitions {
+            self.acked.insert((item.origin, item.partition), item.end);
+        }
+    }
+
+    /// What an Ack says that it holds by now.
+    pub(crate) fn note_ack(&mut self, ends: &[End]) {
+        for end in ends {
+            let acked = self.acked.entry((end.origin, end.partition)).or_default();
+            *acked = (*acked).max(end.offset);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What every task of the door is given.
+
+use std::sync::Arc;
+
+use mainstem_catalog::Catalog;
+use mainstem_engine::Engine;
+use mainstem_env::Env;
+use mainstem_replicate::ReceiverIdentity;
+use mainstem_transaction::ProducerIdPrefix;
+use mainstem_types::ClusterName;
+
+use crate::board::Board;
+use crate::tls::LinkTls;
+
+/// Where the gateways of clusters are that nobody has set a list for: the known clusters.
+pub type Directory = Arc<dyn Fn(&ClusterName) -> Vec<String> + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) env: Env,
+    pub(crate) engine: Engine,
+    pub(crate) tls: LinkTls,
+    pub(crate) directory: Directory,
+    pub(crate) board: Arc<Board>,
+    /// Addresses of this cluster's own gateways.
+    pub(crate) own_gateways: Arc<Vec<String>>,
+}
+
+impl Context {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.env.clock.monotonic_ms()
+    }
+
+    pub(crate) fn wall_ms(&self) -> i64 {
+        self.env.clock.wall_ms()
+    }
+
+    /// The list that was set, else this cluster's own gateways, else the known clusters.
+    pub(crate) fn gateways(&self, catalog: &Catalog, cluster: &ClusterName) -> Vec<String> {
+        let set = catalog.gateways(cluster);
+        if !set.is_empty() {
+            return set.iter().map(|gateway| with_port(gateway)).collect();
+        }
+        if *cluster == catalog.cluster().name {
+            return self.own_gateways.to_vec();
+        }
+        (self.directory)(cluster).iter().map(|gateway| with_port(gateway)).collect()
+    }
+
+    pub(crate) fn identity(&self, catalog: &Catalog) -> ReceiverIdentity {
+        let cluster = catalog.cluster();
+        ReceiverIdentity {
+            cluster_id: cluster.id,
+            cluster_name: cluster.name.clone(),
+            producer_prefix: ProducerIdPrefix::of(cluster.id, u128::from(cluster.incarnation))
+                .bits(),
+            node_id: cluster.id.node_id(),
+        }
+    }
+}
+
+/// The original's default port, where a gateway is given without one.
+fn with_port(gateway: &str) -> String {
+    const DEFAULT_PORT: u16 = 7660;
+    let bracketed = gateway.ends_with(']');
+    let colons = gateway.matches(':').count();
+    match colons {
+        0 => format!("{gateway}:{DEFAULT_PORT}"),
+        1 => gateway.to_owned(),
+        _ if bracketed => format!("{gateway}:{DEFAULT_PORT}"),
+        _ if gateway.starts_with('[') => gateway.to_owned(),
+        _ => format!("[{gateway}]:{DEFAULT_PORT}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_without_a_port_has_the_documented_one() {
+        for (given, meant) in [
+            ("gw1", "gw1:7660"),
+            ("10.0.0.1:7000", "10.0.0.1:7000"),
+            ("::1", "[::1]:7660"),
+            ("[::1]", "[::1]:7660"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(with_port(given), meant);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Reaching a gateway, and one-shot requests to it.
+
+use std::time::Duration;
+
+use mainstem_link::{Frame, Reply, Request};
+use mainstem_types::{ClusterId, ClusterName, Error};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsStream;
+
+use crate::context::Context;
+use crate::tls::{PeerIdentity, server_name};
+use crate::wire::{FrameReader, FrameWriter, split};
+
+/// How long a gateway may take to answer a call, or a request.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to a gateway that has shown the certificate of the cluster that was meant.
+pub(crate) struct Dialled {
+    pub(crate) reader: FrameReader,
+    pub(crate) writer: FrameWriter,
+    /// Whose certificate it was.
+    pub(crate) peer: ClusterId,
+}
+
+pub(crate) async fn dial(
+    ctx: &Context,
+    cluster: &ClusterName,
+    gateway: &str,
+) -> Result<Dialled, Error> {
+    let connect = async {
+        let tcp = TcpStream::connect(gateway).await.map_err(|e| unreachable(gateway, &e))?;
+        tcp.set_nodelay(true).map_err(|e| unreachable(gateway, &e))?;
+        let tls = ctx.tls.connector.connect(server_name(cluster), tcp).await;
+        let tls = tls.map_err(|e| unreachable(gateway, &e))?;
+        let peer = PeerIdentity::of(tls.get_ref().1.peer_certificates())?.id;
+        let (reader, writer) = split(TlsStream::Client(tls));
+        Ok(Dialled { reader, writer, peer })
+    };
+    match timeout(DIAL_TIMEOUT, connect).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::unreachable(format!("gateway {gateway} does not answer"))),
+    }
+}
+
+/// Asks one thing of a cluster, at the gateway given.
+pub(crate) async fn ask(
+    ctx: &Context,
+    cluster: &ClusterName,
+    gateway: &str,
+    request: Request,
+) -> Result<Reply, Error> {
+    let mut dialled = dial(ctx, cluster, gateway).await?;
+    let exchange = async {
+        dialled.writer.push(&request.into());
+        dialled.writer.write_all().await?;
+        let frame = dialled.reader.next().await?;
+        dialled.writer.shutdown().await;
+        Ok::<Frame, Error>(frame)
+    };
+    let frame = timeout(DIAL_TIMEOUT, exchange)
+        .await
+        .map_err(|_| Error::unreachable(format!("gateway {gateway} does not answer")))??;
+    match frame {
+        Frame::Reply(reply) if reply.cluster_id == dialled.peer => Ok(reply),
+        Frame::Reply(_) => Err(Error::denied(format!(
+            "gateway {gateway} answers for another cluster than its certificate names"
+        ))),
+        other => {
+            Err(Error::corrupt(format!("gateway {gateway} answers a request by {}", other.name())))
+        }
+    }
+}
+
+fn unreachable(gateway: &str, error: &std::io::Error) -> Error {
+    Error::unreachable(format!("gateway {gateway} cannot be reached: {error}"))
+}

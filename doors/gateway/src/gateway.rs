@@ -1,0 +1,115 @@
+//! The door as a whole: opened, asked, closed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstem_api::links::SharedLinks;
+use mainstem_engine::Engine;
+use mainstem_env::Env;
+use mainstem_types::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::context::{Context, Directory};
+use crate::links::LinkDesk;
+use crate::listener::listen;
+use crate::supervisor::{Tasks, supervise};
+use crate::tls::LinkTls;
+
+/// How a gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Where. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Under which addresses other clusters find it; empty for the one it listens on.
+    pub advertised: Vec<String>,
+    /// Links and requests at once: 64 upstreams of many streams, and room for calls that come to
+    /// nothing.
+    pub connections_max: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7660)),
+            advertised: Vec::new(),
+            connections_max: 1024,
+        }
+    }
+}
+
+/// Both ends of all links of a node.
+pub struct Gateway {
+    address: SocketAddr,
+    links: Arc<LinkDesk>,
+    stop: watch::Sender<bool>,
+    listener: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Listens for links, and begins to feed the replicas that the catalog lists. Call it within a
+    /// Tokio runtime, once the cluster is founded.
+    ///
+    /// # Errors
+    /// The address is taken or cannot be used.
+    pub async fn start(
+        env: Env,
+        engine: Engine,
+        tls: LinkTls,
+        directory: Directory,
+        settings: GatewaySettings,
+    ) -> Result<Self, Error> {
+        let taken = |error: std::io::Error| {
+            Error::invalid(format!(
+                "the gateway cannot listen on {}: {error}; stop what uses it or choose another port",
+                settings.listen
+            ))
+        };
+        let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let own = if settings.advertised.is_empty() {
+            vec![address.to_string()]
+        } else {
+            settings.advertised.clone()
+        };
+        let ctx = Context {
+            env,
+            engine,
+            tls,
+            directory,
+            board: Arc::default(),
+            own_gateways: Arc::new(own),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let tasks = Arc::new(Tasks::default());
+        let connections_max = settings.connections_max;
+        let listening = listen(ctx.clone(), listener, connections_max, stopped.clone());
+        Ok(Self {
+            address,
+            listener: tokio::spawn(listening),
+            supervisor: tokio::spawn(supervise(ctx.clone(), tasks.clone(), stopped)),
+            links: Arc::new(LinkDesk { ctx, tasks }),
+            stop,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the other doors may ask.
+    pub fn links(&self) -> SharedLinks {
+        self.links.clone()
+    }
+
+    /// Ends all links in order.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        // A task that panicked has been reported by its panic.
+        let _ = self.supervisor.await;
+        let _ = self.listener.await;
+    }
+}

@@ -1,0 +1,306 @@
+//! What the other doors may ask of links (I9: taken when asked, with the reason).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_api::links::{
+    BoxFuture, CopyReport, LinkError, LinkReport, Links, ReplicaState, TopicFault, UpstreamReport,
+};
+use mainstem_catalog::{Command, NewSetup, Place, Replica, Setup, SetupKind, SetupStep, Stream};
+use mainstem_replicate::FaultNote;
+use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+use tokio::time::sleep;
+
+use crate::board::{LinkKey, SendingNote};
+use crate::context::Context;
+use crate::dial::{ask, dial};
+use crate::link::{no_gateway, open_setup};
+use crate::sender::backlog;
+use crate::supervisor::Tasks;
+
+pub(crate) struct LinkDesk {
+    pub(crate) ctx: Context,
+    pub(crate) tasks: Arc<Tasks>,
+}
+
+impl Links for LinkDesk {
+    fn replica(
+        &self,
+        stream: StreamId,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> Option<LinkReport> {
+        let catalog = self.ctx.engine.catalog();
+        let stream = catalog.stream(stream)?;
+        let place = Place { cluster: cluster.clone(), path: path.clone() };
+        let replica = stream.replica(&place)?;
+        let note = self.ctx.board.sending(&(stream.id, place)).unwrap_or_default();
+        Some(self.report(stream, replica, note))
+    }
+
+    fn upstream(
+        &self,
+        stream: StreamId,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> Option<UpstreamReport> {
+        let place = Place { cluster: cluster.clone(), path: path.clone() };
+        let note = self.ctx.board.receiving(&(stream, place))?;
+        let catalog = self.ctx.engine.catalog();
+        Some(UpstreamReport {
+            connected: note.connected,
+            last_contact_ms: note.last_contact_ms,
+            bytes_pending: note.pending.bytes,
+            puts_pending: note.pending.records,
+            pending_since_ms: note.pending.since_ms,
+            error: note.error,
+            faults: topic_faults(catalog.stream(stream).map(|s| &**s), &note.faults),
+        })
+    }
+
+    fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            /// How long an attempt may take to show something.
+            const LOOKS: u32 = 40;
+            let asked_ms = self.ctx.wall_ms();
+            let keys = self.tasks.nudge(stream);
+            let is_fresh = |key: &LinkKey| {
+                self.ctx.board.sending(key).is_some_and(|note| {
+                    note.connected || note.error.is_some_and(|error| error.at_ms >= asked_ms)
+                })
+            };
+            let catalog = self.ctx.engine.catalog();
+            let rests = |key: &LinkKey| {
+                let replica = catalog.stream(stream).and_then(|s| s.replica(&key.1));
+                replica.is_none_or(|replica| replica.paused && open_setup(replica).is_none())
+            };
+            for _ in 0..LOOKS {
+                if keys.iter().all(|key| is_fresh(key) || rests(key)) {
+                    return;
+                }
+                sleep(Duration::from_millis(25)).await;
+            }
+        })
+    }
+
+    fn start_copy(
+        &self,
+        source: StreamId,
+        destination: &StreamRef,
+    ) -> BoxFuture<'_, Result<JobId, Error>> {
+        let destination = destination.clone();
+        Box::pin(async move {
+            let catalog = self.ctx.engine.catalog();
+            let stream = catalog.expect_stream(source)?;
+            let cluster = destination.cluster.unwrap_or_else(|| catalog.cluster().name.clone());
+            let place = Place { cluster, path: destination.path };
+            let replica = stream.replica(&place).ok_or_else(|| {
+                Error::unsupported(format!(
+                    "{place} is not a replica of {}; declare it by `maprcli stream replica add \
+                     -path {} -replica {place} -paused true` and its upstream, then copy",
+                    stream.path, stream.path
+                ))
+            })?;
+            if let Some(setup) = open_setup(replica) {
+                return Ok(setup.job);
+            }
+            let job = JobId::from_random(self.ctx.env.random.next_u128());
+            let setup = NewSetup {
+                job,
+                kind: SetupKind::Copy,
+                grant: None,
+                multimaster: false,
+                direct_copy: true,
+                use_existing: true,
+            };
+            let begin = Command::BeginSetup { stream: stream.id, replica: place, setup };
+            self.ctx.engine.change(begin).await.map(|_| job)
+        })
+    }
+
+    fn copy(&self, job: JobId) -> Option<CopyReport> {
+        let catalog = self.ctx.engine.catalog();
+        let found = catalog.streams().find_map(|stream| {
+            let of_job = |replica: &&Replica| replica.setup.as_ref().is_some_and(|s| s.job == job);
+            stream.replicas.iter().find(of_job).map(|replica| (stream.clone(), replica.clone()))
+        });
+        let (stream, replica) = found?;
+        let setup = replica.setup.as_ref()?;
+        let note = self.ctx.board.sending(&(stream.id, replica.place.clone())).unwrap_or_default();
+        let finished = match setup.step {
+            SetupStep::Replicating => Some(Ok(())),
+            SetupStep::Unexpected => {
+                let reason = setup.error.clone().unwrap_or_else(|| "the copy was refused".into());
+                Some(Err(Error::policy(reason)))
+            }
+            _ => None,
+        };
+        let waiting = note.error.clone().filter(|_| finished.is_none() && !note.connected);
+        Some(CopyReport {
+            percent: percent(setup, &note),
+            records: note.records_sent,
+            bytes: note.bytes_sent,
+            finished,
+            waiting,
+        })
+    }
+
+    fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>> {
+        let cluster = cluster.clone();
+        Box::pin(async move {
+            let gateways = self.ctx.gateways(&self.ctx.engine.catalog(), &cluster);
+            let mut calls = tokio::task::JoinSet::new();
+            for (place, gateway) in gateways.into_iter().enumerate() {
+                let (ctx, cluster) = (self.ctx.clone(), cluster.clone());
+                calls.spawn(async move {
+                    let alive = dial(&ctx, &cluster, &gateway).await.is_ok();
+                    alive.then_some((place, gateway))
+                });
+            }
+            let mut alive: Vec<(usize, String)> =
+                calls.join_all().await.into_iter().flatten().collect();
+            alive.sort_unstable();
+            alive.into_iter().map(|(_, gateway)| gateway).collect()
+        })
+    }
+
+    fn remote_stream(
+        &self,
+        cluster: &ClusterName,
+        path: &StreamPath,
+    ) -> BoxFuture<'_, Result<Option<StreamId>, Error>> {
+        let place = Place { cluster: cluster.clone(), path: path.clone() };
+        Box::pin(async move { self.describe(place).await })
+    }
+
+    fn local_gateways(&self) -> Vec<String> {
+        self.ctx.own_gateways.to_vec()
+    }
+}
+
+impl LinkDesk {
+    fn report(&self, stream: &Stream, replica: &Replica, note: SendingNote) -> LinkReport {
+        let backlog = backlog(&self.ctx.engine, stream, replica.replica_id, &note.acked);
+        let setup = replica.setup.as_ref();
+        let lag_ms = match backlog.oldest_ms {
+            0 => 0,
+            oldest => u64::try_from(self.ctx.wall_ms() - oldest).unwrap_or(0),
+        };
+        let faults = topic_faults(Some(stream), &note.faults);
+        let error = if note.connected {
+            faults.first().map(|fault| self.fault_as_error(fault))
+        } else {
+            note.error.clone().or_else(|| self.reason(replica))
+        };
+        LinkReport {
+            state: setup.map_or(ReplicaState::Replicating, |setup| state_of(setup.step)),
+            connected: note.connected,
+            is_uptodate: backlog.partitions == 0 && note.last_contact_ms.is_some(),
+            min_pending_ms: backlog.oldest_ms,
+            max_pending_ms: backlog.newest_ms,
+            bytes_pending: backlog.bytes,
+            puts_pending: backlog.records,
+            buckets_pending: backlog.partitions,
+            copy_percent: setup.map_or(100, |setup| percent(setup, &note)),
+            lag_ms,
+            last_contact_ms: note.last_contact_ms,
+            gateway: note.gateway,
+            bytes_sent: note.bytes_sent,
+            records_sent: note.records_sent,
+            sessions: note.sessions,
+            error,
+            faults,
+        }
+    }
+
+    /// Why a link rests that has met no error.
+    fn reason(&self, replica: &Replica) -> Option<LinkError> {
+        let setup_error = replica.setup.as_ref().and_then(|setup| setup.error.clone());
+        let (code, message) = match setup_error {
+            Some(message) => ("ErrSetup", message),
+            None if replica.paused => {
+                return None;
+            }
+            None => ("Connecting", "no session stands yet; the gateways are being called".into()),
+        };
+        Some(self.error(code, message))
+    }
+
+    fn fault_as_error(&self, fault: &TopicFault) -> LinkError {
+        self.error(&fault.code, format!("topic {}: {}", fault.topic, fault.message))
+    }
+
+    fn error(&self, code: &str, message: String) -> LinkError {
+        LinkError {
+            code: code.to_owned(),
+            host: self.ctx.engine.catalog().cluster().name.to_string(),
+            message,
+            at_ms: self.ctx.wall_ms(),
+        }
+    }
+
+    async fn describe(&self, place: Place) -> Result<Option<StreamId>, Error> {
+        let catalog = self.ctx.engine.catalog();
+        let here = catalog.cluster();
+        if place.cluster == here.name {
+            return Ok(catalog.stream_at(&place.path).map(|stream| stream.id));
+        }
+        let mut last = Error::unreachable(no_gateway(&place.cluster));
+        for gateway in self.ctx.gateways(&catalog, &place.cluster) {
+            let request = mainstem_link::Request {
+                cluster_id: here.id,
+                cluster_name: here.name.clone(),
+                to_cluster: place.cluster.clone(),
+                job: JobId(0),
+                grant: Vec::new(),
+                create_stream: None,
+                add_upstream: None,
+                add_replica: None,
+                describe: Some(place.path.clone()),
+                undo: None,
+            };
+            match ask(&self.ctx, &place.cluster, &gateway, request).await {
+                Ok(reply) if reply.code.is_none() => {
+                    return Ok(reply.described.and_then(|described| described.stream));
+                }
+                Ok(reply) => last = Error::denied(reply.message),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+const fn state_of(step: SetupStep) -> ReplicaState {
+    match step {
+        SetupStep::CreateSchedule => ReplicaState::CreateSchedule,
+        SetupStep::CopySchedule => ReplicaState::CopySchedule,
+        SetupStep::CopyInProgress => ReplicaState::CopyInProgress,
+        SetupStep::CopyInRecover => ReplicaState::CopyInRecover,
+        SetupStep::DeletingCursors => ReplicaState::DeletingCursors,
+        SetupStep::Replicating => ReplicaState::Replicating,
+        SetupStep::Unexpected => ReplicaState::Unexpected,
+    }
+}
+
+fn percent(setup: &Setup, note: &SendingNote) -> u8 {
+    match setup.step {
+        SetupStep::Replicating | SetupStep::DeletingCursors => 100,
+        _ => note.copy.map_or(0, |copy| copy.percent()),
+    }
+}
+
+fn topic_faults(stream: Option<&Stream>, faults: &[FaultNote]) -> Vec<TopicFault> {
+    let name = |fault: &FaultNote| {
+        stream
+            .and_then(|stream| stream.topic_by_origin(fault.origin))
+            .map_or_else(|| fault.origin.to_string(), |topic| topic.name.to_string())
+    };
+    let fault = |fault: &FaultNote| TopicFault {
+        topic: name(fault),
+        partition: fault.partition,
+        code: fault.code.word().to_owned(),
+        message: fault.message.clone(),
+    };
+    faults.iter().map(fault).collect()
+}

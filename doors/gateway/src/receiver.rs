@@ -1,0 +1,338 @@
+//! The receiving end of one session: joins the pure receiver to the engine and a socket.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mainstem_api::links::LinkError;
+use mainstem_catalog::{Command, Place};
+use mainstem_engine::{LinkName, ReplicaAppending};
+use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused};
+use mainstem_replicate::{AppendToken, Closing, Opened, Receiver, ReceiverAction};
+use mainstem_types::{Error, ErrorKind};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::board::UpstreamKey;
+use crate::context::Context;
+use crate::tls::PeerIdentity;
+use crate::translate;
+use crate::wire::{FrameReader, FrameWriter};
+
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+struct Session<'a> {
+    ctx: &'a Context,
+    number: u64,
+    receiver: Receiver,
+    source: Place,
+    link: Option<LinkName>,
+    /// Appends that the engine has in its queue, in its order.
+    appends: VecDeque<(AppendToken, ReplicaAppending)>,
+}
+
+/// Serves a link from its Hello to its end.
+pub(crate) async fn serve_link(
+    ctx: &Context,
+    peer: &PeerIdentity,
+    hello: Hello,
+    mut reader: FrameReader,
+    mut writer: FrameWriter,
+    mut stop: watch::Receiver<bool>,
+) {
+    let catalog = ctx.engine.catalog();
+    let identity = ctx.identity(&catalog);
+    let mut session = Session {
+        ctx,
+        number: SESSIONS.fetch_add(1, Ordering::Relaxed),
+        receiver: Receiver::new(identity, peer.id, ctx.now_ms(), ctx.wall_ms()),
+        source: translate::source_place(&hello),
+        link: None,
+        appends: VecDeque::new(),
+    };
+    session.receiver.handle_frame(hello.into(), ctx.now_ms());
+    let closing = session.run(&mut reader, &mut writer, &mut stop).await;
+    session.note_end(&closing);
+    /// How long the last words may take to leave.
+    const GOODBYE: Duration = Duration::from_secs(1);
+    let _ = tokio::time::timeout(GOODBYE, async {
+        if writer.write_all().await.is_ok() {
+            writer.shutdown().await;
+        }
+    })
+    .await;
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        reader: &mut FrameReader,
+        writer: &mut FrameWriter,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Closing {
+        let mut catalog = self.ctx.engine.watch_catalog();
+        loop {
+            while let Some(action) = self.receiver.poll_action() {
+                if let ReceiverAction::Close(closing) = action {
+                    return closing;
+                }
+                self.do_action(action, writer).await;
+            }
+            let wait_ms = self.receiver.next_timeout_ms().saturating_sub(self.ctx.now_ms());
+            tokio::select! {
+                frame = reader.next() => match frame {
+                    Ok(frame) => self.handle_frame(frame),
+                    Err(error) => return lost(&error),
+                },
+                written = writer.write_some(), if writer.has_work() => {
+                    if let Err(error) = written {
+                        return lost(&error);
+                    }
+                }
+                (token, result) = next_answer(&mut self.appends) => {
+                    self.receiver.handle_appended(token, result);
+                }
+                changed = catalog.changed() => {
+                    if changed.is_err() {
+                        self.receiver.shut(Code::Stopping, "the destination is stopping");
+                    } else {
+                        self.check_agreement(&catalog.borrow_and_update());
+                    }
+                }
+                _ = stop.changed() => {
+                    self.receiver.shut(Code::Stopping, "the destination is stopping");
+                }
+                () = sleep(Duration::from_millis(wait_ms)) => {
+                    self.receiver.handle_time(self.ctx.now_ms(), self.ctx.wall_ms());
+                }
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: Frame) {
+        let beat = matches!(frame, Frame::Heartbeat(_) | Frame::Fault(_));
+        self.receiver.handle_frame(frame, self.ctx.now_ms());
+        if let Some(key) = self.key() {
+            let now_ms = self.ctx.wall_ms();
+            let (number, pending) = (self.number, self.receiver.pending());
+            let faults = beat.then(|| self.receiver.faults());
+            self.ctx.board.note_receiving(&key, |note| {
+                if note.session == number {
+                    note.last_contact_ms = Some(now_ms);
+                    note.pending = pending;
+                    if let Some(faults) = faults {
+                        note.faults = faults;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn do_action(&mut self, action: ReceiverAction, writer: &mut FrameWriter) {
+        match action {
+            ReceiverAction::Send(frame) => writer.push(&frame),
+            ReceiverAction::Open(hello) => {
+                let opened = self.open(&hello).await;
+                self.receiver.handle_opened(opened);
+            }
+            ReceiverAction::ApplyTopic(item) => {
+                let origin = item.origin;
+                let result = self.change(|link| translate::apply_topic(link, item)).await;
+                self.receiver.handle_topic_applied(origin, result);
+            }
+            ReceiverAction::ApplyTombstone(item) => {
+                let result = self.change(|link| translate::apply_tombstone(link, &item)).await;
+                self.receiver.handle_topic_applied(item.origin, result);
+            }
+            ReceiverAction::Advance(source_seq) => {
+                let advance = |link: LinkName| Command::AdvanceUpstream {
+                    stream: link.stream,
+                    upstream: link.upstream,
+                    link_epoch: link.link_epoch,
+                    source_seq,
+                };
+                let result = self.change(advance).await;
+                self.receiver.handle_advanced(source_seq, result);
+            }
+            ReceiverAction::Append(token, batches) => {
+                let append = translate::replica_append(self.link(), batches);
+                match self.ctx.engine.append_replica(append).await {
+                    Ok(answer) => self.appends.push_back((token, answer)),
+                    Err(error) => self.receiver.handle_appended(token, Err(error)),
+                }
+            }
+            ReceiverAction::KeepCursors(items) => {
+                let result = self.keep_cursors(items).await;
+                self.receiver.handle_kept(result);
+            }
+            ReceiverAction::Trim(starts) => {
+                let result = self.trim(starts).await;
+                self.receiver.handle_kept(result);
+            }
+            ReceiverAction::Close(_) => unreachable!("taken by the loop"),
+        }
+    }
+
+    /// Checks the agreement and raises its epoch, durably, before anything is promised (I6).
+    async fn open(&mut self, hello: &Hello) -> Result<Opened, Refused> {
+        let refuse = |code, message: String, may_retry| Refused { code, message, may_retry };
+        let catalog = self.ctx.engine.catalog();
+        let Some(stream) = catalog.stream_at(&hello.replica_path) else {
+            let message = format!(
+                "/mapr/{}{} is not a valid stream; create it, or correct the replica",
+                hello.replica_cluster, hello.replica_path
+            );
+            return Err(refuse(Code::NoStream, message, true));
+        };
+        if hello.replica_id.is_some_and(|id| id != stream.id) {
+            let message = format!(
+                "/mapr/{}{} is another stream than the one agreed on; remove the replica and add \
+                 it again",
+                hello.replica_cluster, hello.replica_path
+            );
+            return Err(refuse(Code::AnotherStream, message, false));
+        }
+        let backwards = stream
+            .upstream_by_id(hello.source_id)
+            .is_some_and(|upstream| hello.catalog_seq < upstream.applied_seq);
+        let command = Command::OpenLink {
+            stream: stream.id,
+            source: self.source.clone(),
+            source_id: hello.source_id,
+            source_seq: hello.catalog_seq,
+        };
+        let replica = stream.id;
+        let opened = match self.ctx.engine.change(command).await {
+            Ok(catalog) => translate::opened(&self.ctx.engine, &catalog, replica, hello.source_id),
+            Err(error) => Err(error),
+        };
+        let opened = opened.map_err(|error| {
+            let code = match error.kind() {
+                _ if backwards => Code::SourceWentBackwards,
+                ErrorKind::Policy => Code::AnotherStream,
+                _ => mainstem_replicate::code_of(&error),
+            };
+            let may_retry = matches!(error.kind(), ErrorKind::Denied | ErrorKind::Retry);
+            self.note_refusal(replica, code, error.message());
+            refuse(code, error.message().to_owned(), may_retry)
+        })?;
+        self.link = Some(translate::link_name(replica, hello.source_id, opened.link_epoch));
+        self.note_open();
+        Ok(opened)
+    }
+
+    fn link(&self) -> LinkName {
+        self.link.expect("nothing is written before the link is open")
+    }
+
+    fn key(&self) -> Option<UpstreamKey> {
+        Some((self.link?.stream, self.source.clone()))
+    }
+
+    async fn change(&self, command: impl FnOnce(LinkName) -> Command) -> Result<(), Error> {
+        self.ctx.engine.change(command(self.link())).await.map(|_| ())
+    }
+
+    async fn keep_cursors(&self, items: Vec<CursorItem>) -> Result<(), Error> {
+        let link = self.link();
+        let cursors: Result<Vec<_>, _> =
+            items.into_iter().map(|item| translate::cursor_entry(link.stream, item)).collect();
+        self.ctx.engine.apply_cursors(link, cursors?).await
+    }
+
+    async fn trim(&self, starts: Vec<End>) -> Result<(), Error> {
+        let link = self.link();
+        let catalog = self.ctx.engine.catalog();
+        let stream = catalog.expect_stream(link.stream)?;
+        for start in starts {
+            let no = stream
+                .topic_by_origin(start.origin)
+                .and_then(|topic| topic.partition(start.partition));
+            if let Some(no) = no {
+                self.ctx.engine.trim_replica(link, no, start.offset).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// I6: an agreement taken away ends the link at once, not only at the next append.
+    fn check_agreement(&mut self, catalog: &mainstem_catalog::Catalog) {
+        let Some(link) = self.link else { return };
+        let stands = catalog
+            .expect_stream(link.stream)
+            .and_then(|stream| stream.check_link(link.upstream, link.link_epoch).map(|_| ()));
+        if let Err(error) = stands {
+            let listed = catalog
+                .stream(link.stream)
+                .is_some_and(|stream| stream.upstream_by_id(link.upstream).is_some());
+            let code = if listed { Code::Fenced } else { Code::Removed };
+            self.receiver.shut(code, error.message());
+        }
+    }
+
+    fn note_open(&self) {
+        let Some(key) = self.key() else { return };
+        let (number, now_ms) = (self.number, self.ctx.wall_ms());
+        self.ctx.board.note_receiving(&key, |note| {
+            note.session = number;
+            note.connected = true;
+            note.last_contact_ms = Some(now_ms);
+            note.error = None;
+            note.faults.clear();
+        });
+    }
+
+    fn note_refusal(&self, replica: mainstem_types::StreamId, code: Code, message: &str) {
+        let key = (replica, self.source.clone());
+        let error = self.link_error(code, message);
+        self.ctx.board.note_receiving(&key, |note| {
+            if !note.connected {
+                note.error = Some(error);
+            }
+        });
+    }
+
+    fn note_end(&self, closing: &Closing) {
+        tracing::info!(
+            source = %self.source, code = %closing.code, by_peer = closing.by_peer,
+            "a link ended: {}", closing.message
+        );
+        let Some(key) = self.key() else { return };
+        let error = self.link_error(closing.code, &closing.message);
+        self.ctx.board.note_receiving(&key, |note| {
+            if note.session == self.number {
+                note.connected = false;
+                note.error = (closing.code != Code::Finished).then_some(error);
+            }
+        });
+    }
+
+    fn link_error(&self, code: Code, message: &str) -> LinkError {
+        LinkError {
+            code: code.word().to_owned(),
+            host: self.ctx.engine.catalog().cluster().name.to_string(),
+            message: message.to_owned(),
+            at_ms: self.ctx.wall_ms(),
+        }
+    }
+}
+
+/// The answer to the oldest append. The engine answers in its order, so waiting for the oldest
+/// delays no other.
+async fn next_answer(
+    appends: &mut VecDeque<(AppendToken, ReplicaAppending)>,
+) -> (AppendToken, Result<i64, Error>) {
+    let Some((token, answer)) = appends.front_mut() else { return std::future::pending().await };
+    let token = *token;
+    let result = answer.await.and_then(|result| result);
+    appends.pop_front();
+    (token, result)
+}
+
+fn lost(error: &Error) -> Closing {
+    Closing {
+        code: mainstem_replicate::code_of(error),
+        message: error.message().to_owned(),
+        by_peer: false,
+    }
+}

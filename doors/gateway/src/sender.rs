@@ -1,0 +1,493 @@
+//! The sending end of one session: joins the pure sender to the engine and a socket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
+use mainstem_engine::{Engine, Partition, StoredBatch, Subscription};
+use mainstem_link::{Code, Frame, Mode};
+use mainstem_replicate::{
+    Closing, PartitionView, Pending, ReadRequest, Sender, SenderAction, SenderSettings,
+    SourceBatch, Welcomed,
+};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::board::LinkKey;
+use crate::context::Context;
+use crate::dial::Dialled;
+use crate::translate;
+use crate::wire::{FrameReader, FrameWriter};
+
+/// Bytes that may wait for the socket before the sender is asked for more.
+const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long commits of cursors are gathered before they are looked up.
+const CURSOR_LINGER_MS: u64 = 50;
+/// Partitions with a backlog that a heartbeat adds up; more would cost more than it tells.
+const PENDING_PARTITIONS_MAX: usize = 64;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) struct SessionEnd {
+    pub(crate) closing: Closing,
+    /// The Welcome had come.
+    pub(crate) opened: bool,
+    /// Something stopped: a bounded session that finishes with faults did not copy everything.
+    pub(crate) faulty: bool,
+}
+
+type ReadAnswer = (ReadRequest, Result<Vec<StoredBatch>, Error>);
+
+struct Session<'a> {
+    ctx: &'a Context,
+    key: &'a LinkKey,
+    place: Place,
+    mode: Mode,
+    epoch: LinkEpoch,
+    peer: mainstem_types::ClusterId,
+    replica_id: Option<StreamId>,
+    sender: Sender,
+    subscription: Arc<Subscription>,
+    partitions: HashMap<(OriginTopicId, u32), Arc<Partition>>,
+    watched: HashMap<PartitionNo, (OriginTopicId, u32)>,
+    told_seq: Option<CatalogSeq>,
+    cursors_due_ms: Option<u64>,
+    reads: mpsc::Sender<ReadAnswer>,
+    acked_tombstones: CatalogSeq,
+}
+
+/// Runs one session until it ends, over a connection that stands.
+pub(crate) async fn run_session(
+    ctx: &Context,
+    key: &LinkKey,
+    mode: Mode,
+    dialled: Dialled,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<SessionEnd, Error> {
+    let place = key.1.clone();
+    let command = Command::RaiseReplicaEpoch { stream: key.0, replica: place.clone() };
+    let catalog = ctx.engine.change(command).await?;
+    let (stream, replica) = find(&catalog, key)?;
+    let hello = translate::hello(&ctx.identity(&catalog), &stream, &replica, mode, ctx.wall_ms());
+    let (reads, answers) = mpsc::channel(SenderSettings::default().reads_max);
+    let subscription = ctx.engine.subscribe();
+    ctx.engine.watch_cursors(stream.id, &subscription);
+    let mut session = Session {
+        ctx,
+        key,
+        place,
+        mode,
+        epoch: replica.link_epoch,
+        peer: dialled.peer,
+        replica_id: replica.replica_id,
+        sender: Sender::new(SenderSettings::default(), hello, ctx.now_ms()),
+        subscription,
+        partitions: HashMap::new(),
+        watched: HashMap::new(),
+        told_seq: None,
+        cursors_due_ms: Some(ctx.now_ms()),
+        reads,
+        acked_tombstones: replica.acked_tombstone_seq,
+    };
+    session.tell_catalog(&stream);
+    let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
+    ctx.board.note_sending(key, |note| {
+        note.connected = false;
+        note.faults = session.sender.faults();
+    });
+    end
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        mut reader: FrameReader,
+        mut writer: FrameWriter,
+        mut answers: mpsc::Receiver<ReadAnswer>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<SessionEnd, Error> {
+        let mut catalog = self.ctx.engine.watch_catalog();
+        let subscription = self.subscription.clone();
+        loop {
+            if let Some(closing) = self.do_actions(&mut writer).await? {
+                return Ok(self.finish(closing, &mut writer).await);
+            }
+            let wait_ms = self.wait_ms();
+            tokio::select! {
+                frame = reader.next() => match frame {
+                    Ok(frame) => self.handle_frame(frame),
+                    Err(error) => return Ok(self.lost(&error)),
+                },
+                written = writer.write_some(), if writer.has_work() => {
+                    if let Err(error) = written {
+                        return Ok(self.lost(&error));
+                    }
+                }
+                Some((request, result)) = answers.recv() => self.handle_read(request, result),
+                moved = subscription.changed() => self.handle_moved(&moved),
+                changed = catalog.changed() => {
+                    if changed.is_err() {
+                        self.sender.stop(Code::Stopping, "the source is stopping");
+                    } else {
+                        let now = catalog.borrow_and_update().clone();
+                        self.handle_catalog(&now);
+                    }
+                }
+                _ = stop.changed() => self.sender.stop(Code::Stopping, "the source is stopping"),
+                () = sleep(Duration::from_millis(wait_ms)) => self.handle_time(),
+            }
+        }
+    }
+
+    /// Milliseconds until something is due though nothing happens.
+    fn wait_ms(&self) -> u64 {
+        let timeout = self.sender.next_timeout_ms();
+        let next = self.cursors_due_ms.map_or(timeout, |due| due.min(timeout));
+        next.saturating_sub(self.ctx.now_ms())
+    }
+
+    async fn do_actions(&mut self, writer: &mut FrameWriter) -> Result<Option<Closing>, Error> {
+        while writer.waiting_bytes() < OUT_BYTES_MAX {
+            let Some(action) = self.sender.poll_action() else { return Ok(None) };
+            match action {
+                SenderAction::Send(frame) => {
+                    self.note_sent(&frame);
+                    writer.push(&frame);
+                }
+                SenderAction::Read(request) => self.start_read(request),
+                SenderAction::Welcomed(welcomed) => self.handle_welcomed(welcomed).await,
+                SenderAction::Applied(seq) => self.note_applied(seq).await,
+                SenderAction::Close(closing) => return Ok(Some(closing)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn note_sent(&self, frame: &Frame) {
+        if let Frame::Batches(batches) = frame {
+            let bytes = batches.payload_bytes() as u64;
+            let records = u64::try_from(batches.to - batches.from).unwrap_or(0);
+            self.ctx.board.note_sending(self.key, |note| {
+                note.bytes_sent += bytes;
+                note.records_sent += records;
+            });
+        }
+    }
+
+    fn handle_frame(&mut self, frame: Frame) {
+        let now_ms = self.ctx.wall_ms();
+        self.ctx.board.note_sending(self.key, |note| {
+            note.last_contact_ms = Some(now_ms);
+            match &frame {
+                Frame::Welcome(chunk) => note.note_welcome(&chunk.partitions),
+                Frame::Ack(ack) => note.note_ack(&ack.ends),
+                _ => {}
+            }
+        });
+        let is_news = matches!(frame, Frame::Fault(_) | Frame::Welcome(_));
+        let is_ack = matches!(frame, Frame::Ack(_));
+        self.sender.handle_frame(frame, self.ctx.now_ms());
+        if is_news || (is_ack && self.mode == Mode::Copy) {
+            let (faults, copy) = (self.sender.faults(), self.sender.copy_progress());
+            let (open, is_copy) = (self.sender.is_open(), self.mode == Mode::Copy);
+            self.ctx.board.note_sending(self.key, |note| {
+                note.faults = faults;
+                note.copy = is_copy.then_some(copy);
+                if open && !note.connected {
+                    note.connected = true;
+                    note.error = None;
+                    note.sessions += 1;
+                }
+            });
+        }
+    }
+
+    async fn handle_welcomed(&mut self, welcomed: Welcomed) {
+        if welcomed.cluster_id != self.peer {
+            let message = "the gateway answers for another cluster than its certificate names";
+            self.sender.stop(Code::WrongCluster, message);
+            return;
+        }
+        if self.replica_id == Some(welcomed.replica_id) {
+            return;
+        }
+        let command = Command::SetReplicaId {
+            stream: self.key.0,
+            replica: self.place.clone(),
+            link_epoch: self.epoch,
+            replica_id: welcomed.replica_id,
+        };
+        match self.ctx.engine.change(command).await {
+            Ok(_) => self.replica_id = Some(welcomed.replica_id),
+            Err(error) => self.sender.stop(Code::AnotherStream, error.message()),
+        }
+    }
+
+    /// Deletions that the replica has applied need not be told to it again.
+    async fn note_applied(&mut self, seq: CatalogSeq) {
+        let catalog = self.ctx.engine.catalog();
+        let waits = catalog.stream(self.key.0).is_some_and(|stream| {
+            stream.tombstones.values().any(|t| t.seq > self.acked_tombstones && t.seq <= seq)
+        });
+        if !waits {
+            return;
+        }
+        let command = Command::AckTombstones {
+            stream: self.key.0,
+            replica: self.place.clone(),
+            link_epoch: self.epoch,
+            seq,
+        };
+        match self.ctx.engine.change(command).await {
+            Ok(_) => self.acked_tombstones = seq,
+            Err(error) => self.sender.stop(Code::Fenced, error.message()),
+        }
+    }
+
+    /// What the engine keeps in memory is read at once; the disk is read where blocking is allowed.
+    fn start_read(&mut self, request: ReadRequest) {
+        let Some(partition) = self.partitions.get(&(request.origin, request.partition)).cloned()
+        else {
+            let message = "the partition is gone".to_owned();
+            self.sender.handle_read_failed(request, Code::NoTopic, message);
+            return;
+        };
+        let from = request.from.max(partition.log_start());
+        if from >= partition.durable_end() {
+            self.sender.handle_read(request, partition.log_start(), Vec::new());
+            return;
+        }
+        if let Some(batches) = partition.read_tail(from, request.bytes_max)
+            && !batches.is_empty()
+        {
+            self.handle_read(request, Ok(batches));
+            return;
+        }
+        let reads = self.reads.clone();
+        tokio::task::spawn_blocking(move || {
+            let result = partition.read(from, request.bytes_max);
+            // The session may be over, and then nobody waits for it.
+            let _ = reads.blocking_send((request, result));
+        });
+    }
+
+    fn handle_read(&mut self, request: ReadRequest, result: Result<Vec<StoredBatch>, Error>) {
+        let key = (request.origin, request.partition);
+        let log_start = self.partitions.get(&key).map_or(0, |partition| partition.log_start());
+        match result {
+            Ok(batches) if batches.is_empty() && log_start <= request.from => {
+                let message = format!("nothing can be read at offset {}", request.from);
+                self.sender.handle_read_failed(request, Code::Corrupt, message);
+            }
+            Ok(batches) => {
+                let batches = batches.into_iter().map(source_batch).collect();
+                self.sender.handle_read(request, log_start, batches);
+            }
+            // Retention overtook the read: the next one declares the gap.
+            Err(_) if log_start > request.from => {
+                self.sender.handle_read(request, log_start, Vec::new());
+            }
+            Err(error) => {
+                let code = mainstem_replicate::code_of(&error);
+                self.sender.handle_read_failed(request, code, error.message().to_owned());
+            }
+        }
+    }
+
+    fn handle_moved(&mut self, moved: &[PartitionNo]) {
+        for no in moved {
+            if let Some((origin, index)) = self.watched.get(no).copied()
+                && let Some(partition) = self.partitions.get(&(origin, index))
+            {
+                let view = view_of(partition);
+                self.sender.handle_partition(origin, index, view);
+            }
+        }
+        if self.subscription.take_cursors() && self.cursors_due_ms.is_none() {
+            self.cursors_due_ms = Some(self.ctx.now_ms() + CURSOR_LINGER_MS);
+        }
+    }
+
+    fn handle_catalog(&mut self, catalog: &Catalog) {
+        let (stream, replica) = match find(catalog, self.key) {
+            Ok(found) => found,
+            Err(error) => {
+                let gone = catalog.stream(self.key.0).is_none();
+                let code = if gone { Code::SourceGone } else { Code::Removed };
+                self.sender.stop(code, error.message());
+                return;
+            }
+        };
+        if replica.link_epoch != self.epoch {
+            let message = "the replica's settings were changed at the source";
+            let code = if replica.paused { Code::Paused } else { Code::Fenced };
+            self.sender.stop(code, message);
+        } else if crate::link::mode_of(&replica) != Some(self.mode) {
+            self.sender.stop(Code::Fenced, "the replica's job has changed");
+        } else {
+            self.tell_catalog(&stream);
+        }
+    }
+
+    fn tell_catalog(&mut self, stream: &Stream) {
+        if self.told_seq == Some(stream.catalog_seq) {
+            return;
+        }
+        self.told_seq = Some(stream.catalog_seq);
+        for topic in stream.topics.values() {
+            for (index, no) in (0u32..).zip(&topic.partitions) {
+                if !self.watched.contains_key(no) {
+                    self.watch(topic.origin, index, *no);
+                }
+            }
+        }
+        self.partitions.retain(|(origin, _), _| stream.topic_by_origin(*origin).is_some());
+        self.sender.handle_catalog(
+            stream.catalog_seq,
+            translate::topic_items(stream),
+            translate::tombstone_items(stream),
+        );
+    }
+
+    fn watch(&mut self, origin: OriginTopicId, index: u32, no: PartitionNo) {
+        let Some(partition) = self.ctx.engine.partition(no) else { return };
+        self.subscription.add(&partition);
+        self.sender.handle_partition(origin, index, view_of(&partition));
+        self.watched.insert(no, (origin, index));
+        self.partitions.insert((origin, index), partition);
+    }
+
+    fn handle_time(&mut self) {
+        let now_ms = self.ctx.now_ms();
+        if self.cursors_due_ms.is_some_and(|due| due <= now_ms) {
+            self.cursors_due_ms = None;
+            let catalog = self.ctx.engine.catalog();
+            if let Some(stream) = catalog.stream(self.key.0) {
+                let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
+                self.sender.handle_cursors(items);
+            }
+        }
+        if now_ms >= self.sender.next_timeout_ms() {
+            self.sender.handle_pending(self.pending());
+            self.sender.handle_time(now_ms, self.ctx.wall_ms());
+        }
+    }
+
+    fn pending(&self) -> Pending {
+        let mut sum = Pending::default();
+        let backlog = self.sender.acked_ends().filter_map(|(origin, index, acked)| {
+            let partition = self.partitions.get(&(origin, index))?;
+            (acked < partition.durable_end()).then(|| partition.pending_from(acked).ok())?
+        });
+        for pending in backlog.take(PENDING_PARTITIONS_MAX) {
+            sum.bytes += pending.bytes;
+            sum.records += pending.records;
+            let since = pending.oldest_arrival_ms;
+            if since > 0 && (sum.since_ms == 0 || since < sum.since_ms) {
+                sum.since_ms = since;
+            }
+        }
+        sum
+    }
+
+    async fn finish(&mut self, closing: Closing, writer: &mut FrameWriter) -> SessionEnd {
+        /// How long the last words may take to leave.
+        const GOODBYE: Duration = Duration::from_secs(1);
+        let _ = tokio::time::timeout(GOODBYE, async {
+            if writer.write_all().await.is_ok() {
+                writer.shutdown().await;
+            }
+        })
+        .await;
+        self.end(closing)
+    }
+
+    fn lost(&mut self, error: &Error) -> SessionEnd {
+        let code = mainstem_replicate::code_of(error);
+        self.end(Closing { code, message: error.message().to_owned(), by_peer: false })
+    }
+
+    fn end(&self, closing: Closing) -> SessionEnd {
+        let faulty = !self.sender.faults().is_empty();
+        let opened = self.ctx.board.sending(self.key).is_some_and(|note| note.connected);
+        SessionEnd { closing, opened, faulty }
+    }
+}
+
+/// The stream and its replica, or what is gone.
+pub(crate) fn find(catalog: &Catalog, key: &LinkKey) -> Result<(Arc<Stream>, Replica), Error> {
+    let stream =
+        catalog.stream(key.0).ok_or_else(|| Error::not_found("the source stream is gone"))?;
+    let replica = stream.replica(&key.1).ok_or_else(|| {
+        Error::not_found(format!("{} is no longer a replica of {}", key.1, stream.path))
+    })?;
+    Ok((stream.clone(), replica.clone()))
+}
+
+/// All cursors and partitions of a stream as the engine shows them, for one view.
+fn view_of(partition: &Partition) -> PartitionView {
+    // The end is read before the start: both only rise, so the start is never above the end.
+    let durable_end = partition.durable_end();
+    PartitionView {
+        log_start: partition.log_start().min(durable_end),
+        durable_end,
+        lineage: (*partition.lineage()).clone(),
+    }
+}
+
+fn source_batch(batch: StoredBatch) -> SourceBatch {
+    SourceBatch {
+        base_offset: batch.base_offset,
+        next_offset: batch.next_offset,
+        arrival_ms: batch.arrival_ms,
+        bytes: batch.bytes,
+    }
+}
+
+/// Everything durable that a replica has not acknowledged, added up over its partitions.
+pub(crate) fn backlog(
+    engine: &Engine,
+    stream: &Stream,
+    replica_id: Option<StreamId>,
+    acked: &HashMap<(OriginTopicId, u32), i64>,
+) -> Backlog {
+    let mut sum = Backlog::default();
+    let topics = stream.topics.values().filter(|topic| Some(topic.owner.stream) != replica_id);
+    for topic in topics {
+        for (index, no) in (0u32..).zip(&topic.partitions) {
+            let Some(partition) = engine.partition(*no) else { continue };
+            let from = acked.get(&(topic.origin, index)).copied().unwrap_or(0);
+            let Ok(pending) = partition.pending_from(from) else { continue };
+            sum.add(&pending);
+        }
+    }
+    sum
+}
+
+/// A backlog added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) partitions: u64,
+    pub(crate) oldest_ms: i64,
+    pub(crate) newest_ms: i64,
+}
+
+impl Backlog {
+    fn add(&mut self, pending: &mainstem_engine::Pending) {
+        if pending.records == 0 && pending.bytes == 0 {
+            return;
+        }
+        self.bytes += pending.bytes;
+        self.records += pending.records;
+        self.partitions += 1;
+        self.newest_ms = self.newest_ms.max(pending.newest_arrival_ms);
+        let oldest = pending.oldest_arrival_ms;
+        if self.oldest_ms == 0 || oldest < self.oldest_ms {
+            self.oldest_ms = oldest;
+        }
+    }
+}

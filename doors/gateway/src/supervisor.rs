@@ -1,0 +1,91 @@
+//! One task per replica of the catalog, each with a name and a way to stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mainstem_catalog::Catalog;
+use mainstem_types::StreamId;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::board::LinkKey;
+use crate::context::Context;
+use crate::link::run_link;
+
+struct LinkTask {
+    stop: watch::Sender<bool>,
+    nudge: Arc<Notify>,
+    handle: JoinHandle<()>,
+}
+
+/// The tasks that run now.
+#[derive(Default)]
+pub(crate) struct Tasks(Mutex<BTreeMap<LinkKey, LinkTask>>);
+
+impl Tasks {
+    /// Wakes the links of a stream from their pauses.
+    pub(crate) fn nudge(&self, stream: StreamId) -> Vec<LinkKey> {
+        let tasks = self.0.lock();
+        let of_stream = tasks.iter().filter(|(key, _)| key.0 == stream);
+        of_stream
+            .map(|(key, task)| {
+                task.nudge.notify_one();
+                key.clone()
+            })
+            .collect()
+    }
+
+    /// Starts what the catalog lists and is not running. A link whose replica is no longer listed
+    /// sees so itself and ends.
+    fn follow(&self, ctx: &Context, catalog: &Catalog) {
+        let mut tasks = self.0.lock();
+        tasks.retain(|_, task| !task.handle.is_finished());
+        for stream in catalog.streams() {
+            for replica in &stream.replicas {
+                let key = (stream.id, replica.place.clone());
+                tasks.entry(key.clone()).or_insert_with(|| spawn_link(ctx, key));
+            }
+        }
+    }
+
+    async fn stop_all(&self) {
+        let tasks: Vec<LinkTask> = std::mem::take(&mut *self.0.lock()).into_values().collect();
+        for task in &tasks {
+            task.stop.send_replace(true);
+        }
+        for task in tasks {
+            // A task that panicked has been reported by its panic.
+            let _ = task.handle.await;
+        }
+    }
+}
+
+fn spawn_link(ctx: &Context, key: LinkKey) -> LinkTask {
+    let (stop, stopped) = watch::channel(false);
+    let nudge = Arc::new(Notify::new());
+    let handle = tokio::spawn(run_link(ctx.clone(), key, stopped, nudge.clone()));
+    LinkTask { stop, nudge, handle }
+}
+
+/// Follows the catalog until told to stop, then stops every link.
+pub(crate) async fn supervise(ctx: Context, tasks: Arc<Tasks>, mut stop: watch::Receiver<bool>) {
+    let mut catalog = ctx.engine.watch_catalog();
+    loop {
+        let now = catalog.borrow_and_update().clone();
+        tasks.follow(&ctx, &now);
+        let ended = async {
+            // A replica that was removed and added again finds its old task ending: look again.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        };
+        let restless = tasks.0.lock().iter().any(|(key, _)| {
+            now.stream(key.0).is_none_or(|stream| stream.replica(&key.1).is_none())
+        });
+        tokio::select! {
+            changed = catalog.changed() => if changed.is_err() { break },
+            () = ended, if restless => {}
+            _ = stop.changed() => break,
+        }
+    }
+    tasks.stop_all().await;
+}

@@ -1,0 +1,325 @@
+//! The catalog's and the engine's nouns as a link's, and back.
+
+use std::collections::BTreeMap;
+
+use mainstem_catalog::{
+    Catalog, Command, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings, Topic,
+};
+use mainstem_engine::{Engine, LinkName, ReplicaAppend, ReplicaBatch};
+use mainstem_group::{CursorKey, CursorValue};
+use mainstem_link::{
+    Batches, CursorItem, CursorVersion, FEATURES, Hello, Mode, PROTOCOL_VERSION, PartitionItem,
+    Setting, TombstoneItem, TopicItem,
+};
+use mainstem_replicate::{Opened, ReceiverIdentity};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch, StreamId};
+
+pub(crate) fn topic_item(topic: &Topic) -> TopicItem {
+    TopicItem {
+        origin: topic.origin,
+        name: topic.name.clone(),
+        partitions: topic.partition_count(),
+        timestamp_type: topic.timestamp_type,
+        config: settings_of(&topic.config),
+        owner: topic.owner.stream,
+        term: topic.owner.term,
+        seq: topic.changed_seq,
+        created_ms: topic.created_ms,
+        owner_seq: topic.owner_seq,
+    }
+}
+
+fn settings_of(config: &BTreeMap<String, String>) -> Vec<Setting> {
+    let setting =
+        |(key, value): (&String, &String)| Setting { key: key.clone(), value: value.clone() };
+    config.iter().map(setting).collect()
+}
+
+pub(crate) fn topic_items(stream: &Stream) -> Vec<TopicItem> {
+    stream.topics.values().map(|topic| topic_item(topic)).collect()
+}
+
+pub(crate) fn tombstone_items(stream: &Stream) -> Vec<TombstoneItem> {
+    let item = |tombstone: &mainstem_catalog::Tombstone| TombstoneItem {
+        origin: tombstone.origin,
+        name: tombstone.name.clone(),
+        seq: tombstone.seq,
+        owner_seq: tombstone.owner_seq,
+    };
+    stream.tombstones.values().map(item).collect()
+}
+
+pub(crate) fn hello(
+    here: &ReceiverIdentity,
+    stream: &Stream,
+    replica: &Replica,
+    mode: Mode,
+    now_ms: i64,
+) -> Hello {
+    Hello {
+        version_min: PROTOCOL_VERSION,
+        version_max: PROTOCOL_VERSION,
+        features: FEATURES,
+        cluster_id: here.cluster_id,
+        cluster_name: here.cluster_name.clone(),
+        producer_prefix: here.producer_prefix,
+        node_id: here.node_id,
+        source_id: stream.id,
+        source_path: stream.path.clone(),
+        replica_cluster: replica.place.cluster.clone(),
+        replica_path: replica.place.path.clone(),
+        replica_id: replica.replica_id,
+        link_epoch: replica.link_epoch,
+        term: stream.term,
+        mode,
+        catalog_seq: stream.catalog_seq,
+        now_ms,
+    }
+}
+
+/// The cursors that this cluster tells a replica: the local column of topics owned here, and what
+/// came from upstream of all others.
+pub(crate) fn cursor_items(
+    engine: &Engine,
+    stream: &Stream,
+    replica_id: Option<StreamId>,
+) -> Vec<CursorItem> {
+    let mut items = Vec::new();
+    for (key, cursor) in engine.cursors(stream.id) {
+        let Some(topic) = stream.topic_by_origin(key.topic) else { continue };
+        if Some(topic.owner.stream) == replica_id {
+            continue;
+        }
+        let ours = topic.owner.stream == stream.id;
+        let Some(value) = (if ours { cursor.local } else { cursor.replicated }) else { continue };
+        items.push(CursorItem {
+            group: key.group.to_string(),
+            origin: key.topic,
+            partition: key.partition,
+            offset: value.offset,
+            leader_epoch: value.leader_epoch,
+            metadata: value.metadata,
+            commit_ms: value.commit_ms,
+            version: value.version,
+            term: value.term,
+        });
+    }
+    items
+}
+
+/// A cursor as the engine keeps it; a group id that is not one here is an error of the peer.
+pub(crate) fn cursor_entry(
+    stream: StreamId,
+    item: CursorItem,
+) -> Result<(CursorKey, Option<CursorValue>), Error> {
+    let key = CursorKey {
+        stream,
+        group: item.group.parse()?,
+        topic: item.origin,
+        partition: item.partition,
+    };
+    let value = CursorValue {
+        offset: item.offset,
+        leader_epoch: item.leader_epoch,
+        metadata: item.metadata,
+        commit_ms: item.commit_ms,
+        version: item.version,
+        term: item.term,
+    };
+    Ok((key, (item.offset >= 0).then_some(value)))
+}
+
+/// What a replica holds, for its Welcome.
+pub(crate) fn opened(
+    engine: &Engine,
+    catalog: &Catalog,
+    replica: StreamId,
+    source: StreamId,
+) -> Result<Opened, Error> {
+    let stream = catalog.expect_stream(replica)?;
+    let upstream = stream
+        .upstream_by_id(source)
+        .ok_or_else(|| Error::fenced("the upstream was removed while the link was opened"))?;
+    let others = stream.topics.values().filter(|topic| topic.owner.stream != stream.id);
+    let mut partitions = Vec::new();
+    for topic in others {
+        for (index, no) in topic.partitions.iter().enumerate() {
+            let Some(partition) = engine.partition(*no) else { continue };
+            partitions.push(PartitionItem {
+                origin: topic.origin,
+                partition: u32::try_from(index).expect("at most 4096 partitions"),
+                log_start: partition.log_start(),
+                end: partition.durable_end(),
+                lineage: partition.lineage().entries().to_vec(),
+            });
+        }
+    }
+    let known = |(key, cursor): (CursorKey, mainstem_group::Cursor)| {
+        let value = cursor.replicated?;
+        Some(CursorVersion {
+            group: key.group.to_string(),
+            origin: key.topic,
+            partition: key.partition,
+            version: value.version,
+            term: value.term,
+        })
+    };
+    Ok(Opened {
+        replica_id: stream.id,
+        link_epoch: upstream.link_epoch,
+        applied_seq: upstream.applied_seq,
+        term: stream.term,
+        partitions,
+        cursors: engine.cursors(stream.id).into_iter().filter_map(known).collect(),
+    })
+}
+
+pub(crate) fn apply_topic(link: LinkName, item: TopicItem) -> Command {
+    Command::ApplyTopic {
+        stream: link.stream,
+        upstream: link.upstream,
+        link_epoch: link.link_epoch,
+        origin: item.origin,
+        name: item.name,
+        partitions: item.partitions,
+        timestamp_type: item.timestamp_type,
+        config: item.config.into_iter().map(|setting| (setting.key, setting.value)).collect(),
+        owner: Owner { stream: item.owner, term: item.term },
+        owner_seq: item.owner_seq,
+        // How far the catalog was applied is noted once all of a frame's items are.
+        source_seq: CatalogSeq(0),
+        created_ms: item.created_ms,
+    }
+}
+
+pub(crate) fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
+    Command::ApplyTombstone {
+        stream: link.stream,
+        upstream: link.upstream,
+        link_epoch: link.link_epoch,
+        origin: item.origin,
+        owner_seq: item.owner_seq,
+        source_seq: CatalogSeq(0),
+    }
+}
+
+pub(crate) fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
+    ReplicaAppend {
+        link,
+        topic: batches.origin,
+        partition: batches.partition,
+        lineage: batches.lineage,
+        gap_to: batches.gap_from.map(|_| batches.from),
+        batches: batches
+            .items
+            .into_iter()
+            .map(|item| ReplicaBatch { arrival_ms: item.arrival_ms, bytes: item.bytes })
+            .collect(),
+    }
+}
+
+/// The name of a link at its receiving end.
+pub(crate) const fn link_name(
+    stream: StreamId,
+    upstream: StreamId,
+    link_epoch: LinkEpoch,
+) -> LinkName {
+    LinkName { stream, upstream, link_epoch }
+}
+
+/// Where the sender of a Hello says that its stream lies.
+pub(crate) fn source_place(hello: &Hello) -> Place {
+    Place { cluster: hello.cluster_name.clone(), path: hello.source_path.clone() }
+}
+
+macro_rules! stream_settings {
+    ($($key:literal => $field:ident),* $(,)?) => {
+        /// A stream's settings by their command-line names.
+        pub(crate) fn settings_to_text(settings: &StreamSettings) -> Vec<Setting> {
+            vec![$(Setting { key: $key.to_owned(), value: settings.$field.to_string() }),*]
+        }
+
+        /// The settings of that text; names from a newer version are passed over.
+        pub(crate) fn settings_from_text(text: &[Setting]) -> Result<StreamSettings, Error> {
+            let mut settings = StreamSettings::default();
+            for Setting { key, value } in text {
+                match key.as_str() {
+                    $($key => settings.$field = parse(key, value)?,)*
+                    _ => {}
+                }
+            }
+            Ok(settings)
+        }
+    };
+}
+
+stream_settings! {
+    "ttl" => ttl_seconds,
+    "autocreate" => autocreate,
+    "defaultpartitions" => default_partitions,
+    "compression" => compression,
+    "defaulttimestamptype" => default_timestamp_type,
+    "produceperm" => produceperm,
+    "consumeperm" => consumeperm,
+    "topicperm" => topicperm,
+    "copyperm" => copyperm,
+    "adminperm" => adminperm,
+    "ischangelog" => is_changelog,
+    "pidexpirysecs" => pid_expiry_seconds,
+    "compact" => compact,
+    "mincompactionlag" => min_compaction_lag_ms,
+    "deleteretention" => delete_retention_ms,
+}
+
+/// A replica's settings by their command-line names.
+pub(crate) fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
+    let setting = |key: &str, value: String| Setting { key: key.to_owned(), value };
+    vec![
+        setting("throttle", settings.throttle.to_string()),
+        setting("networkencryption", settings.network_encryption.to_string()),
+        setting("synchronous", settings.synchronous.to_string()),
+        setting("networkcompression", settings.network_compression.to_string()),
+    ]
+}
+
+/// The settings of that text.
+pub(crate) fn replica_from_text(text: &[Setting]) -> Result<ReplicaSettings, Error> {
+    let mut settings = ReplicaSettings::default();
+    for Setting { key, value } in text {
+        match key.as_str() {
+            "throttle" => settings.throttle = parse(key, value)?,
+            "networkencryption" => settings.network_encryption = parse(key, value)?,
+            "synchronous" => settings.synchronous = parse(key, value)?,
+            "networkcompression" => settings.network_compression = parse(key, value)?,
+            _ => {}
+        }
+    }
+    Ok(settings)
+}
+
+fn parse<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Error> {
+    value.parse().map_err(|_| Error::invalid(format!("\"{value}\" is not a value for {key}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_as_text() {
+        let settings = StreamSettings {
+            ttl_seconds: 5,
+            autocreate: false,
+            produceperm: "u:a | u:b".into(),
+            compact: true,
+            ..StreamSettings::default()
+        };
+        let mut text = settings_to_text(&settings);
+        text.push(Setting { key: "invented".into(), value: "later".into() });
+        assert_eq!(settings_from_text(&text).unwrap(), settings);
+        text[0].value = "soon".into();
+        assert!(settings_from_text(&text).is_err());
+        let replica = ReplicaSettings { throttle: true, ..ReplicaSettings::default() };
+        assert_eq!(replica_from_text(&replica_to_text(&replica)).unwrap(), replica);
+    }
+}
