@@ -19,7 +19,7 @@ impl AdminDoor {
             ["stream", "edit"] => self.edit_stream(&arguments).await,
             ["stream", "delete"] => self.delete_stream(&arguments).await,
             ["stream", "grant"] => self.issue_grant(&arguments).await,
-            ["stream", "copy"] => self.start_copy(&arguments),
+            ["stream", "copy"] => self.start_copy(&arguments).await,
             ["stream", "copy", "status"] => self.copy_status(&arguments),
             ["stream", "topic", "create"] => self.create_topic(&arguments).await,
             ["stream", "topic", "edit"] => self.edit_topic(&arguments).await,

@@ -33,7 +33,7 @@ pub(crate) fn faults(faults: &[TopicFault]) -> Value {
 }
 
 impl AdminDoor {
-    pub(crate) fn start_copy(&self, arguments: &Arguments) -> Answer {
+    pub(crate) async fn start_copy(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
         let source = catalog.expect_stream_at(&self.local_path(arguments, "src")?)?;
         let to = self.place(&catalog, arguments, "dst")?;
@@ -41,7 +41,7 @@ impl AdminDoor {
             return Err(Error::invalid(format!("{to} cannot be copied into itself")));
         }
         let to = StreamRef { cluster: Some(to.cluster), path: to.path };
-        let job = self.links.start_copy(source.id, &to)?;
+        let job = self.links.start_copy(source.id, &to).await?;
         Ok(vec![row(json!({"job": job.to_string()}))])
     }
 

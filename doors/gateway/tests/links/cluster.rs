@@ -1,0 +1,202 @@
+//! Two whole clusters in one process: real engines, real files, real TLS on loopback.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstem_api::links::{LinkReport, SharedLinks};
+use mainstem_catalog::{Catalog, Command, Place, ReplicaSettings, StreamSettings};
+use mainstem_engine::{Ack, Append, Engine, EngineSettings, LogSettings};
+use mainstem_env::{Env, Random, SystemDisk, SystemRandom};
+use mainstem_gateway::{Authority, Directory, Gateway, GatewaySettings, LinkTls};
+use mainstem_record::BatchBuilder;
+use mainstem_types::{ClusterId, Error, StreamId};
+
+/// How long a condition may take to come true before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What all clusters of a test share.
+pub(crate) struct Group {
+    pub(crate) authority: Authority,
+    addresses: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Group {
+    pub(crate) fn new() -> Self {
+        Self { authority: Authority::create().unwrap(), addresses: Arc::default() }
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        let addresses = self.addresses.clone();
+        Arc::new(move |cluster| {
+            addresses.lock().unwrap().get(cluster.as_str()).cloned().into_iter().collect()
+        })
+    }
+
+    pub(crate) async fn cluster(&self, name: &str) -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let id = ClusterId::from_random(SystemRandom.next_u128());
+        Cluster::start(self, name, id, folder, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+}
+
+/// One cluster.
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    pub(crate) id: ClusterId,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) engine: Engine,
+    pub(crate) gateway: Gateway,
+    sequencer: std::thread::JoinHandle<()>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(
+        group: &Group,
+        name: &str,
+        id: ClusterId,
+        folder: tempfile::TempDir,
+        listen: SocketAddr,
+    ) -> Self {
+        let disk = Arc::new(SystemDisk::open(folder.path()).unwrap());
+        let settings = EngineSettings {
+            log: LogSettings { segment_bytes: 1024 * 1024, ..LogSettings::default() },
+            disk_free_bytes_min: 0,
+            ..EngineSettings::default()
+        };
+        let (engine, sequencer) = Engine::open(Env::system(), disk, settings).unwrap();
+        let sequencer = sequencer.spawn().unwrap();
+        let found = Command::FoundCluster { id, name: name.parse().unwrap(), incarnation: 1 };
+        engine.change(found).await.unwrap();
+        let own = group.authority.issue(id, &name.parse().unwrap()).unwrap();
+        let tls = LinkTls::from_pem(group.authority.certificate_pem(), &own).unwrap();
+        let settings = GatewaySettings { listen, ..GatewaySettings::default() };
+        let directory = group.directory();
+        let gateway = Gateway::start(Env::system(), engine.clone(), tls, directory, settings);
+        let gateway = gateway.await.unwrap();
+        let address = gateway.address().to_string();
+        group.addresses.lock().unwrap().insert(name.to_owned(), address);
+        Self { name: name.to_owned(), id, folder, engine, gateway, sequencer }
+    }
+
+    /// Stops everything and starts it again over the same files, at the same address.
+    pub(crate) async fn restart(self, group: &Group) -> Self {
+        let (name, id, listen) = (self.name.clone(), self.id, self.gateway.address());
+        let folder = self.stop().await;
+        Self::start(group, &name, id, folder, listen).await
+    }
+
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.gateway.close().await;
+        self.engine.close().await;
+        self.sequencer.join().unwrap();
+        self.folder
+    }
+
+    pub(crate) fn links(&self) -> SharedLinks {
+        self.gateway.links()
+    }
+
+    pub(crate) fn catalog(&self) -> Catalog {
+        self.engine.catalog()
+    }
+
+    pub(crate) fn place(&self, path: &str) -> Place {
+        Place { cluster: self.name.parse().unwrap(), path: path.parse().unwrap() }
+    }
+
+    pub(crate) fn stream(&self, path: &str) -> StreamId {
+        self.catalog().stream_at(&path.parse().unwrap()).unwrap().id
+    }
+
+    pub(crate) async fn create_stream(&self, path: &str) -> StreamId {
+        let settings = StreamSettings::default();
+        let command = Command::CreateStream { path: path.parse().unwrap(), id: None, settings };
+        self.engine.change(command).await.unwrap();
+        self.stream(path)
+    }
+
+    pub(crate) async fn create_topic(&self, stream: StreamId, name: &str, partitions: u32) {
+        let command = Command::CreateTopic {
+            stream,
+            name: name.parse().unwrap(),
+            partitions: Some(partitions),
+            timestamp_type: None,
+            config: Default::default(),
+        };
+        self.engine.change(command).await.unwrap();
+    }
+
+    pub(crate) async fn add_replica(&self, stream: StreamId, replica: Place, paused: bool) {
+        let command = Command::AddReplica {
+            stream,
+            replica,
+            replica_id: None,
+            settings: ReplicaSettings::default(),
+            paused,
+            setup: None,
+        };
+        self.engine.change(command).await.unwrap();
+    }
+
+    pub(crate) async fn add_upstream(&self, stream: StreamId, upstream: Place) {
+        let command = Command::AddUpstream { stream, upstream, stream_id: None };
+        self.engine.change(command).await.unwrap();
+    }
+
+    pub(crate) async fn produce(
+        &self,
+        stream: StreamId,
+        topic: &str,
+        index: u32,
+        text: &str,
+    ) -> Result<i64, Error> {
+        let catalog = self.catalog();
+        let topic = catalog.stream(stream).unwrap().topic(&topic.parse().unwrap()).unwrap().clone();
+        let mut builder = BatchBuilder::new();
+        builder.push(1_700_000_000_000, Some(b"key"), Some(text.as_bytes()));
+        let append =
+            Append { partition: topic.partition(index).unwrap(), batch: builder.build().freeze() };
+        let mut answers = self.engine.append(vec![append], Ack::Durable).await?.await?;
+        answers.remove(0).map(|appended| appended.base_offset)
+    }
+
+    /// Every batch of a stream, by topic and partition.
+    pub(crate) fn content(&self, stream: StreamId) -> Content {
+        let catalog = self.catalog();
+        let mut content = Content::new();
+        for topic in catalog.stream(stream).unwrap().topics.values() {
+            for (index, no) in topic.partitions.iter().enumerate() {
+                let partition = self.engine.partition(*no).unwrap();
+                let (mut at, mut all) = (partition.log_start(), Vec::new());
+                while at < partition.durable_end() {
+                    for batch in partition.read(at, 1 << 20).unwrap() {
+                        at = batch.next_offset;
+                        all.push((batch.base_offset, batch.arrival_ms, batch.bytes));
+                    }
+                }
+                content.insert((topic.name.to_string(), index), all);
+            }
+        }
+        content
+    }
+
+    pub(crate) fn report(&self, stream: StreamId, place: &Place) -> LinkReport {
+        self.links().replica(stream, &place.cluster, &place.path).unwrap()
+    }
+}
+
+/// (base offset, arrival, bytes) by (topic, partition).
+pub(crate) type Content = HashMap<(String, usize), Vec<(i64, i64, Bytes)>>;
+
+/// Waits until `check` holds.
+pub(crate) async fn until(what: &str, check: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !check() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "this did not come true: {what}");
+}

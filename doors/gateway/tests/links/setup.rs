@@ -1,0 +1,196 @@
+//! Autosetup and copies, carried out by the source's servers.
+
+use mainstem_catalog::{Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep};
+use mainstem_env::{Random, SystemRandom};
+use mainstem_types::{JobId, StreamId, StreamRef};
+
+use crate::cluster::{Cluster, Group, until};
+
+fn step(source: &Cluster, stream: StreamId, place: &Place) -> SetupStep {
+    let catalog = source.catalog();
+    let replica = catalog.stream(stream).unwrap().replica(place).unwrap().clone();
+    replica.setup.unwrap().step
+}
+
+async fn autosetup(
+    source: &Cluster,
+    from: StreamId,
+    destination: &Cluster,
+    path: &str,
+    multimaster: bool,
+) -> (Place, StreamId) {
+    let place = destination.place(path);
+    let replica_id = StreamId::from_random(SystemRandom.next_u128());
+    let grant = GrantId::from_bytes(SystemRandom.next_u128().to_be_bytes());
+    let issue = Command::IssueGrant {
+        grant,
+        replica_path: place.path.clone(),
+        replica_id,
+        source: source.place("/s"),
+        source_id: from,
+        multimaster,
+        use_existing: false,
+        expires_ms: i64::MAX,
+    };
+    destination.engine.change(issue).await.unwrap();
+    let setup = NewSetup {
+        job: JobId::from_random(SystemRandom.next_u128()),
+        kind: SetupKind::Autosetup,
+        grant: Some(grant),
+        multimaster,
+        direct_copy: true,
+        use_existing: false,
+    };
+    let add = Command::AddReplica {
+        stream: from,
+        replica: place.clone(),
+        replica_id: Some(replica_id),
+        settings: ReplicaSettings::default(),
+        paused: false,
+        setup: Some(setup),
+    };
+    source.engine.change(add).await.unwrap();
+    (place, replica_id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn autosetup_makes_copies_and_goes_on() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    source.create_topic(from, "t", 2).await;
+    for n in 0..20 {
+        source.produce(from, "t", n % 2, &format!("{n}")).await.unwrap();
+    }
+    let (place, to) = autosetup(&source, from, &destination, "/s", false).await;
+    until("it is set up", || step(&source, from, &place) == SetupStep::Replicating).await;
+    assert_eq!(source.content(from), destination.content(to), "copied when it says so");
+    source.produce(from, "t", 0, "live").await.unwrap();
+    until("and goes on", || source.content(from) == destination.content(to)).await;
+    source.stop().await;
+    destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn autosetup_waits_for_a_destination_that_is_away() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    source.create_topic(from, "t", 1).await;
+    source.produce(from, "t", 0, "x").await.unwrap();
+    let name = destination.name.clone();
+    let (id, listen) = (destination.id, destination.gateway.address());
+    // The grant is given while it is there, and the work begins when it is not.
+    let pause = Command::SetGateways {
+        cluster: name.parse().unwrap(),
+        gateways: vec!["127.0.0.1:1".to_owned()],
+    };
+    source.engine.change(pause).await.unwrap();
+    let (place, to) = autosetup(&source, from, &destination, "/s", false).await;
+    until("it says why it waits", || {
+        let error = source.report(from, &place).error;
+        error.is_some_and(|e| e.code == "ErrAllGatewaysUnreachable")
+    })
+    .await;
+    assert_eq!(step(&source, from, &place), SetupStep::CreateSchedule);
+    let folder = destination.stop().await;
+    let source = source.restart(&group).await;
+    let destination = Cluster::start(&group, &name, id, folder, listen).await;
+    let cluster = name.parse().unwrap();
+    source.engine.change(Command::DeleteGateways { cluster }).await.unwrap();
+    until("it is set up", || step(&source, from, &place) == SetupStep::Replicating).await;
+    assert_eq!(source.content(from), destination.content(to));
+    source.stop().await;
+    destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn multi_master_feeds_both_ways_and_nothing_comes_back() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    source.create_topic(from, "west", 1).await;
+    source.produce(from, "west", 0, "w").await.unwrap();
+    let (place, to) = autosetup(&source, from, &destination, "/s", true).await;
+    until("it is set up", || step(&source, from, &place) == SetupStep::Replicating).await;
+    destination.create_topic(to, "east", 1).await;
+    destination.produce(to, "east", 0, "e").await.unwrap();
+    source.produce(from, "west", 0, "w2").await.unwrap();
+    until("both are alike", || {
+        let (ours, theirs) = (source.content(from), destination.content(to));
+        ours.len() == 2 && ours == theirs && ours[&("west".to_owned(), 0)].len() == 2
+    })
+    .await;
+    source.stop().await;
+    destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_setup_is_rolled_back_and_says_so() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let place = destination.place("/s");
+    let setup = NewSetup {
+        job: JobId(1),
+        kind: SetupKind::Autosetup,
+        grant: Some(GrantId::from_bytes([9; 16])),
+        multimaster: false,
+        direct_copy: true,
+        use_existing: false,
+    };
+    let add = Command::AddReplica {
+        stream: from,
+        replica: place.clone(),
+        replica_id: Some(StreamId(77)),
+        settings: ReplicaSettings::default(),
+        paused: false,
+        setup: Some(setup),
+    };
+    source.engine.change(add).await.unwrap();
+    until("it is given up", || step(&source, from, &place) == SetupStep::Unexpected).await;
+    let error = source.report(from, &place).error.unwrap();
+    assert!(error.message.contains("grant"), "{error:?}");
+    assert!(destination.catalog().streams().next().is_none(), "nothing was made");
+    source.stop().await;
+    destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_runs_though_paused_and_a_resume_goes_on_from_it() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = destination.create_stream("/s").await;
+    source.create_topic(from, "t", 1).await;
+    for n in 0..50 {
+        source.produce(from, "t", 0, &format!("{n}")).await.unwrap();
+    }
+    let place = destination.place("/s");
+    let target = StreamRef { cluster: Some(place.cluster.clone()), path: place.path.clone() };
+    assert!(source.links().start_copy(from, &target).await.is_err(), "no agreement");
+    source.add_replica(from, place.clone(), true).await;
+    let refused = source.links().start_copy(from, &target).await.unwrap();
+    until("no upstream", || {
+        source.links().copy(refused).is_some_and(|copy| matches!(copy.finished, Some(Err(_))))
+    })
+    .await;
+    destination.add_upstream(to, source.place("/s")).await;
+    let job = source.links().start_copy(from, &target).await.unwrap();
+    until("copied", || source.links().copy(job).is_some_and(|copy| copy.finished == Some(Ok(()))))
+        .await;
+    assert_eq!(source.content(from), destination.content(to));
+    source.produce(from, "t", 0, "while paused").await.unwrap();
+    let sent = source.report(from, &place).records_sent;
+    let resume = Command::ResumeReplica { stream: from, replica: place.clone() };
+    source.engine.change(resume).await.unwrap();
+    until("live", || source.content(from) == destination.content(to)).await;
+    assert_eq!(source.report(from, &place).records_sent, sent + 1, "only what was new");
+    source.stop().await;
+    destination.stop().await;
+}
