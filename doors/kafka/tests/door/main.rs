@@ -1,0 +1,8 @@
+//! The door from outside: raw sockets against a real engine over a simulated disk.
+
+mod admin;
+mod connections;
+mod groups;
+mod node;
+mod offsets;
+mod records;

@@ -1,0 +1,89 @@
+//! Offsets by time and by epoch.
+
+use mainstem_record::{BatchBuilder, Compression};
+use mainstem_wire::{
+    KafkaError, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest,
+    ListOffsetsTopic, OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+
+use crate::node::{Client, TestNode, ask};
+
+const TOPIC: &str = "activity.clicks";
+
+async fn find(client: &mut Client, timestamp: i64, version: i16) -> ListOffsetsPartitionResponse {
+    let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+    let request = ListOffsetsRequest {
+        topics: vec![ListOffsetsTopic { name: TOPIC.to_owned(), partitions: vec![partition] }],
+        ..Default::default()
+    };
+    let mut response = ask!(client, ListOffsets, request, version);
+    response.topics.remove(0).partitions.remove(0)
+}
+
+/// Two batches: timestamps 100, 200, 300 and 400, 350.
+async fn with_records() -> (TestNode, Client) {
+    let node = TestNode::start().await;
+    node.create_topic("/activity", "clicks", 1).await;
+    let mut client = node.connect().await;
+    for times in [&[100, 200, 300][..], &[400, 350]] {
+        let mut builder = BatchBuilder::new().compression(Compression::Lz4);
+        times.iter().for_each(|time| builder.push(*time, None, Some(b"x")));
+        assert_eq!(client.produce(TOPIC, builder.build().freeze()).await.error_code, 0);
+    }
+    (node, client)
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_time() {
+    let (_node, mut client) = with_records().await;
+    for (timestamp, expected) in [
+        (-1, (5, -1)),
+        (-2, (0, -1)),
+        (-3, (3, 400)),
+        (-4, (0, -1)),
+        (0, (0, 100)),
+        (150, (1, 200)),
+        (200, (1, 200)),
+        (301, (3, 400)),
+        (401, (-1, -1)),
+    ] {
+        let found = find(&mut client, timestamp, 8).await;
+        assert_eq!(found.error_code, 0);
+        assert_eq!((found.offset, found.timestamp), expected, "time {timestamp}");
+    }
+    for version in 1..=9 {
+        assert_eq!(find(&mut client, -1, version).await.offset, 5, "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_partition_has_offsets_too() {
+    let node = TestNode::start().await;
+    node.create_topic("/activity", "clicks", 1).await;
+    let mut client = node.connect().await;
+    assert_eq!(find(&mut client, -1, 5).await.offset, 0);
+    assert_eq!(find(&mut client, -2, 5).await.offset, 0);
+    assert_eq!(find(&mut client, 0, 5).await.offset, -1);
+    assert_eq!(find(&mut client, -3, 7).await.offset, -1);
+    assert_eq!(find(&mut client, -9, 7).await.error_code, KafkaError::InvalidRequest.code());
+}
+
+#[tokio::test]
+async fn epochs_end_where_the_log_does() {
+    let (_node, mut client) = with_records().await;
+    let metadata = client.metadata(&[TOPIC], false).await;
+    let epoch = metadata.topics[0].partitions[0].leader_epoch;
+    for (asked, expected) in [(epoch, (epoch, 5)), (epoch + 1, (-1, -1))] {
+        let partition = OffsetForLeaderPartition { leader_epoch: asked, ..Default::default() };
+        let request = OffsetForLeaderEpochRequest {
+            topics: vec![OffsetForLeaderTopic {
+                topic: TOPIC.to_owned(),
+                partitions: vec![partition],
+            }],
+            ..Default::default()
+        };
+        let response = ask!(client, OffsetForLeaderEpoch, request, 4);
+        let found = &response.topics[0].partitions[0];
+        assert_eq!((found.leader_epoch, found.end_offset), expected);
+    }
+}
