@@ -41,8 +41,16 @@ impl Links for Told {
         Box::pin(async {})
     }
 
-    fn start_copy(&self, _: StreamId, _: &StreamRef) -> Result<JobId, Error> {
-        Ok(JobId::from_random(77))
+    fn start_copy(&self, _: StreamId, _: &StreamRef) -> BoxFuture<'_, Result<JobId, Error>> {
+        Box::pin(async { Ok(JobId::from_random(77)) })
+    }
+
+    fn remote_stream(
+        &self,
+        _: &ClusterName,
+        _: &StreamPath,
+    ) -> BoxFuture<'_, Result<Option<StreamId>, Error>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn copy(&self, _: JobId) -> Option<CopyReport> {
