@@ -73,11 +73,13 @@ class ConfluentKafka(scenarios.Adapter):
         return len(self._admin(broker).list_topics(timeout=TIMEOUT_S).topics[topic].partitions)
 
     def create_topic(self, broker, topic, partitions):
-        futures = self._admin(broker).create_topics([NewTopic(topic, num_partitions=partitions)])
-        futures[topic].result(TIMEOUT_S)
+        admin = self._admin(broker)
+        admin.create_topics([NewTopic(topic, num_partitions=partitions)])[topic].result(TIMEOUT_S)
 
     def delete_topic(self, broker, topic):
-        self._admin(broker).delete_topics([topic])[topic].result(TIMEOUT_S)
+        # The client must outlive its future.
+        admin = self._admin(broker)
+        admin.delete_topics([topic])[topic].result(TIMEOUT_S)
 
     def watermarks(self, broker, topic, partition):
         consumer = self._consumer(broker, f"once-{uuid.uuid4()}")
