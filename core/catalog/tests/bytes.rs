@@ -1,0 +1,271 @@
+//! The bytes of events and rows: golden files, round trips, damage, and what a newer version may
+//! have written.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use mainstem_catalog::{
+    Catalog, Event, Grant, GrantId, Owner, Place, Replica, ReplicaSettings, RowKey, Setup,
+    SetupKind, SetupStep, StreamSettings, Upstream,
+};
+use mainstem_types::{
+    CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
+    Term, TermId, TimestampType,
+};
+
+const STREAM: StreamId = StreamId(0x5);
+const SOURCE: StreamId = StreamId(0x99);
+const TOPIC: OriginTopicId = OriginTopicId(0x70);
+const GRANT: GrantId = GrantId::from_bytes([7; 16]);
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/catalog/v1")
+}
+
+fn place(cluster: &str) -> Place {
+    Place { cluster: cluster.parse().unwrap(), path: "/apps/orders".parse().unwrap() }
+}
+
+fn term() -> Term {
+    Term { number: 1, id: TermId(0x7e) }
+}
+
+fn config() -> BTreeMap<String, String> {
+    BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())])
+}
+
+fn replica() -> Replica {
+    Replica {
+        idx: 1,
+        place: place("newyork"),
+        replica_id: Some(StreamId(0x6)),
+        settings: ReplicaSettings::default(),
+        paused: true,
+        link_epoch: LinkEpoch(1),
+        acked_tombstone_seq: CatalogSeq(0),
+        created_ms: 1_700_000_000_000,
+        setup: Some(Setup {
+            job: JobId(0x10b),
+            kind: SetupKind::Autosetup,
+            step: SetupStep::CopyInProgress,
+            grant: Some(GRANT),
+            multimaster: false,
+            direct_copy: true,
+            use_existing: false,
+            percent: 40,
+            error: Some("waiting".to_owned()),
+        }),
+    }
+}
+
+/// One event of each kind, in an order in which they can be applied.
+fn events() -> Vec<(&'static str, Event)> {
+    let owner = Owner { stream: STREAM, term: term() };
+    let cluster = || "newyork".parse().unwrap();
+    let topic = |first: u64, partitions, seq| Event::TopicCreated {
+        stream: STREAM,
+        origin: OriginTopicId(TOPIC.0 + u128::from(seq)),
+        kafka_id: KafkaTopicId(TOPIC.0 + u128::from(seq)),
+        name: format!("clicks-{seq}").parse().unwrap(),
+        first_partition: PartitionNo(first),
+        partitions,
+        timestamp_type: TimestampType::CreateTime,
+        config: config(),
+        owner,
+        seq: CatalogSeq(seq),
+        owner_seq: CatalogSeq(seq),
+        created_ms: 1_700_000_000_000,
+    };
+    let upstream = Upstream {
+        idx: 1,
+        place: place("boston"),
+        stream_id: Some(SOURCE),
+        link_epoch: LinkEpoch(2),
+        applied_seq: CatalogSeq(3),
+        created_ms: 1_700_000_000_000,
+    };
+    let grant = Grant {
+        id: GRANT,
+        replica_path: "/copy".parse().unwrap(),
+        replica_id: StreamId(0x8),
+        source: place("boston"),
+        source_id: SOURCE,
+        multimaster: true,
+        use_existing: false,
+        expires_ms: 1_700_000_009_000,
+    };
+    vec![
+        (
+            "00-ClusterFounded",
+            Event::ClusterFounded {
+                id: ClusterId(7),
+                name: "sanfrancisco".parse().unwrap(),
+                incarnation: u64::MAX,
+            },
+        ),
+        (
+            "01-StreamCreated",
+            Event::StreamCreated {
+                id: STREAM,
+                path: "/apps/orders".parse().unwrap(),
+                settings: StreamSettings::default(),
+                term: term(),
+                created_ms: 1_700_000_000_000,
+            },
+        ),
+        (
+            "02-StreamEdited",
+            Event::StreamEdited {
+                stream: STREAM,
+                settings: StreamSettings { ttl_seconds: 0, ..StreamSettings::default() },
+            },
+        ),
+        ("04-TopicCreated", topic(1, 3, 1)),
+        (
+            "05-TopicChanged",
+            Event::TopicChanged {
+                stream: STREAM,
+                origin: OriginTopicId(TOPIC.0 + 1),
+                first_partition: PartitionNo(4),
+                added: 2,
+                timestamp_type: TimestampType::LogAppendTime,
+                config: BTreeMap::new(),
+                owner,
+                seq: CatalogSeq(2),
+                owner_seq: CatalogSeq(2),
+            },
+        ),
+        ("04-TopicCreated-second", topic(6, 1, 3)),
+        (
+            "06-TopicDeleted",
+            Event::TopicDeleted {
+                stream: STREAM,
+                origin: OriginTopicId(TOPIC.0 + 3),
+                seq: CatalogSeq(4),
+                owner_seq: CatalogSeq(4),
+            },
+        ),
+        ("08-ReplicaSet", Event::ReplicaSet { stream: STREAM, replica: replica() }),
+        ("10-UpstreamSet", Event::UpstreamSet { stream: STREAM, upstream }),
+        (
+            "12-GatewaysSet",
+            Event::GatewaysSet { cluster: cluster(), gateways: vec!["gw1:7660".to_owned()] },
+        ),
+        ("14-GrantIssued", Event::GrantIssued { grant }),
+        (
+            "16-ProducerIdsReserved",
+            Event::ProducerIdsReserved { incarnation: u64::MAX, next: 1000 },
+        ),
+        // From here on things end; the rows are taken before.
+        ("07-TombstonesFreed", Event::TombstonesFreed { stream: STREAM, through: CatalogSeq(4) }),
+        (
+            "09-ReplicaRemoved",
+            Event::ReplicaRemoved { stream: STREAM, idx: 1, link_epoch: LinkEpoch(3) },
+        ),
+        (
+            "11-UpstreamRemoved",
+            Event::UpstreamRemoved { stream: STREAM, idx: 1, link_epoch: LinkEpoch(4) },
+        ),
+        ("13-GatewaysDeleted", Event::GatewaysDeleted { cluster: cluster() }),
+        ("15-GrantDropped", Event::GrantDropped { grant: GRANT }),
+        ("03-StreamDeleted", Event::StreamDeleted { stream: STREAM }),
+    ]
+}
+
+fn check_golden(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = folder().join(name);
+    if std::env::var_os("MAINSTEM_WRITE_GOLDEN").is_some() {
+        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(bytes, golden, "{name} is written otherwise than before");
+    golden
+}
+
+#[test]
+fn events_are_written_as_they_were_released() {
+    let mut kinds: Vec<&str> = Vec::new();
+    for (name, event) in events() {
+        let golden = check_golden(&format!("{name}.event"), &event.encode());
+        assert_eq!(Event::decode(&golden).unwrap(), event);
+        kinds.push(&name[..2]);
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 17, "an event without a golden file");
+}
+
+#[test]
+fn rows_are_written_as_they_were_released() {
+    let mut catalog = Catalog::new();
+    for (_, event) in events().iter().take_while(|(name, _)| !name.starts_with("07")) {
+        catalog.apply(event);
+    }
+    let keys = catalog.row_keys();
+    let mut tags: Vec<u8> = keys.iter().map(|key| key.to_bytes()[0]).collect();
+    tags.dedup();
+    assert_eq!(tags, (1..=8).collect::<Vec<u8>>(), "a row without a golden file");
+    let mut rows = Vec::new();
+    for key in keys {
+        let name = format!("{}-{}.row", key.to_bytes()[0], row_name(&key));
+        rows.push((key.to_bytes(), check_golden(&name, &catalog.row(&key).unwrap())));
+    }
+    assert!(Catalog::from_rows(rows).unwrap() == catalog);
+}
+
+fn row_name(key: &RowKey) -> &'static str {
+    match key {
+        RowKey::Cluster => "Cluster",
+        RowKey::Stream(_) => "Stream",
+        RowKey::Topic(..) => "Topic",
+        RowKey::Tombstone(..) => "Tombstone",
+        RowKey::Replica(..) => "Replica",
+        RowKey::Upstream(..) => "Upstream",
+        RowKey::Gateways(_) => "Gateways",
+        RowKey::Grant(_) => "Grant",
+    }
+}
+
+#[test]
+fn what_is_cut_or_followed_by_more_is_corrupt() {
+    for (name, event) in events() {
+        let bytes = event.encode();
+        for length in 0..bytes.len() {
+            assert!(Event::decode(&bytes[..length]).is_err(), "{name} at {length}");
+        }
+        let more = [bytes, vec![0]].concat();
+        assert!(Event::decode(&more).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_field_of_a_newer_version_is_passed_over() {
+    // [16, {0: incarnation, 1: next, 9: "later"}]
+    let mut bytes = Vec::new();
+    let mut e = minicbor::Encoder::new(&mut bytes);
+    e.array(2).unwrap().u32(16).unwrap().map(3).unwrap();
+    e.u32(0).unwrap().u64(5).unwrap().u32(9).unwrap().str("later").unwrap();
+    e.u32(1).unwrap().u32(8).unwrap();
+    let event = Event::decode(&bytes).unwrap();
+    assert_eq!(event, Event::ProducerIdsReserved { incarnation: 5, next: 8 });
+}
+
+#[test]
+fn rows_that_do_not_fit_are_corrupt() {
+    let mut catalog = Catalog::new();
+    for (_, event) in events().iter().take(4) {
+        catalog.apply(event);
+    }
+    let rows: Vec<_> =
+        catalog.row_keys().iter().map(|key| (key.to_bytes(), catalog.row(key).unwrap())).collect();
+    for missing in 1..rows.len() - 1 {
+        let mut fewer = rows.clone();
+        fewer.remove(missing);
+        assert!(Catalog::from_rows(fewer).is_err(), "topics without their stream");
+    }
+    let twice = rows.iter().chain(&rows).cloned();
+    assert!(Catalog::from_rows(twice).is_err());
+    assert!(Catalog::from_rows([(vec![99], vec![0])]).is_err());
+    assert!(Catalog::from_rows([(Vec::new(), vec![0])]).is_err());
+}
