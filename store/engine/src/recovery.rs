@@ -28,13 +28,19 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     settings: EngineSettings,
 ) -> Result<Sequencer, Error> {
+    let lock = mainstem_log::lock(&*disk)?;
     let view = View::open(&disk)?;
     let (applied, rows) = view.load()?;
     let (mut state, mut cursors) = load(rows)?;
-    let (log, recovered) =
-        LocalLog::open(disk.clone(), settings.log.clone(), applied, &mut |_, frame| {
-            state.replay(&frame, &mut cursors)
-        })?;
+    let mut replay = |_, frame| state.replay(&frame, &mut cursors);
+    let (log, recovered) = LocalLog::open(
+        disk.clone(),
+        lock.clone(),
+        &*env.random,
+        settings.log.clone(),
+        applied,
+        &mut replay,
+    )?;
     quarantine(&mut state, &recovered);
     check_ends(&mut state, &log.reader());
     report(applied, &recovered, &state);
@@ -62,6 +68,7 @@ pub(crate) fn open(
         group: Group::default(),
         housekeeping: Housekeeping::default(),
         cursor_version: 0,
+        _lock: lock,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_catalog::Catalog;
-use mainstem_env::{Disk, Env};
+use mainstem_env::{Disk, DiskLock, Env};
 use mainstem_group::CursorRecord;
 use mainstem_log::{CommitLog, Frame};
 use mainstem_types::limits::GROUP_BYTES_MAX;
@@ -34,6 +34,8 @@ pub struct Sequencer {
     pub(crate) cursor_version: u64,
     /// Wall-clock time of the current step.
     pub(crate) now_ms: i64,
+    /// Dropped last: log and view are closed before another process may open them.
+    pub(crate) _lock: Arc<DiskLock>,
 }
 
 /// What the current step has decided and not yet made durable.

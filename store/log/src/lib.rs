@@ -36,6 +36,7 @@ pub use frame::{Frame, FrameKind};
 pub use local::LocalLog;
 pub use position::Position;
 pub use reader::LogReader;
+pub use recover::lock;
 pub use report::{LogStats, Quarantine, Recovered, Retired, SegmentPin};
 pub use settings::{LogSettings, ReserveMode};
 pub use stored::{BatchInfo, Extent, PartitionBounds, StoredBatch};

@@ -39,7 +39,12 @@ pub struct LocalLog {
     /// Segments that left the log but may be in a reader's hands.
     pub(crate) leaving: Vec<SealedSegment>,
     pub(crate) is_closed: bool,
-    pub(crate) _lock: DiskLock,
+    pub(crate) _lock: Arc<DiskLock>,
+}
+
+/// The part of a generation that counts openings.
+pub(crate) const fn generation_count(generation: u64) -> u64 {
+    generation >> 32
 }
 
 /// The segment that is written to.
@@ -122,7 +127,7 @@ impl CommitLog for LocalLog {
         let current_bytes = current.map_or(0, |current| current.segment.file.len().unwrap_or(0));
         let segments = index.segments.len() + self.leaving.len() + usize::from(current.is_some());
         LogStats {
-            generation: self.generation,
+            generation: generation_count(self.generation),
             written: self.written,
             durable: self.durable,
             segments: u32::try_from(segments).unwrap_or(u32::MAX),

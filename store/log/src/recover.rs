@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstem_env::Disk;
+use mainstem_env::{Disk, DiskLock, Random};
 use mainstem_types::{Error, PartitionNo};
 
 use crate::footer::{Footer, GroupRange, read_footer};
 use crate::frame_header::FRAME_HEADER_BYTES;
 use crate::group::{GROUP_HEADER_BYTES, GroupHeader};
 use crate::index::Shared;
-use crate::local::Current;
+use crate::local::{Current, generation_count};
 use crate::reserve::Reserve;
 use crate::scan::{FoundFrame, Scan, Stretch, scan};
 use crate::segment::{FileName, Segment};
@@ -30,18 +30,20 @@ impl LocalLog {
     /// `applied` to `replay`, in order, each with its end: a view that has handled the frame is
     /// applied up to that position.
     ///
-    /// When it returns, everything that was handed out is durable under a new generation. A new
-    /// log is opened with [`Position::START`].
+    /// When it returns, everything that was handed out is durable under a new generation, part of
+    /// which is `random`. A new log is opened with [`Position::START`]. The lock of [`lock`] is
+    /// held for as long as the log lives.
     pub fn open(
         disk: Arc<dyn Disk>,
+        lock: Arc<DiskLock>,
+        random: &dyn Random,
         settings: LogSettings,
         applied: Position,
         replay: &mut dyn FnMut(Position, Frame) -> Result<(), Error>,
     ) -> Result<(Self, Recovered), LogError> {
         assert!(settings.segment_bytes <= 1 << 31, "positions have 32 bits for the byte");
-        let lock = disk.lock_exclusive().map_err(locked_or_disk)?;
         let found = Found::list(&*disk)?;
-        let generation = begin_generation(&*disk, &found)?;
+        let generation = begin_generation(&*disk, random, &found)?;
         let reserve = Reserve::open(Arc::clone(&disk), &settings, found.reserves.clone());
         let next_segment = found.highest_number().max(applied.segment()) + 1;
         let shared = Arc::new(Shared::new(&settings));
@@ -107,7 +109,7 @@ impl LocalLog {
         let replayed_frames = self.replay(&parts, applied, replay)?;
         let quarantined: Vec<Quarantine> = self.shared.index.read().quarantined();
         Ok(Recovered {
-            generation: self.generation,
+            generation: generation_count(self.generation),
             durable: self.durable,
             replayed_frames,
             torn_bytes,
@@ -447,9 +449,12 @@ impl Found {
     }
 }
 
-/// Takes the next generation and makes that durable before anything is written under it.
-fn begin_generation(disk: &dyn Disk, found: &Found) -> Result<u64, LogError> {
-    let generation = found.highest_generation() + 1;
+/// Takes the next generation and makes that durable before anything is written under it. Its
+/// count makes it new; its random half keeps anybody from producing bytes that would pass for
+/// frames of it.
+fn begin_generation(disk: &dyn Disk, random: &dyn Random, found: &Found) -> Result<u64, LogError> {
+    let count = generation_count(found.highest_generation()) + 1;
+    let generation = count << 32 | random.below(1 << 32);
     let begin = || {
         disk.create(&FileName::Generation { generation }.to_string())?;
         disk.sync_dir()?;
@@ -460,6 +465,11 @@ fn begin_generation(disk: &dyn Disk, found: &Found) -> Result<u64, LogError> {
     };
     begin().map_err(LogError::disk("beginning a generation"))?;
     Ok(generation)
+}
+
+/// Takes a data directory for this process alone, before anything in it is opened.
+pub fn lock(disk: &dyn Disk) -> Result<Arc<DiskLock>, LogError> {
+    disk.lock_exclusive().map(Arc::new).map_err(locked_or_disk)
 }
 
 fn locked_or_disk(source: std::io::Error) -> LogError {

@@ -57,7 +57,7 @@ pub struct SegmentPin {
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The generation that this opening writes under.
+    /// Counts this opening.
     pub generation: u64,
     /// The end of what is durable.
     pub durable: Position,

@@ -8,7 +8,7 @@ mod model;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstem_env::{CrashPolicy, Disk, Random, SimDisk};
+use mainstem_env::{CrashPolicy, Disk, Random, SeededRandom, SimDisk};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogError, Position, Recovered};
 use mainstem_types::PartitionNo;
 use model::{World, small_settings};
@@ -53,7 +53,9 @@ fn open(disk: &SimDisk) -> (LocalLog, Recovered, Vec<Frame>) {
         replayed.push(frame);
         Ok(())
     };
-    let opened = LocalLog::open(disk, small_settings(), Position::START, &mut replay);
+    let lock = mainstem_log::lock(&*disk).unwrap();
+    let (settings, random) = (small_settings(), SeededRandom::new(1));
+    let opened = LocalLog::open(disk, lock, &random, settings, Position::START, &mut replay);
     let (log, recovered) = opened.unwrap();
     (log, recovered, replayed)
 }
@@ -202,9 +204,8 @@ fn a_full_disk_refuses_writes_and_recovers_when_there_is_room() {
 #[test]
 fn a_second_opening_is_refused_while_the_first_lives() {
     let disk = SimDisk::new(1);
-    let _log = open(&disk);
-    let again: Arc<dyn Disk> = Arc::new(disk.clone());
-    let refused =
-        LocalLog::open(again, small_settings(), Position::START, &mut |_, _| Ok(())).map(|_| ());
-    assert!(matches!(refused, Err(LogError::Locked)));
+    let held = open(&disk);
+    assert!(matches!(mainstem_log::lock(&disk).map(|_| ()), Err(LogError::Locked)));
+    drop(held);
+    mainstem_log::lock(&disk).unwrap();
 }

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstem_env::{Disk, SimDisk};
-use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogSettings, Position, ReserveMode};
-use mainstem_types::PartitionNo;
+use mainstem_env::{Disk, SeededRandom, SimDisk};
+use mainstem_log::{
+    CommitLog, Frame, FrameKind, LocalLog, LogSettings, Position, Recovered, ReserveMode,
+};
+use mainstem_types::{Error, PartitionNo};
 
-const SEGMENT: &str = "00000001-0000000000000001.segment";
+const SEGMENT: &str = "00000001-0000000189025cc1.segment";
 
 fn golden_path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/log/v1.bin")
@@ -68,12 +70,20 @@ fn input() -> Vec<Vec<Frame>> {
     vec![first, second]
 }
 
+fn open(
+    disk: Arc<dyn Disk>,
+    replay: &mut dyn FnMut(Position, Frame) -> Result<(), Error>,
+) -> (LocalLog, Recovered) {
+    let lock = mainstem_log::lock(&*disk).unwrap();
+    let random = SeededRandom::new(1);
+    LocalLog::open(disk, lock, &random, settings(), Position::START, replay).unwrap()
+}
+
 /// The first segment after the input and one more write, which seals it.
 fn written() -> Vec<u8> {
     let disk = SimDisk::new(1);
     let handle: Arc<dyn Disk> = Arc::new(disk.clone());
-    let opened = LocalLog::open(handle, settings(), Position::START, &mut |_, _| Ok(()));
-    let (mut log, _) = opened.unwrap();
+    let (mut log, _) = open(handle, &mut |_, _| Ok(()));
     for group in input() {
         log.write(group).unwrap();
         log.sync().unwrap();
@@ -104,7 +114,7 @@ fn the_golden_bytes_give_the_input_back() {
         Ok(())
     };
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let (log, recovered) = LocalLog::open(disk, settings(), Position::START, &mut replay).unwrap();
+    let (log, recovered) = open(disk, &mut replay);
     assert_eq!(replayed, input().concat());
     // Partition 3 was created, marked as damaged and then seen in other frames.
     let named: Vec<_> = recovered.quarantined.iter().map(|found| found.partition).collect();

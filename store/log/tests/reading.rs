@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
-use mainstem_env::{Disk, SimDisk, SystemDisk};
+use mainstem_env::{Disk, SimDisk, SystemDisk, SystemRandom};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogSettings, Position, ReserveMode};
 use mainstem_types::PartitionNo;
 use model::small_settings;
 
 fn open(disk: &(impl Disk + Clone + 'static), settings: LogSettings) -> LocalLog {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    LocalLog::open(disk, settings, Position::START, &mut |_, _| Ok(())).unwrap().0
+    let lock = mainstem_log::lock(&*disk).unwrap();
+    let mut replay = |_, _| Ok(());
+    LocalLog::open(disk, lock, &SystemRandom, settings, Position::START, &mut replay).unwrap().0
 }
 
 fn batch(partition: u64, base: i64, bytes: usize) -> Frame {

@@ -296,7 +296,9 @@ impl World {
             Ok(())
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        LocalLog::open(disk, small_settings(), self.applied.1, &mut replay)
+        let lock = mainstem_log::lock(&*disk)?;
+        let settings = small_settings();
+        LocalLog::open(disk, lock, &self.random, settings, self.applied.1, &mut replay)
     }
 
     fn reopen(&mut self) -> Check {
