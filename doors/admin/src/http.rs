@@ -163,7 +163,9 @@ fn check_not_from_a_page(headers: &HeaderMap, insecure: bool) -> Result<(), Erro
              Origin",
         ))
     };
-    if headers.contains_key(header::ORIGIN) {
+    // `none` is a person who typed the address.
+    let fetched_by_page = headers.get("sec-fetch-site").is_some_and(|site| site != "none");
+    if headers.contains_key(header::ORIGIN) || fetched_by_page {
         return refused();
     }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
