@@ -1,3 +1,106 @@
-//! See docs/ARCHITECTURE.md.
+//! The one binary: `serve` runs a cluster, `dev` several on this machine, `demo` shows the main
+//! job, and every other verb is maprcli's, sent to a running cluster.
+//!
+//! It must never know how anything is decided: it reads settings, wires parts, handles signals.
 
-fn main() {}
+mod dev;
+mod serve;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use mainstem_cli::Invocation;
+use mainstem_env::Env;
+use mainstem_types::Error;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// An event store whose streams are replicated as one thing, for stock Kafka clients
+#[derive(Debug, Parser)]
+#[command(name = "mainstem", version, after_help = VERBS, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const VERBS: &str = "\
+Commands for running clusters, in maprcli's words (each explains itself with -help):
+  stream     create, edit, info, list, delete; topic, cursor, replica, upstream
+  cluster    gateway set, get, list, delete, local, resolve
+  copystream copy a stream into another
+
+First steps:
+  mainstem demo
+  mainstem dev up --clusters sanfrancisco,newyork
+  mainstem stream create -path /mapr/sanfrancisco/activity
+  mainstem stream replica autosetup -path /mapr/sanfrancisco/activity \\
+      -replica /mapr/newyork/activity";
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Run one cluster's server with the settings of a file
+    Serve {
+        /// The settings
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Clusters on this machine, each a server process of its own
+    Dev {
+        #[command(subcommand)]
+        command: dev::DevCommand,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let invocation = Invocation::of(&arguments.next().unwrap_or_default());
+    let words: Vec<String> = arguments.collect();
+    if invocation.takes(&words) {
+        return mainstem_cli::run(invocation, words);
+    }
+    let words = words.into_iter().map(two_dashes);
+    let arguments = Arguments::parse_from(std::iter::once("mainstem".into()).chain(words));
+    match run(arguments.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => mainstem_cli::report(&error),
+    }
+}
+
+fn run(verb: Verb) -> Result<(), Error> {
+    let env = Env::system();
+    match verb {
+        Verb::Serve { config } => {
+            log_to_stderr();
+            serve::run(&config, env)
+        }
+        Verb::Dev { command } => {
+            print(&dev::run(command, env)?);
+            Ok(())
+        }
+    }
+}
+
+/// maprcli's users write `-json`; the verbs here take it as well.
+fn two_dashes(word: String) -> String {
+    let is_long = word.len() > 2 && word.starts_with('-') && !word.starts_with("--");
+    if is_long { format!("-{word}") } else { word }
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// `RUST_LOG` chooses what is said; `info` otherwise.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

@@ -1,0 +1,89 @@
+//! Which ports a dev cluster listens on.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use mainstem_types::Error;
+
+/// The three listeners of one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) kafka: u16,
+    pub(crate) gateway: u16,
+    pub(crate) admin: u16,
+}
+
+const FIRST: Ports = Ports { kafka: 9092, gateway: 7660, admin: 8443 };
+const STEP: u16 = 100;
+
+impl Ports {
+    /// The documented ports of the cluster at `index`.
+    pub(crate) fn documented(index: u16) -> Result<Self, Error> {
+        let shift = index.checked_mul(STEP).filter(|shift| *shift < u16::MAX - FIRST.kafka);
+        let shift = shift.ok_or_else(|| Error::limit("too many clusters for one machine"))?;
+        Ok(Self {
+            kafka: FIRST.kafka + shift,
+            gateway: FIRST.gateway + shift,
+            admin: FIRST.admin + shift,
+        })
+    }
+
+    /// For each of `count` clusters, ports that nobody uses now.
+    pub(crate) fn free(count: usize) -> Result<Vec<Self>, Error> {
+        // All are held until all are chosen, so that none is given twice.
+        let held: Result<Vec<_>, _> =
+            (0..count * 3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+        let held = held.map_err(|e| Error::retry(format!("no free port: {e}")))?;
+        let ports: Result<Vec<_>, _> = held.iter().map(|l| l.local_addr()).collect();
+        let ports = ports.map_err(|e| Error::retry(format!("no free port: {e}")))?;
+        let three = |ports: &[SocketAddr]| Self {
+            kafka: ports[0].port(),
+            gateway: ports[1].port(),
+            admin: ports[2].port(),
+        };
+        Ok(ports.chunks(3).map(three).collect())
+    }
+
+    /// Refuses, by name, a port that somebody else listens on.
+    pub(crate) fn check_free(&self, cluster: &str) -> Result<(), Error> {
+        for (what, port) in
+            [("Kafka", self.kafka), ("gateway", self.gateway), ("admin", self.admin)]
+        {
+            if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                return Err(Error::exists(format!(
+                    "port {port}, for the {what} listener of {cluster}, cannot be used ({error}); \
+                     stop what listens there, or let free ports be picked with --ports auto"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An address on this machine.
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_next_cluster_is_a_hundred_above() {
+        let second = Ports { kafka: 9192, gateway: 7760, admin: 8543 };
+        assert_eq!(Ports::documented(1).unwrap(), second);
+        assert!(Ports::documented(600).is_err());
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut ports = Ports::free(1).unwrap()[0];
+        ports.check_free("newyork").unwrap();
+        ports.gateway = port;
+        let error = ports.check_free("newyork").unwrap_err();
+        assert!(error.message().contains(&format!("port {port}")), "{error}");
+        assert!(error.message().contains("--ports auto"), "{error}");
+    }
+}
