@@ -10,6 +10,7 @@
 //! decided by the frontiers of the engine above.
 
 mod commit_log;
+mod directory;
 mod entry;
 mod error;
 mod footer;
@@ -31,12 +32,12 @@ mod stored;
 mod tail;
 
 pub use commit_log::CommitLog;
+pub use directory::lock;
 pub use error::LogError;
 pub use frame::{Frame, FrameKind};
 pub use local::LocalLog;
 pub use position::Position;
 pub use reader::LogReader;
-pub use recover::lock;
 pub use report::{LogStats, Quarantine, Recovered, Retired, SegmentPin};
 pub use settings::{LogSettings, ReserveMode};
 pub use stored::{BatchInfo, Extent, PartitionBounds, StoredBatch};

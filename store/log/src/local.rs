@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mainstem_env::{Disk, DiskLock};
 use mainstem_types::PartitionNo;
 
+use crate::directory::generation_count;
 use crate::footer::{FOOTER_TAIL_BYTES, GroupRange};
 use crate::frame_header::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::group::{EncodedGroup, GroupPlace, group_bytes};
@@ -40,11 +41,6 @@ pub struct LocalLog {
     pub(crate) leaving: Vec<SealedSegment>,
     pub(crate) is_closed: bool,
     pub(crate) _lock: Arc<DiskLock>,
-}
-
-/// The part of a generation that counts openings.
-pub(crate) const fn generation_count(generation: u64) -> u64 {
-    generation >> 32
 }
 
 /// The segment that is written to.

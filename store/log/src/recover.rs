@@ -12,11 +12,12 @@ use bytes::Bytes;
 use mainstem_env::{Disk, DiskLock, Random};
 use mainstem_types::{Error, PartitionNo};
 
+use crate::directory::{Found, begin_generation, generation_count};
 use crate::footer::{Footer, GroupRange, read_footer};
 use crate::frame_header::FRAME_HEADER_BYTES;
 use crate::group::{GROUP_HEADER_BYTES, GroupHeader};
 use crate::index::Shared;
-use crate::local::{Current, generation_count};
+use crate::local::Current;
 use crate::reserve::Reserve;
 use crate::scan::{FoundFrame, Scan, Stretch, scan};
 use crate::segment::{FileName, Segment};
@@ -31,7 +32,7 @@ impl LocalLog {
     /// applied up to that position.
     ///
     /// When it returns, everything that was handed out is durable under a new generation, part of
-    /// which is `random`. A new log is opened with [`Position::START`]. The lock of [`lock`] is
+    /// which is `random`. A new log is opened with [`Position::START`]. The lock of [`lock`](crate::lock) is
     /// held for as long as the log lives.
     pub fn open(
         disk: Arc<dyn Disk>,
@@ -398,84 +399,6 @@ impl Suspects {
         for (partition, end) in self.ends {
             index.quarantine(partition, end, &self.why);
         }
-    }
-}
-
-/// The log's files in a directory.
-#[derive(Default)]
-struct Found {
-    /// In order of number.
-    segments: Vec<(u32, u64)>,
-    recoveries: Vec<(u32, u64)>,
-    reserves: Vec<u32>,
-    generations: Vec<u64>,
-}
-
-impl Found {
-    fn list(disk: &dyn Disk) -> Result<Self, LogError> {
-        let mut found = Self::default();
-        let names = disk.list().map_err(LogError::disk("listing the log's directory"))?;
-        for name in names {
-            match FileName::parse(&name) {
-                Some(FileName::Segment { number, generation }) => {
-                    found.segments.push((number, generation));
-                }
-                Some(FileName::Recovery { number, generation }) => {
-                    found.recoveries.push((number, generation));
-                }
-                Some(FileName::Reserve { number }) => found.reserves.push(number),
-                Some(FileName::Generation { generation }) => found.generations.push(generation),
-                None => {}
-            }
-        }
-        found.segments.sort_unstable();
-        if let Some(twice) = found.segments.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            let number = twice[0].0;
-            return Err(LogError::Format(format!(
-                "two segments have the number {number:08x}; move the one that does not belong away"
-            )));
-        }
-        Ok(found)
-    }
-
-    fn highest_number(&self) -> u32 {
-        let numbers = self.segments.iter().chain(&self.recoveries).map(|(number, _)| *number);
-        numbers.max().unwrap_or(0)
-    }
-
-    fn highest_generation(&self) -> u64 {
-        let used = self.segments.iter().chain(&self.recoveries).map(|(_, generation)| *generation);
-        used.chain(self.generations.iter().copied()).max().unwrap_or(0)
-    }
-}
-
-/// Takes the next generation and makes that durable before anything is written under it. Its
-/// count makes it new; its random half keeps anybody from producing bytes that would pass for
-/// frames of it.
-fn begin_generation(disk: &dyn Disk, random: &dyn Random, found: &Found) -> Result<u64, LogError> {
-    let count = generation_count(found.highest_generation()) + 1;
-    let generation = count << 32 | random.below(1 << 32);
-    let begin = || {
-        disk.create(&FileName::Generation { generation }.to_string())?;
-        disk.sync_dir()?;
-        for old in &found.generations {
-            disk.remove(&FileName::Generation { generation: *old }.to_string())?;
-        }
-        Ok(())
-    };
-    begin().map_err(LogError::disk("beginning a generation"))?;
-    Ok(generation)
-}
-
-/// Takes a data directory for this process alone, before anything in it is opened.
-pub fn lock(disk: &dyn Disk) -> Result<Arc<DiskLock>, LogError> {
-    disk.lock_exclusive().map(Arc::new).map_err(locked_or_disk)
-}
-
-fn locked_or_disk(source: std::io::Error) -> LogError {
-    match source.kind() {
-        std::io::ErrorKind::WouldBlock => LogError::Locked,
-        _ => LogError::disk("locking the data directory")(source),
     }
 }
 

@@ -36,6 +36,37 @@ fn i8_one_flipped_bit_hurts_one_partition_at_most_and_never_lies() {
     assert!(harmless > 50 && hurt > 50, "{harmless} harmless, {hurt} hurt");
 }
 
+#[test]
+fn i8_whatever_is_left_of_the_files_nothing_is_made_up() {
+    for seed in 0..600 {
+        let mut world = World::new(seed);
+        world.run_quietly(20).unwrap();
+        let names = world.disk.list().unwrap();
+        for name in names.iter().filter(|name| name.ends_with(".segment")) {
+            let length = world.disk.contents(name).unwrap().len() as u64;
+            match world.random.below(4) {
+                0 => world.disk.remove(name).unwrap(),
+                1 => {
+                    let cut = world.random.below(length + 1);
+                    world.disk.open(name).unwrap().set_len(cut).unwrap();
+                }
+                _ => {
+                    // A whole sector of something else, from the same disk.
+                    let from = world.random.below(length / 512) * 512;
+                    let to = world.random.below(length / 512) * 512;
+                    let mut sector = [0; 512];
+                    let file = world.disk.open(name).unwrap();
+                    file.read_at(from, &mut sector).unwrap();
+                    file.write_at(to, &[std::io::IoSlice::new(&sector)]).unwrap();
+                }
+            }
+        }
+        if let Err(error) = world.reopen_ruined() {
+            panic!("seed {seed}: {error}");
+        }
+    }
+}
+
 /// A batch of one record.
 fn batch(partition: u64, base: i64, fill: u8) -> Frame {
     Frame {

@@ -190,6 +190,36 @@ impl World {
         Ok(hurt.len())
     }
 
+    /// Opens whatever is left of a log. Anything may be missing, but what is handed out must have
+    /// been written just so.
+    pub(crate) fn reopen_ruined(&mut self) -> Check {
+        self.disk.crash(CrashPolicy::KeepAll);
+        self.log = None;
+        let mut replayed = Vec::new();
+        let (log, _) = self.open(&mut replayed).map_err(|error| error.to_string())?;
+        let mut wanted = self.written.iter();
+        if let Some(made_up) = replayed.iter().find(|frame| !wanted.any(|kept| kept == *frame)) {
+            return Err(format!("replayed what was never written: {made_up:?}"));
+        }
+        let reader = log.reader();
+        for partition in (0..self.next_partition).map(PartitionNo) {
+            let Some(bounds) = reader.bounds(partition) else { continue };
+            let Ok(batches) = reader.read(partition, bounds.start, bounds.end, usize::MAX) else {
+                continue;
+            };
+            for batch in batches {
+                let is_it = |frame: &Frame| {
+                    (frame.partition, frame.base_offset) == (partition, batch.base_offset)
+                        && frame.payload == batch.bytes
+                };
+                if !self.written.iter().any(is_it) {
+                    return Err(format!("{partition}: read what was never written: {batch:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn tell(&self, what: impl FnOnce() -> String) {
         if self.is_told {
             println!("{}", what());
