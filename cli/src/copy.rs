@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
-use crate::run::{Session, name_clusters, stream, value};
-use crate::steps::{first, info, text};
+use crate::session::{Session, first, info, name_clusters, stream, text, value};
 
 const fn flag(name: &'static str, kind: Kind, required: bool, help: &'static str) -> Flag {
     Flag { name, kind, required, default: "", help, hidden: false }

@@ -11,6 +11,7 @@ mod copy;
 mod help;
 mod output;
 mod run;
+mod session;
 mod steps;
 
 pub use clusters::{Clusters, KnownCluster};

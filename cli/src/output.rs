@@ -28,7 +28,7 @@ pub(crate) fn print_text(text: &str) {
 }
 
 /// Prints why a command failed: `ERROR (22) -  message`.
-pub(crate) fn print_refusal(now_ms: i64, refusal: Refusal, presentation: Presentation) {
+pub(crate) fn print_refusal(now_ms: i64, refusal: &Refusal, presentation: Presentation) {
     let line = refusal.message.split_whitespace().collect::<Vec<_>>().join(" ");
     if presentation.json {
         let failure = Failure { id: refusal.errno, desc: line };
@@ -41,7 +41,7 @@ pub(crate) fn print_refusal(now_ms: i64, refusal: Refusal, presentation: Present
 
 /// Says why something failed, as all commands do, and gives the exit code for it.
 pub fn report(error: &Error) -> ExitCode {
-    print_refusal(0, error.clone().into(), Presentation::default());
+    print_refusal(0, &error.clone().into(), Presentation::default());
     ExitCode::FAILURE
 }
 

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use mainstem_api::{CommandSpec, Kind, Row, commands_below, find_command};
+use mainstem_api::{CommandSpec, Row, commands_below, find_command};
 use mainstem_env::{Clock, SystemClock};
-use mainstem_types::{Error, StreamRef};
+use mainstem_types::Error;
 
 use crate::argv::{Argv, Presentation};
-use crate::client::{Client, Refusal};
-use crate::clusters::{Clusters, KnownCluster};
+use crate::client::Refusal;
+use crate::session::{Session, name_clusters};
 use crate::{copy, help, output, steps};
 
 /// By which name the binary was called.
@@ -50,13 +50,6 @@ impl Invocation {
     }
 }
 
-/// All that a command needs to be carried out.
-pub(crate) struct Session {
-    pub(crate) clusters: Clusters,
-    pub(crate) client: Client,
-    pub(crate) clock: SystemClock,
-}
-
 /// Runs one command and says how it ended: 0 when it did, 1 when it did not.
 pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let argv = Argv::new(arguments);
@@ -66,7 +59,7 @@ pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) 
         Ok(Outcome::Text(text)) => output::print_text(&text),
         Ok(Outcome::Rows(rows)) => output::print_rows(now_ms, rows, presentation),
         Err(refusal) => {
-            output::print_refusal(now_ms, refusal, presentation);
+            output::print_refusal(now_ms, &refusal, presentation);
             return ExitCode::FAILURE;
         }
     }
@@ -113,7 +106,7 @@ fn run_argv(
     if command.words == copy::COMMAND.words {
         return copy::copy_stream(&session, pairs).map(Outcome::Rows);
     }
-    session.carry_out(command, pairs).map(Outcome::Rows)
+    carry_out(&session, command, pairs).map(Outcome::Rows)
 }
 
 fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, Error> {
@@ -132,83 +125,15 @@ fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, 
     }))
 }
 
-impl Session {
-    fn open() -> Result<Self, Error> {
-        Ok(Self {
-            clusters: Clusters::load(&Clusters::file(&Clusters::home()?))?,
-            client: Client::new(),
-            clock: SystemClock::new(),
-        })
-    }
-
-    fn carry_out(
-        &self,
-        command: &CommandSpec,
-        mut pairs: Vec<(String, String)>,
-    ) -> Result<Vec<Row>, Refusal> {
-        let here = self.choose_cluster(command, &pairs)?;
-        name_clusters(command, &mut pairs, &here.name)?;
-        steps::prepare(self, here, command, &mut pairs)?;
-        let rows = self.client.ask(here, command, &pairs)?;
-        steps::follow(self, here, command, &pairs)?;
-        Ok(rows)
-    }
-
-    /// The cluster that `-cluster` or the stream's path names, or the first known one.
-    fn choose_cluster(
-        &self,
-        command: &CommandSpec,
-        pairs: &[(String, String)],
-    ) -> Result<&KnownCluster, Error> {
-        let by_flag = value(pairs, "cluster");
-        let path = command
-            .flags
-            .first()
-            .filter(|flag| flag.name == "path" || flag.kind == Kind::Stream)
-            .and_then(|flag| value(pairs, flag.name));
-        let by_path = path
-            .and_then(|path| path.strip_prefix("/mapr/"))
-            .map(|rest| rest.split('/').next().unwrap_or_default());
-        match (by_flag, by_path) {
-            (Some(flag), Some(path)) if flag != path => Err(Error::invalid(format!(
-                "-cluster says {flag}, but the path is in {path}; leave -cluster out"
-            ))),
-            (None, None) => self.clusters.first(),
-            (named, other) => self.clusters.find(&named.or(other).unwrap_or_default().parse()?),
-        }
-    }
-
-    /// The cluster of a stream that was named in full.
-    pub(crate) fn cluster_of(&self, stream: &StreamRef) -> Result<&KnownCluster, Error> {
-        match &stream.cluster {
-            Some(cluster) => self.clusters.find(cluster),
-            None => self.clusters.first(),
-        }
-    }
-}
-
-/// Streams that were named without a cluster are in this one.
-pub(crate) fn name_clusters(
+fn carry_out(
+    session: &Session,
     command: &CommandSpec,
-    pairs: &mut [(String, String)],
-    here: &str,
-) -> Result<(), Error> {
-    for (name, value) in pairs {
-        if command.flag(name).is_some_and(|flag| flag.kind == Kind::Stream) {
-            let mut stream: StreamRef = value.parse()?;
-            stream.cluster = Some(stream.cluster.map_or_else(|| here.parse(), Ok)?);
-            *value = stream.to_string();
-        }
-    }
-    Ok(())
-}
-
-/// The value of a flag.
-pub(crate) fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    pairs.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
-}
-
-/// The stream that a flag names.
-pub(crate) fn stream(pairs: &[(String, String)], name: &str) -> Result<StreamRef, Error> {
-    value(pairs, name).unwrap_or_default().parse()
+    mut pairs: Vec<(String, String)>,
+) -> Result<Vec<Row>, Refusal> {
+    let here = session.choose_cluster(command, &pairs)?;
+    name_clusters(command, &mut pairs, &here.name)?;
+    steps::prepare(session, here, command, &mut pairs)?;
+    let rows = session.client.ask(here, command, &pairs)?;
+    steps::follow(session, here, command, &pairs)?;
+    Ok(rows)
 }

@@ -1,14 +1,13 @@
 //! What takes more than one question: this side reaches both clusters, and tells the one what it
 //! learnt from the other.
 
-use mainstem_api::{CommandSpec, Row, find_command};
+use mainstem_api::{CommandSpec, find_command};
 use mainstem_types::{Error, StreamRef};
-use serde_json::Value;
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
 use crate::copy;
-use crate::run::{Session, stream, value};
+use crate::session::{Session, first, info, plain, stream, text, value};
 
 type Pairs = Vec<(String, String)>;
 
@@ -131,32 +130,6 @@ fn check_pair(source: &StreamRef, replica: &StreamRef) -> Result<(), Error> {
         )));
     }
     Ok(())
-}
-
-/// `stream info` of a stream, at its own cluster.
-pub(crate) fn info(session: &Session, of: &StreamRef) -> Result<Row, Refusal> {
-    let there = session.cluster_of(of)?;
-    let command = find_command(&["stream", "info"])?;
-    let path = vec![("path".to_owned(), of.to_string())];
-    first(session.client.ask(there, command, &path)?)
-}
-
-pub(crate) fn first(rows: Vec<Row>) -> Result<Row, Refusal> {
-    let row = rows.into_iter().next();
-    row.ok_or_else(|| Error::corrupt("the server answered nothing where a row belongs").into())
-}
-
-/// The text of a row's value.
-pub(crate) fn text(row: &Row, key: &str) -> String {
-    row.get(key).map(plain).unwrap_or_default()
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
 }
 
 fn set(pairs: &mut Pairs, name: &str, value: String) {

@@ -9,8 +9,7 @@ use serde_json::json;
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
 use crate::stream::row;
-use crate::time::shown;
-use crate::topic::time_at;
+use crate::time::{shown, time_at};
 
 /// Where one group is in one partition.
 pub(crate) struct Position {

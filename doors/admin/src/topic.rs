@@ -6,7 +6,6 @@ use std::sync::Arc;
 use mainstem_api::{Arguments, Row};
 use mainstem_catalog::{Command, Stream, Topic, TopicPatch};
 use mainstem_engine::Partition;
-use mainstem_record::BatchHeader;
 use mainstem_types::{Error, KafkaName, OriginTopicId, StreamId, TopicName};
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use crate::cursor::Position;
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
 use crate::stream::row;
-use crate::time::shown;
+use crate::time::{shown, time_at};
 
 impl AdminDoor {
     pub(crate) async fn create_topic(&self, arguments: &Arguments) -> Answer {
@@ -139,15 +138,4 @@ impl AdminDoor {
 
 fn kafka_name(stream: &Stream, topic: &Topic) -> String {
     KafkaName::of(&stream.path, &topic.name).map_or_else(|_| String::new(), |n| n.to_string())
-}
-
-/// The first timestamp of the batch that holds an offset; `None` where nothing is.
-pub(crate) fn time_at(partition: &Partition, offset: i64) -> Result<Option<i64>, Error> {
-    let offset = offset.max(partition.log_start());
-    if offset >= partition.high_watermark() {
-        return Ok(None);
-    }
-    let batches = partition.read(offset, 1)?;
-    let header = batches.first().and_then(|batch| BatchHeader::decode(&batch.bytes).ok());
-    Ok(header.map(|header| header.base_timestamp))
 }
