@@ -55,8 +55,10 @@ pub(crate) async fn serve(
     let writing = write_answers(write, receive, &in_flight, idle);
     tokio::pin!(writing);
     let end = tokio::select! {
-        end = read_requests(&ctx, read, send, &in_flight, idle, closing) => end,
+        end = read_requests(&ctx, read, send, &in_flight, idle, closing.clone()) => end,
         end = &mut writing => end,
+        // A client that takes no answers may hold up the reader too.
+        () = closed_for_long(closing) => End::Closed,
     };
     match end {
         End::Closed | End::Idle => {
@@ -70,6 +72,12 @@ pub(crate) async fn serve(
             tracing::error!(client = %ctx.client_host, %fault, "Kafka connection closed");
         }
     }
+}
+
+async fn closed_for_long(mut closing: watch::Receiver<bool>) {
+    // An error means that the door is gone altogether.
+    let _ = closing.wait_for(|closing| *closing).await;
+    tokio::time::sleep(Duration::from_millis(CLOSING_MS)).await;
 }
 
 async fn read_requests(
@@ -95,8 +103,9 @@ async fn read_requests(
         };
         let pending = match decode_request(&frame) {
             Ok((header, request)) => {
+                let frame_bytes = frame.len();
                 drop(frame);
-                let answer = submit(ctx, &header, request).await;
+                let answer = submit(ctx, &header, request, frame_bytes).await;
                 Pending::Answer(Box::new(header), answer)
             }
             Err(error) => match refuse(error) {
@@ -120,10 +129,8 @@ async fn next_frame(
     loop {
         match timeout(idle, &mut reading).await {
             Ok(Ok(frame)) => return Ok(frame),
-            Ok(Err(ReadError::Closed)) => return Err(End::Closed),
-            Ok(Err(error @ (ReadError::Io(_) | ReadError::Length(_)))) => {
-                return Err(End::Fault(error.to_string()));
-            }
+            Ok(Err(ReadError::Closed | ReadError::Io(_))) => return Err(End::Closed),
+            Ok(Err(error @ ReadError::Length(_))) => return Err(End::Fault(error.to_string())),
             Err(_) if in_flight.load(Ordering::Relaxed) == 0 => return Err(End::Idle),
             Err(_) => {}
         }

@@ -1,5 +1,6 @@
 //! Consumer groups as tools see them: describe, list, delete.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_group::CursorKey;
@@ -23,7 +24,8 @@ const CONSUMER: &str = "consumer";
 const CLASSIC: &str = "classic";
 
 pub(crate) fn describe(ctx: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let with_cursors = groups_with_cursors(ctx);
+    // Looked up only if some group has no members: there may be very many cursors.
+    let with_cursors = LazyCell::new(|| groups_with_cursors(ctx));
     let groups = request.groups.into_iter().map(|name| describe_one(ctx, name, &with_cursors));
     DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }
 }
@@ -31,7 +33,7 @@ pub(crate) fn describe(ctx: &Context, request: DescribeGroupsRequest) -> Describ
 fn describe_one(
     ctx: &Context,
     group_id: String,
-    with_cursors: &BTreeSet<GroupId>,
+    with_cursors: &LazyCell<BTreeSet<GroupId>, impl FnOnce() -> BTreeSet<GroupId>>,
 ) -> DescribedGroup {
     let Ok(group) = group_id.parse::<GroupId>() else {
         let error_code = KafkaError::InvalidGroupId.code();

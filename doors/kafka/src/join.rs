@@ -19,6 +19,12 @@ const MEMBER_ID_REQUIRED_FROM: i16 = 4;
 /// From this version on a returning leader can be told to assign nothing (KIP-814).
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
+/// A copy: a slice would hold its whole frame in memory for as long as the group remembers it, and
+/// the group counts only what the slice shows.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
 pub(crate) fn join(ctx: &Context, header: &RequestHeader, request: JoinGroupRequest) -> Answer {
     let version = header.api_version;
     let Ok(group) = request.group_id.parse::<GroupId>() else {
@@ -35,7 +41,9 @@ pub(crate) fn join(ctx: &Context, header: &RequestHeader, request: JoinGroupRequ
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: request.rebalance_timeout_ms,
         protocol_type: request.protocol_type,
-        protocols: protocols.map(|p| Protocol { name: p.name, metadata: p.metadata }).collect(),
+        protocols: protocols
+            .map(|p| Protocol { name: p.name, metadata: own(&p.metadata) })
+            .collect(),
         member_id_required: version >= MEMBER_ID_REQUIRED_FROM,
         skips_assignment: version >= SKIP_ASSIGNMENT_FROM,
         fresh_id: ctx.node.env.random.next_u128(),
@@ -88,7 +96,7 @@ pub(crate) fn sync(ctx: &Context, request: SyncGroupRequest) -> Answer {
         },
         protocol_type: request.protocol_type,
         protocol: request.protocol_name,
-        assignments: assignments.map(|share| (share.member_id, share.assignment)).collect(),
+        assignments: assignments.map(|share| (share.member_id, own(&share.assignment))).collect(),
     };
     let waiting = ctx.node.groups.sync(&sync);
     Answer::later(async move {

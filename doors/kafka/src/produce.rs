@@ -30,7 +30,12 @@ struct Part {
 }
 
 /// Checks the batches and puts them into the engine's order; the answer comes when it is true.
-pub(crate) async fn submit(ctx: &Context, version: i16, request: ProduceRequest) -> Answer {
+pub(crate) async fn submit(
+    ctx: &Context,
+    version: i16,
+    request: ProduceRequest,
+    frame_bytes: usize,
+) -> Answer {
     let ack = match request.acks {
         -1 => Some(Ack::Durable),
         1 => Some(Ack::Written),
@@ -50,7 +55,8 @@ pub(crate) async fn submit(ctx: &Context, version: i16, request: ProduceRequest)
     } else {
         None
     };
-    let (parts, appends) = sort_out(ctx, version, request, whole.as_ref());
+    let (parts, mut appends) = sort_out(ctx, version, request, whole.as_ref());
+    appends.iter_mut().for_each(|append| release_frame(append, frame_bytes));
     let ack = ack.unwrap_or(Ack::Durable);
     let appending =
         if appends.is_empty() { None } else { Some(ctx.node.engine.append(appends, ack).await) };
@@ -65,6 +71,14 @@ pub(crate) async fn submit(ctx: &Context, version: i16, request: ProduceRequest)
         };
         if silent { silence(&parts, &results) } else { respond(parts, results) }
     }))
+}
+
+/// A batch that is most of its frame keeps the frame's memory, and is stamped there. Any other is
+/// copied: it may stay in memory for long, and would hold the whole frame with it.
+fn release_frame(append: &mut Append, frame_bytes: usize) {
+    if append.batch.len() < frame_bytes / 2 {
+        append.batch = Bytes::copy_from_slice(&append.batch);
+    }
 }
 
 /// What a client of transactions is told.

@@ -11,11 +11,18 @@ use crate::{
 
 /// Submits a request. When this returns, what it changes is in the engine's order, and the next
 /// request of the connection may be submitted.
-pub(crate) async fn submit(ctx: &Context, header: &RequestHeader, request: Request) -> Answer {
+///
+/// `frame_bytes` is the size of the frame that the request's byte fields are slices of.
+pub(crate) async fn submit(
+    ctx: &Context,
+    header: &RequestHeader,
+    request: Request,
+    frame_bytes: usize,
+) -> Answer {
     let version = header.api_version;
     let ctx = ctx.clone();
     match request {
-        Request::Produce(request) => produce::submit(&ctx, version, request).await,
+        Request::Produce(request) => produce::submit(&ctx, version, request, frame_bytes).await,
         Request::Fetch(request) => {
             Answer::later(async move { fetch::handle(&ctx, version, request).await })
         }

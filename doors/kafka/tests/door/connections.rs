@@ -162,3 +162,18 @@ async fn closing_the_door_ends_connections() {
     node.door.close().await;
     assert!(client.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_does_not_keep_the_door_open() {
+    let node = TestNode::start().await;
+    node.create_topic("/activity", "clicks", 1).await;
+    let mut client = node.connect().await;
+    let large = "x".repeat(1_000_000);
+    assert_eq!(client.produce(TOPIC, batch(&[&large])).await.error_code, 0);
+    // Far more than the sockets hold, and more requests than may be under way.
+    for _ in 0..100 {
+        client.send(fetch(TOPIC, 0, 0, 1), 11).await;
+    }
+    let closing = tokio::time::timeout(std::time::Duration::from_secs(20), node.door.close());
+    assert!(closing.await.is_ok());
+}
