@@ -56,6 +56,7 @@ pub(crate) fn copy_stream(
     }
     let here = session.cluster_of(&source)?;
     info(session, &source)?;
+    session.cluster_of(&target)?;
     info(session, &target).map_err(|refusal| explain_missing(refusal, &source, &target))?;
     let asked = [("src".to_owned(), source.to_string()), ("dst".to_owned(), target.to_string())];
     let start = find_command(&["stream", "copy"])?;

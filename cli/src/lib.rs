@@ -15,5 +15,5 @@ mod session;
 mod steps;
 
 pub use clusters::{Clusters, KnownCluster};
-pub use output::{report, table};
-pub use run::{Invocation, run};
+pub use output::{Printed, report, table};
+pub use run::{Invocation, command_line, run};

@@ -12,37 +12,53 @@ use serde_json::Value;
 use crate::argv::Presentation;
 use crate::client::Refusal;
 
-/// Prints an answer; what it could not print (a closed pipe) is nobody's concern.
-pub(crate) fn print_rows(now_ms: i64, rows: Vec<Row>, presentation: Presentation) {
-    let text = if presentation.json {
-        Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n"
-    } else {
-        render(&columns_of(&rows), &rows, presentation.no_header)
-    };
-    print_text(&text);
+/// What a command says, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// For standard output.
+    pub out: String,
+    /// For standard error.
+    pub err: String,
+    /// Whether the command did what it was asked.
+    pub ok: bool,
 }
 
-/// Prints text as it is.
-pub(crate) fn print_text(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
+impl Printed {
+    pub(crate) fn text(text: String) -> Self {
+        Self { out: text, err: String::new(), ok: true }
+    }
 
-/// Prints why a command failed: `ERROR (22) -  message`.
-pub(crate) fn print_refusal(now_ms: i64, refusal: &Refusal, presentation: Presentation) {
-    let line = refusal.message.split_whitespace().collect::<Vec<_>>().join(" ");
-    if presentation.json {
-        let failure = Failure { id: refusal.errno, desc: line };
-        let envelope = Envelope { timestamp: now_ms, outcome: Err(vec![failure]) };
-        print_text(&(envelope.to_json() + "\n"));
-    } else {
-        let _ = writeln!(std::io::stderr(), "ERROR ({}) -  {line}", refusal.errno);
+    pub(crate) fn rows(now_ms: i64, rows: Vec<Row>, presentation: Presentation) -> Self {
+        Self::text(if presentation.json {
+            Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n"
+        } else {
+            render(&columns_of(&rows), &rows, presentation.no_header)
+        })
+    }
+
+    /// `ERROR (22) -  message`, in one line.
+    pub(crate) fn refusal(now_ms: i64, refusal: &Refusal, presentation: Presentation) -> Self {
+        let line = refusal.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        if presentation.json {
+            let failure = Failure { id: refusal.errno, desc: line };
+            let envelope = Envelope { timestamp: now_ms, outcome: Err(vec![failure]) };
+            return Self { ok: false, ..Self::text(envelope.to_json() + "\n") };
+        }
+        let err = format!("ERROR ({}) -  {line}\n", refusal.errno);
+        Self { out: String::new(), err, ok: false }
+    }
+
+    /// Prints it; what cannot be printed (a closed pipe) is nobody's concern. 0 or 1.
+    pub(crate) fn print(&self) -> ExitCode {
+        let _ = std::io::stdout().write_all(self.out.as_bytes());
+        let _ = std::io::stderr().write_all(self.err.as_bytes());
+        if self.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
 /// Says why something failed, as all commands do, and gives the exit code for it.
 pub fn report(error: &Error) -> ExitCode {
-    print_refusal(0, &error.clone().into(), Presentation::default());
-    ExitCode::FAILURE
+    Printed::refusal(0, &error.clone().into(), Presentation::default()).print()
 }
 
 /// A header line and the rows, one column for each of these keys; nothing when there are no rows.

@@ -1,5 +1,6 @@
 //! From arguments to an exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use mainstem_api::{CommandSpec, Row, commands_below, find_command};
@@ -8,6 +9,8 @@ use mainstem_types::Error;
 
 use crate::argv::{Argv, Presentation};
 use crate::client::Refusal;
+use crate::clusters::Clusters;
+use crate::output::Printed;
 use crate::session::{Session, name_clusters};
 use crate::{copy, help, output, steps};
 
@@ -50,20 +53,29 @@ impl Invocation {
     }
 }
 
-/// Runs one command and says how it ended: 0 when it did, 1 when it did not.
+/// Runs one command with the clusters under `$MAINSTEM_HOME`, prints what it says, and gives 0 when
+/// it did what it was asked, else 1.
 pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    match Clusters::home() {
+        Ok(home) => command_line(invocation, arguments, &home).print(),
+        Err(error) => output::report(&error),
+    }
+}
+
+/// Runs one command with the clusters under `home`, and gives what it would print.
+pub fn command_line(
+    invocation: Invocation,
+    arguments: impl IntoIterator<Item = String>,
+    home: &Path,
+) -> Printed {
     let argv = Argv::new(arguments);
     let mut presentation = argv.presentation();
     let now_ms = SystemClock::new().wall_ms();
-    match run_argv(invocation, &argv, &mut presentation) {
-        Ok(Outcome::Text(text)) => output::print_text(&text),
-        Ok(Outcome::Rows(rows)) => output::print_rows(now_ms, rows, presentation),
-        Err(refusal) => {
-            output::print_refusal(now_ms, &refusal, presentation);
-            return ExitCode::FAILURE;
-        }
+    match run_argv(invocation, &argv, &mut presentation, home) {
+        Ok(Outcome::Text(text)) => Printed::text(text),
+        Ok(Outcome::Rows(rows)) => Printed::rows(now_ms, rows, presentation),
+        Err(refusal) => Printed::refusal(now_ms, &refusal, presentation),
     }
-    ExitCode::SUCCESS
 }
 
 enum Outcome {
@@ -75,6 +87,7 @@ fn run_argv(
     invocation: Invocation,
     argv: &Argv,
     presentation: &mut Presentation,
+    home: &Path,
 ) -> Result<Outcome, Refusal> {
     let words = argv.words();
     let program = invocation.program();
@@ -102,7 +115,7 @@ fn run_argv(
     let arguments = command.check(pairs)?;
     let pairs: Vec<(String, String)> =
         arguments.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let session = Session::open()?;
+    let session = Session::open(home)?;
     if command.words == copy::COMMAND.words {
         return copy::copy_stream(&session, pairs).map(Outcome::Rows);
     }

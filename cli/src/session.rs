@@ -1,5 +1,7 @@
 //! What a command needs to be carried out: the known clusters, and a way to ask them.
 
+use std::path::Path;
+
 use mainstem_api::{CommandSpec, Kind, Row, find_command};
 use mainstem_env::SystemClock;
 use mainstem_types::{Error, StreamRef};
@@ -16,9 +18,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn open() -> Result<Self, Error> {
+    pub(crate) fn open(home: &Path) -> Result<Self, Error> {
         Ok(Self {
-            clusters: Clusters::load(&Clusters::file(&Clusters::home()?))?,
+            clusters: Clusters::load(&Clusters::file(home))?,
             client: Client::new(),
             clock: SystemClock::new(),
         })

@@ -28,6 +28,7 @@ pub(crate) fn prepare(
         ["stream", "replica", "add"] => {
             let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
             check_pair(&source, &replica)?;
+            session.cluster_of(&replica)?;
             let found = info(session, &replica).map_err(|refusal| {
                 if !refusal.is_not_found() {
                     return refusal;

@@ -7,7 +7,10 @@ use mainstem_api::links::SharedLinks;
 use mainstem_catalog::{Catalog, Place, Stream};
 use mainstem_engine::{Engine, Partition};
 use mainstem_env::Env;
-use mainstem_types::{ClusterName, Error, StreamPath, StreamRef};
+use mainstem_types::{ClusterName, Error, StreamId, StreamPath, StreamRef};
+
+/// How long another cluster may take to tell a stream's uuid, which is not needed at once.
+const REMOTE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The admin door's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,31 @@ impl AdminDoor {
         let named: StreamRef = arguments.required(flag)?;
         let here = || catalog.cluster().name.clone();
         Ok(Place { cluster: named.cluster.unwrap_or_else(here), path: named.path })
+    }
+
+    /// The uuid of the stream at `place`: as the caller gave it in `flag`, or as its cluster tells
+    /// now. `None` when it does not answer, and then the first Hello pins it.
+    pub(crate) async fn uuid_of(
+        &self,
+        catalog: &Catalog,
+        arguments: &Arguments,
+        flag: &str,
+        place: &Place,
+    ) -> Result<Option<StreamId>, Error> {
+        if let Some(given) = arguments.parsed(flag)? {
+            return Ok(Some(given));
+        }
+        if place.cluster == catalog.cluster().name {
+            return catalog.expect_stream_at(&place.path).map(|stream| Some(stream.id));
+        }
+        let asked = self.links.remote_stream(&place.cluster, &place.path);
+        match tokio::time::timeout(REMOTE_TIMEOUT, asked).await {
+            Ok(Ok(None)) => Err(Error::not_found(format!(
+                "{place} is not a valid stream; create it first, or correct the path"
+            ))),
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
     }
 
     /// Refuses `-cluster` with another cluster's name.

@@ -16,10 +16,12 @@ impl AdminDoor {
     pub(crate) async fn add_replica(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
         let stream = self.local_stream(&catalog, arguments)?;
+        let replica = self.place(&catalog, arguments, "replica")?;
+        let replica_id = self.uuid_of(&catalog, arguments, "replicauuid", &replica).await?;
         let command = Command::AddReplica {
             stream: stream.id,
-            replica: self.place(&catalog, arguments, "replica")?,
-            replica_id: arguments.parsed("replicauuid")?,
+            replica,
+            replica_id,
             settings: replica_settings(arguments, stream.settings.compression)?,
             paused: arguments.boolean("paused").unwrap_or(false),
             setup: None,

@@ -15,7 +15,7 @@ impl AdminDoor {
         let catalog = self.engine.catalog();
         let stream = self.local_stream(&catalog, arguments)?.id;
         let upstream = self.place(&catalog, arguments, "upstream")?;
-        let stream_id = arguments.parsed("upstreamuuid")?;
+        let stream_id = self.uuid_of(&catalog, arguments, "upstreamuuid", &upstream).await?;
         let command = Command::AddUpstream { stream, upstream: upstream.clone(), stream_id };
         let catalog = self.engine.change(command).await?;
         let added = catalog.stream(stream).and_then(|stream| stream.upstream(&upstream));

@@ -144,6 +144,19 @@ async fn i9_a_replica_tells_what_its_link_tells() {
 }
 
 #[tokio::test]
+async fn an_agreement_pins_the_uuid_that_the_other_cluster_tells() {
+    let world = World::new().await;
+    world.rows("stream/create?path=/a").await;
+    let uuid = mainstem_types::StreamId(99).to_string();
+    let added = &world.rows("stream/upstream/add?path=/a&upstream=/mapr/newyork/known").await[0];
+    assert_eq!(added["uuid"], uuid);
+    let added = &world.rows("stream/upstream/add?path=/a&upstream=/mapr/newyork/dark").await[0];
+    assert_eq!(added["uuid"], "", "the first Hello pins it");
+    world.rows("stream/replica/add?path=/a&replica=/mapr/newyork/known").await;
+    assert_eq!(world.rows("stream/replica/list?path=/a").await[0]["uuid"], uuid);
+}
+
+#[tokio::test]
 async fn an_autosetup_takes_a_grant_from_its_destination() {
     let world = World::new().await;
     world.rows("stream/create?path=/a").await;

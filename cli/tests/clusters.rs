@@ -1,0 +1,112 @@
+//! Commands as they are typed, against two clusters' admin doors on real sockets. Nothing flows
+//! between them: that is for the tests of links.
+
+mod world;
+
+use mainstem_api::Envelope;
+use world::{World, run};
+
+#[test]
+fn the_documented_set_up_by_hand() {
+    let world = World::new();
+    let (a, b) = ("/mapr/sanfrancisco/activity", "/mapr/newyork/activity");
+    world.good(&format!("maprcli stream create -path {a} -produceperm p -ttl 86400 -copyperm ''"));
+    world.good(&format!("maprcli stream topic create -path {a} -topic temps -partitions 3"));
+    world.good(&format!("maprcli stream create -path {b} -copyMetaFrom {a} -consumeperm u:x"));
+    let info = world.row(&format!("maprcli stream info -path {b}"));
+    assert_eq!((info["ttl"].as_u64(), &info["produceperm"]), (Some(86400), &"p".into()));
+    assert_eq!((&info["copyperm"], &info["consumeperm"]), (&"".into(), &"u:x".into()));
+    world.good(&format!("maprcli stream replica add -path {a} -replica {b} -paused true"));
+    let replica = world.row(&format!("maprcli stream replica list -path {a}"));
+    assert_eq!((&replica["paused"], &replica["stream"]), (&true.into(), &"/activity".into()));
+    assert_eq!(replica["uuid"], info["uuid"], "the replica's uuid is pinned");
+    let source = world.row(&format!("maprcli stream info -path {a}"));
+    world.good(&format!("maprcli stream upstream add -path {b} -upstream {a}"));
+    let upstream = world.row(&format!("maprcli stream upstream list -path {b}"));
+    assert_eq!(upstream["uuid"], source["uuid"], "the source's uuid is pinned");
+    assert_eq!(world.good(&format!("mapr copystream -src {a} -dst {b}")), "");
+    world.good(&format!("mainstem stream replica resume -path {a} -replica {b}"));
+    let text = world.good("maprcli stream replica list -path /activity");
+    assert!(text.lines().next().unwrap().starts_with("cluster  stream"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    world.good(&format!("maprcli stream upstream remove -path {b} -upstream {a}"));
+    assert_eq!(world.good(&format!("maprcli stream upstream list -path {b}")), "");
+    world.close();
+}
+
+#[test]
+fn an_autosetup_takes_its_grant_along() {
+    let world = World::new();
+    let (a, b) = ("/mapr/sanfrancisco/activity", "/mapr/newyork/activity");
+    world.good(&format!("maprcli stream create -path {a}"));
+    world.good(&format!("maprcli stream replica autosetup -path {a} -replica {b}"));
+    let replica = world.row(&format!("maprcli stream replica list -path {a}"));
+    assert_eq!(replica["replicaState"], "REPLICA_STATE_CREATE_SCHEDULE");
+    // The destination would make exactly that stream.
+    let there = world.engines[1].catalog();
+    let here = world.engines[0].catalog();
+    let setup = here.stream_at(&"/activity".parse().unwrap()).unwrap().replicas[0].clone();
+    let grant = there.grant(setup.setup.unwrap().grant.unwrap()).unwrap();
+    assert_eq!(Some(grant.replica_id), setup.replica_id);
+    assert_eq!(grant.source.to_string(), a);
+
+    let taken = "/mapr/newyork/taken";
+    world.good(&format!("maprcli stream create -path {taken}"));
+    let autosetup = format!("maprcli stream replica autosetup -path {a} -replica {taken}");
+    let error = world.bad(&autosetup);
+    assert!(error.starts_with("ERROR (17) -  /taken is already a stream"), "{error}");
+    world.good(&format!("{autosetup} -useexistingreplica true"));
+    world.close();
+}
+
+#[test]
+fn bad_input_changes_nothing_and_says_what_to_do() {
+    let world = World::new();
+    let a = "/mapr/sanfrancisco/a";
+    world.good(&format!("maprcli stream create -path {a}"));
+    for (line, says) in [
+        ("stream create -path A -tll 5", "did you mean -ttl?"),
+        ("stream create", "needs -path <stream>"),
+        ("stream crate -path /b", "did you mean `stream create`?"),
+        ("volume list", "there are: cluster, stream"),
+        ("stream create -path A", "already a stream"),
+        ("stream create -path /mapr/denver/a", "sanfrancisco, newyork, boston"),
+        ("stream info -path /mapr/boston/a", "`mainstem dev start boston`"),
+        ("stream info -path /mapr/newyork/a", "/a is not a valid stream"),
+        ("stream create -path /x/../y", "part of a stream's path"),
+        ("stream info -path A -cluster newyork", "leave -cluster out"),
+        ("stream replica add -path A -replica A", "itself"),
+        ("stream replica add -path A -replica /mapr/newyork/a", "-copymetafrom A"),
+        ("stream replica add -path A -replica /mapr/denver/a", "cluster denver is not known"),
+        ("stream replica autosetup -path A -replica /mapr/boston/a", "cannot reach boston"),
+        ("stream upstream add -path A -upstream /mapr/newyork/no", "not a valid stream"),
+    ] {
+        let error = world.bad(&format!("maprcli {}", line.replace('A', a)));
+        assert!(error.contains(&says.replace('A', a)), "{line}: {error}");
+    }
+    for (line, says) in [
+        ("mapr copystream -src A -dst A", "into itself"),
+        ("mapr copystream -src A -dst /mapr/newyork/a", "upstream add"),
+        ("mapr perfproducer -path A", "not served by this version"),
+        ("mapr", "mapr copystream"),
+    ] {
+        let error = world.bad(&line.replace('A', a));
+        assert!(error.contains(says), "{line}: {error}");
+    }
+    let printed = world.run("maprcli stream info -path /mapr/newyork/none -json");
+    assert!(!printed.ok && printed.err.is_empty());
+    assert!(Envelope::parse(printed.out.as_bytes()).unwrap().outcome.is_err());
+    world.close();
+}
+
+#[test]
+fn without_clusters_it_says_how_to_make_some() {
+    let home = tempfile::tempdir().unwrap();
+    let printed = run(home.path(), "maprcli stream list");
+    assert!(!printed.ok && printed.err.contains("mainstem dev up"), "{}", printed.err);
+    let help = run(home.path(), "maprcli stream replica add -help");
+    assert!(help.ok && help.out.contains("For example:"));
+    let help = run(home.path(), "mainstem help stream");
+    assert!(help.ok && help.out.contains("stream upstream add"));
+    assert!(run(home.path(), "mapr copystream -help").out.contains("-src <stream>"));
+}
