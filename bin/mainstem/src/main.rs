@@ -3,6 +3,7 @@
 //!
 //! It must never know how anything is decided: it reads settings, wires parts, handles signals.
 
+mod demo;
 mod dev;
 mod serve;
 mod settings;
@@ -54,6 +55,8 @@ enum Verb {
         #[command(subcommand)]
         command: dev::DevCommand,
     },
+    /// Watch a stream replicate between two clusters, through a crash of the source
+    Demo(demo::DemoArguments),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn run(verb: Verb) -> Result<(), Error> {
             log_to_stderr();
             serve::run(&config, env)
         }
+        Verb::Demo(arguments) => demo::run(&arguments, env),
         Verb::Dev { command } => {
             print(&dev::run(command, env)?);
             Ok(())
@@ -92,7 +96,7 @@ fn two_dashes(word: String) -> String {
 }
 
 /// A closed pipe is nobody's concern.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

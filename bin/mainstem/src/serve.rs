@@ -71,17 +71,13 @@ fn open_engine(settings: &ServeSettings, env: &Env) -> Result<Engine, Error> {
 }
 
 /// The first start gives the data directory its cluster; later ones check that it is the same.
-async fn found_cluster(
-    engine: &Engine,
-    settings: &ServeSettings,
-    env: &Env,
-) -> Result<(), Error> {
+async fn found_cluster(engine: &Engine, settings: &ServeSettings, env: &Env) -> Result<(), Error> {
     let name = settings.cluster_name()?;
     let catalog = engine.catalog();
     if catalog.is_founded() {
         let cluster = catalog.cluster();
-        let is_same = cluster.name == name
-            && settings.cluster_id()?.is_none_or(|id| id == cluster.id);
+        let is_same =
+            cluster.name == name && settings.cluster_id()?.is_none_or(|id| id == cluster.id);
         if !is_same {
             return Err(Error::invalid(format!(
                 "{} holds the data of cluster {} ({}), not of {name}; give each cluster a data \
@@ -117,9 +113,8 @@ async fn open_kafka(
 
 fn host_and_port(text: &str) -> Result<(String, u16), Error> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = parts.ok_or_else(|| {
-        Error::invalid(format!("kafka.advertised = \"{text}\" is not host:port"))
-    })?;
+    let (host, port) = parts
+        .ok_or_else(|| Error::invalid(format!("kafka.advertised = \"{text}\" is not host:port")))?;
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
@@ -156,7 +151,8 @@ async fn open_gateway(
 fn known_gateways(file: Option<PathBuf>) -> Directory {
     Arc::new(move |name: &ClusterName| {
         // A list that cannot be read is as good as none: links say that they know no gateway.
-        let clusters = file.as_deref().map(Clusters::load).unwrap_or_else(|| Ok(Default::default()));
+        let clusters =
+            file.as_deref().map(Clusters::load).unwrap_or_else(|| Ok(Default::default()));
         let clusters = clusters.unwrap_or_default();
         clusters.find(name).map(|cluster| cluster.gateways.clone()).unwrap_or_default()
     })

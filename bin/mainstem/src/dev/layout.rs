@@ -14,9 +14,7 @@ use mainstem_types::{ClusterId, ClusterName, Error};
 use super::authority::AuthorityFiles;
 use super::ports::{Ports, local};
 use super::process::Process;
-use crate::settings::{
-    AdminListener, GatewayListener, KafkaListener, LogSection, ServeSettings,
-};
+use crate::settings::{AdminListener, GatewayListener, KafkaListener, LogSection, ServeSettings};
 
 /// Dev clusters are small, so that several fit on a laptop's disk.
 const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
@@ -40,6 +38,10 @@ pub(crate) struct NewClusters<'a> {
 impl Dev {
     pub(crate) fn new(home: PathBuf, env: Env) -> Self {
         Self { home, env }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     pub(crate) fn clusters_file(&self) -> PathBuf {

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use mainstem_env::Clock;
 use mainstem_types::Error;
-use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 
 /// How long an orderly end may take before it is forced.
 const END_MS_MAX: u64 = 10_000;
