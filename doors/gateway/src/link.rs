@@ -1,10 +1,12 @@
 //! The task of one replica: dials, runs sessions and set-ups, and tells why nothing flows.
 
+mod setup;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::LinkError;
-use mainstem_catalog::{Catalog, Replica, Setup, SetupKind, SetupStep};
+use mainstem_catalog::{Catalog, Replica, SetupKind};
 use mainstem_link::{Code, Mode};
 use mainstem_replicate::{Backoff, Closing, GatewayRing};
 use mainstem_types::{ClusterName, Error};
@@ -14,8 +16,8 @@ use tokio::time::sleep;
 use crate::board::LinkKey;
 use crate::context::Context;
 use crate::dial::{Dialled, dial};
+use crate::mode::{mode_of, open_setup};
 use crate::sender::{SessionEnd, find, run_session};
-use crate::setup;
 
 /// A session that stood so long was a good one: pauses begin short again.
 const GOOD_SESSION_MS: u64 = 2_000;
@@ -42,24 +44,6 @@ pub(crate) struct Task {
     nudge: Arc<Notify>,
     backoff: Backoff,
     ring: GatewayRing,
-}
-
-/// A job that still has something to do.
-pub(crate) fn open_setup(replica: &Replica) -> Option<&Setup> {
-    let is_over = |step| matches!(step, SetupStep::Replicating | SetupStep::Unexpected);
-    replica.setup.as_ref().filter(|setup| !is_over(setup.step))
-}
-
-/// The session that a replica should have now, if any.
-pub(crate) fn mode_of(replica: &Replica) -> Option<Mode> {
-    if let Some(setup) = open_setup(replica) {
-        let copying = matches!(setup.step, SetupStep::CopyInProgress | SetupStep::CopyInRecover);
-        let held = replica.paused && setup.kind == SetupKind::Autosetup;
-        return (copying && !held).then_some(Mode::Copy);
-    }
-    let failed = replica.setup.as_ref().is_some_and(|setup| setup.kind == SetupKind::Autosetup)
-        && replica.setup.as_ref().is_some_and(|setup| setup.step == SetupStep::Unexpected);
-    (!replica.paused && !failed).then_some(Mode::Replicate)
 }
 
 /// Runs until the replica is removed or the process stops.

@@ -14,7 +14,8 @@ use tokio::time::sleep;
 use crate::board::{LinkKey, SendingNote};
 use crate::context::Context;
 use crate::dial::{ask, dial};
-use crate::link::{no_gateway, open_setup};
+use crate::link::no_gateway;
+use crate::mode::open_setup;
 use crate::sender::backlog;
 use crate::supervisor::Tasks;
 

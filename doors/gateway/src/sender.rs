@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::board::LinkKey;
 use crate::context::Context;
 use crate::dial::Dialled;
+use crate::mode::mode_of;
 use crate::translate;
 use crate::wire::{FrameReader, FrameWriter};
 
@@ -324,7 +325,7 @@ impl Session<'_> {
             let message = "the replica's settings were changed at the source";
             let code = if replica.paused { Code::Paused } else { Code::Fenced };
             self.sender.stop(code, message);
-        } else if crate::link::mode_of(&replica) != Some(self.mode) {
+        } else if mode_of(&replica) != Some(self.mode) {
             self.sender.stop(Code::Fenced, "the replica's job has changed");
         } else {
             self.tell_catalog(&stream);

@@ -37,7 +37,7 @@ impl LinkTls {
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
                 let builder = builder.with_client_cert_verifier(verifier);
-                builder.with_single_cert(chain.clone(), key().map_err(as_rustls)?)
+                builder.with_single_cert(chain.clone(), key().map_err(|error| as_rustls(&error))?)
             })
             .map_err(|e| bad("the cluster's certificate", &e))?;
         server.alpn_protocols = vec![ALPN.to_vec()];
@@ -45,7 +45,7 @@ impl LinkTls {
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
                 let builder = builder.with_root_certificates(roots);
-                builder.with_client_auth_cert(chain, key().map_err(as_rustls)?)
+                builder.with_client_auth_cert(chain, key().map_err(|error| as_rustls(&error))?)
             })
             .map_err(|e| bad("the cluster's certificate", &e))?;
         client.alpn_protocols = vec![ALPN.to_vec()];
@@ -109,7 +109,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(list)
 }
 
-fn as_rustls(error: Error) -> rustls::Error {
+fn as_rustls(error: &Error) -> rustls::Error {
     rustls::Error::General(error.message().to_owned())
 }
 

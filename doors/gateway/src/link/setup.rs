@@ -7,8 +7,8 @@ use mainstem_link::{AddReplica, AddUpstream, Code, CreateStream, Mode, Request};
 use mainstem_replicate::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 use mainstem_types::{Error, ErrorKind};
 
+use super::{Next, Task, no_gateway};
 use crate::dial::ask;
-use crate::link::{Next, Task, no_gateway};
 use crate::sender::SessionEnd;
 use crate::translate;
 
