@@ -1,1 +1,18 @@
-//! See docs/ARCHITECTURE.md.
+//! Two whole clusters in one thread, from one seed: real engines over simulated disks, real link
+//! state machines over a simulated network, and the invariants checked after every event.
+//!
+//! It must never know sockets, threads or the real time: the same seed makes the same history,
+//! so a failure is replayed by its number.
+
+mod check;
+mod connection;
+mod node;
+mod plant;
+mod producer;
+mod replica;
+mod source;
+mod truth;
+mod world;
+
+pub use plant::Plant;
+pub use world::{Report, Violation, run};

@@ -17,7 +17,7 @@ mod request;
 mod sender;
 mod supervisor;
 mod tls;
-mod translate;
+pub mod translate;
 mod wire;
 
 pub use context::Directory;

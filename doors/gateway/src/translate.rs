@@ -1,4 +1,5 @@
-//! The catalog's and the engine's nouns as a link's, and back.
+//! The catalog's and the engine's nouns as a link's, and back. Shared with the simulation, so that
+//! it tries the very translation that is shipped.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use mainstem_link::{
 use mainstem_replicate::{Opened, ReceiverIdentity};
 use mainstem_types::{CatalogSeq, Error, LinkEpoch, StreamId};
 
-pub(crate) fn topic_item(topic: &Topic) -> TopicItem {
+/// A topic as a link tells it.
+pub fn topic_item(topic: &Topic) -> TopicItem {
     TopicItem {
         origin: topic.origin,
         name: topic.name.clone(),
@@ -35,11 +37,13 @@ fn settings_of(config: &BTreeMap<String, String>) -> Vec<Setting> {
     config.iter().map(setting).collect()
 }
 
-pub(crate) fn topic_items(stream: &Stream) -> Vec<TopicItem> {
+/// All topics of a stream.
+pub fn topic_items(stream: &Stream) -> Vec<TopicItem> {
     stream.topics.values().map(|topic| topic_item(topic)).collect()
 }
 
-pub(crate) fn tombstone_items(stream: &Stream) -> Vec<TombstoneItem> {
+/// All tombstones of a stream.
+pub fn tombstone_items(stream: &Stream) -> Vec<TombstoneItem> {
     let item = |tombstone: &mainstem_catalog::Tombstone| TombstoneItem {
         origin: tombstone.origin,
         name: tombstone.name.clone(),
@@ -49,7 +53,8 @@ pub(crate) fn tombstone_items(stream: &Stream) -> Vec<TombstoneItem> {
     stream.tombstones.values().map(item).collect()
 }
 
-pub(crate) fn hello(
+/// The Hello of a session.
+pub fn hello(
     here: &ReceiverIdentity,
     stream: &Stream,
     replica: &Replica,
@@ -79,7 +84,7 @@ pub(crate) fn hello(
 
 /// The cursors that this cluster tells a replica: the local column of topics owned here, and what
 /// came from upstream of all others.
-pub(crate) fn cursor_items(
+pub fn cursor_items(
     engine: &Engine,
     stream: &Stream,
     replica_id: Option<StreamId>,
@@ -108,7 +113,7 @@ pub(crate) fn cursor_items(
 }
 
 /// A cursor as the engine keeps it; a group id that is not one here is an error of the peer.
-pub(crate) fn cursor_entry(
+pub fn cursor_entry(
     stream: StreamId,
     item: CursorItem,
 ) -> Result<(CursorKey, Option<CursorValue>), Error> {
@@ -130,7 +135,7 @@ pub(crate) fn cursor_entry(
 }
 
 /// What a replica holds, for its Welcome.
-pub(crate) fn opened(
+pub fn opened(
     engine: &Engine,
     catalog: &Catalog,
     replica: StreamId,
@@ -174,7 +179,8 @@ pub(crate) fn opened(
     })
 }
 
-pub(crate) fn apply_topic(link: LinkName, item: TopicItem) -> Command {
+/// What a topic of a link asks of the replica's catalog.
+pub fn apply_topic(link: LinkName, item: TopicItem) -> Command {
     Command::ApplyTopic {
         stream: link.stream,
         upstream: link.upstream,
@@ -192,7 +198,8 @@ pub(crate) fn apply_topic(link: LinkName, item: TopicItem) -> Command {
     }
 }
 
-pub(crate) fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
+/// What a deletion asks of it.
+pub fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
     Command::ApplyTombstone {
         stream: link.stream,
         upstream: link.upstream,
@@ -203,7 +210,8 @@ pub(crate) fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
     }
 }
 
-pub(crate) fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
+/// Batches as the engine takes them.
+pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
     ReplicaAppend {
         link,
         topic: batches.origin,
@@ -219,28 +227,24 @@ pub(crate) fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend 
 }
 
 /// The name of a link at its receiving end.
-pub(crate) const fn link_name(
-    stream: StreamId,
-    upstream: StreamId,
-    link_epoch: LinkEpoch,
-) -> LinkName {
+pub const fn link_name(stream: StreamId, upstream: StreamId, link_epoch: LinkEpoch) -> LinkName {
     LinkName { stream, upstream, link_epoch }
 }
 
 /// Where the sender of a Hello says that its stream lies.
-pub(crate) fn source_place(hello: &Hello) -> Place {
+pub fn source_place(hello: &Hello) -> Place {
     Place { cluster: hello.cluster_name.clone(), path: hello.source_path.clone() }
 }
 
 macro_rules! stream_settings {
     ($($key:literal => $field:ident),* $(,)?) => {
         /// A stream's settings by their command-line names.
-        pub(crate) fn settings_to_text(settings: &StreamSettings) -> Vec<Setting> {
+        pub fn settings_to_text(settings: &StreamSettings) -> Vec<Setting> {
             vec![$(Setting { key: $key.to_owned(), value: settings.$field.to_string() }),*]
         }
 
         /// The settings of that text; names from a newer version are passed over.
-        pub(crate) fn settings_from_text(text: &[Setting]) -> Result<StreamSettings, Error> {
+        pub fn settings_from_text(text: &[Setting]) -> Result<StreamSettings, Error> {
             let mut settings = StreamSettings::default();
             for Setting { key, value } in text {
                 match key.as_str() {
@@ -272,7 +276,7 @@ stream_settings! {
 }
 
 /// A replica's settings by their command-line names.
-pub(crate) fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
+pub fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
     let setting = |key: &str, value: String| Setting { key: key.to_owned(), value };
     vec![
         setting("throttle", settings.throttle.to_string()),
@@ -283,7 +287,7 @@ pub(crate) fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
 }
 
 /// The settings of that text.
-pub(crate) fn replica_from_text(text: &[Setting]) -> Result<ReplicaSettings, Error> {
+pub fn replica_from_text(text: &[Setting]) -> Result<ReplicaSettings, Error> {
     let mut settings = ReplicaSettings::default();
     for Setting { key, value } in text {
         match key.as_str() {

@@ -1,0 +1,222 @@
+//! The invariants, looked at after every event from outside of the code that keeps them.
+
+use std::collections::BTreeMap;
+
+use mainstem_record::BatchHeader;
+use mainstem_types::OriginTopicId;
+
+use crate::Plant;
+use crate::truth::batches_from;
+use crate::world::World;
+
+impl World {
+    /// I1 and I8 at the owners, I2, I3 and I4 at the replicas, and that acks are true.
+    pub(crate) fn check_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            let engine = self.nodes[node].engine.clone();
+            let catalog = self.nodes[node].catalog();
+            if let Err(lost) = self.truth.note(&engine, &catalog, self.streams[node]) {
+                self.violate("I1", lost);
+            }
+        }
+        for node in 0..self.nodes.len() {
+            self.check_replica(node);
+        }
+        self.check_acks();
+    }
+
+    fn check_replica(&mut self, node: usize) {
+        let catalog = self.nodes[node].catalog();
+        let Some(stream) = catalog.stream(self.streams[node]).cloned() else { return };
+        for topic in stream.topics.values().filter(|topic| topic.owner.stream != stream.id) {
+            for (index, no) in (0u32..).zip(&topic.partitions) {
+                let Some(partition) = self.nodes[node].engine.partition(*no) else { continue };
+                let end = partition.durable_end();
+                self.check_partition(node, (topic.origin, index), &partition);
+                self.check_cursors(node, topic.origin, index, topic.owner.term.id, end);
+            }
+        }
+    }
+
+    fn check_partition(
+        &mut self,
+        node: usize,
+        key: (OriginTopicId, u32),
+        partition: &mainstem_engine::Partition,
+    ) {
+        let end = partition.durable_end();
+        let verified = self.verified.get(&(node, key.0, key.1)).copied().unwrap_or(0);
+        let truth = self.truth.0.entry(key).or_default();
+        if end > truth.end() {
+            let ahead = format!("a replica ends at {end}, its owner at {}", truth.end());
+            self.violate("I3", ahead);
+            return;
+        }
+        if end < verified {
+            self.violate("I1", format!("a replica ended at {verified}, now at {end}"));
+            return;
+        }
+        if end == verified {
+            return;
+        }
+        let ours = batches_from(partition, verified);
+        let theirs: Vec<_> = truth
+            .batches
+            .iter()
+            .filter(|batch| batch.base >= verified && batch.next <= end)
+            .cloned()
+            .collect();
+        let lineage = partition.lineage().entries().to_vec();
+        if ours != theirs || !truth.lineage.starts_with(&lineage) {
+            let at = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a.base);
+            self.violate("I2", format!("offsets {verified} to {end} differ, first at {at:?}"));
+            return;
+        }
+        self.verified.insert((node, key.0, key.1), end);
+    }
+
+    /// I4: what a consumer at the replica is told to go on at is there.
+    fn check_cursors(
+        &mut self,
+        node: usize,
+        origin: OriginTopicId,
+        index: u32,
+        term: mainstem_types::TermId,
+        end: i64,
+    ) {
+        let mut beyond = None;
+        for (key, cursor) in self.nodes[node].engine.cursors(self.streams[node]) {
+            if key.topic != origin || key.partition != index {
+                continue;
+            }
+            let told = match self.plant {
+                Plant::CursorsEarly => cursor.replicated,
+                _ => cursor.effective(term, end),
+            };
+            beyond = told.filter(|value| value.offset > end).or(beyond);
+        }
+        if let Some(value) = beyond {
+            self.violate("I4", format!("a cursor stands at {}, the end at {end}", value.offset));
+        }
+    }
+
+    /// What a source takes for acknowledged is durable at the replica.
+    fn check_acks(&mut self) {
+        let mut lie = None;
+        for connection in self.connections.values() {
+            let Some(side) = &connection.sender else { continue };
+            let replica = self.links[connection.link].replica;
+            for (origin, index, acked) in side.sender.acked_ends() {
+                if let Some(partition) = self.partition(replica, (origin, index))
+                    && acked > partition.durable_end()
+                {
+                    lie = Some((acked, partition.durable_end()));
+                }
+            }
+        }
+        if let Some((acked, durable)) = lie {
+            let message = format!("acknowledged to {acked}, durable to {durable}");
+            self.violate("ack means durable", message);
+        }
+    }
+
+    /// Every acknowledged record is there once, at the offset that its producer was told.
+    pub(crate) fn check_promises(&mut self) {
+        let mut seen: BTreeMap<(OriginTopicId, u32, i64, i32), Vec<i64>> = BTreeMap::new();
+        for ((origin, index), log) in &self.truth.0 {
+            for batch in &log.batches {
+                let header = BatchHeader::decode(&batch.bytes).expect("checked when it was taken");
+                let key = (*origin, *index, header.producer_id, header.base_sequence);
+                seen.entry(key).or_default().push(batch.base);
+            }
+        }
+        if let Some((key, at)) = seen.iter().find(|(_, at)| at.len() > 1) {
+            let message = format!("sequence {} of producer {} lies at {at:?}", key.3, key.2);
+            self.violate("once", message);
+        }
+        for promise in std::mem::take(&mut self.acknowledged) {
+            let key = (promise.origin, promise.index, promise.producer, promise.sequence);
+            if !self.stands(promise.origin) {
+                continue;
+            }
+            if seen.get(&key) != Some(&vec![promise.base_offset]) {
+                let message = format!("{promise:?} was promised, found at {:?}", seen.get(&key));
+                self.violate("I1", message);
+                return;
+            }
+            self.records += u64::try_from(promise.count).unwrap_or(0);
+        }
+    }
+
+    /// Whether a topic is still there at its owner: what is deleted is not promised any more.
+    fn stands(&self, origin: OriginTopicId) -> bool {
+        self.nodes.iter().zip(&self.streams).any(|(node, id)| {
+            let catalog = node.catalog();
+            let topic = catalog.stream(*id).and_then(|stream| stream.topic_by_origin(origin));
+            topic.is_some_and(|topic| topic.owner.stream == *id)
+        })
+    }
+
+    /// Whether every replica has everything of its source.
+    pub(crate) fn is_converged(&self) -> Result<(), String> {
+        for link in &self.links {
+            let source = self.nodes[link.source].catalog();
+            let replica = self.nodes[link.replica].catalog();
+            let (Some(from), Some(to)) = (
+                source.stream(self.streams[link.source]),
+                replica.stream(self.streams[link.replica]),
+            ) else {
+                return Err("a stream is gone".into());
+            };
+            for topic in from.topics.values().filter(|topic| topic.owner.stream == from.id) {
+                let Some(copy) = to.topic_by_origin(topic.origin) else {
+                    // A topic that was deleted while there was no agreement stays at the replica,
+                    // and its name with it: a conflict, not a loss.
+                    let orphan = to
+                        .topic(&topic.name)
+                        .is_some_and(|rival| from.topic_by_origin(rival.origin).is_none());
+                    if orphan {
+                        continue;
+                    }
+                    return Err(format!("topic {} is not at the replica", topic.name));
+                };
+                if copy.partition_count() != topic.partition_count() {
+                    return Err(format!("topic {} has not grown at the replica", topic.name));
+                }
+                for index in 0..topic.partition_count() {
+                    let end = |node, key| self.partition(node, key).map(|p| p.durable_end());
+                    let key = (topic.origin, index);
+                    let (ours, theirs) = (end(link.source, key), end(link.replica, key));
+                    if ours != theirs {
+                        return Err(format!("{} {index}: {ours:?}, {theirs:?}", topic.name));
+                    }
+                }
+            }
+            self.is_told_of_cursors(link.source, link.replica)?;
+        }
+        Ok(())
+    }
+
+    fn is_told_of_cursors(&self, source: usize, replica: usize) -> Result<(), String> {
+        let theirs: BTreeMap<_, _> = self.nodes[replica]
+            .engine
+            .cursors(self.streams[replica])
+            .into_iter()
+            .map(|(key, cursor)| ((key.group, key.topic, key.partition), cursor))
+            .collect();
+        let to = self.nodes[replica].catalog();
+        let to = to.stream(self.streams[replica]).expect("streams stay");
+        for (key, cursor) in self.nodes[source].engine.cursors(self.streams[source]) {
+            let Some(local) = cursor.local else { continue };
+            if to.topic_by_origin(key.topic).is_none() {
+                continue;
+            }
+            let there = theirs.get(&(key.group.clone(), key.topic, key.partition));
+            let offset = there.and_then(|cursor| cursor.replicated.as_ref()).map(|v| v.offset);
+            if offset != Some(local.offset) {
+                return Err(format!("cursor of {}: {}, {offset:?}", key.group, local.offset));
+            }
+        }
+        Ok(())
+    }
+}

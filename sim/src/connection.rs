@@ -1,0 +1,104 @@
+//! One connection of the simulated network: frames in order, late, and lost when it breaks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::BytesMut;
+use mainstem_engine::LinkName;
+use mainstem_link::{Frame, decode_frame, encode_frame};
+use mainstem_replicate::{PartitionView, Receiver, Sender};
+use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId, TopicName};
+
+/// The source's end.
+pub(crate) struct SenderSide {
+    pub(crate) sender: Sender,
+    pub(crate) epoch: LinkEpoch,
+    pub(crate) told_seq: Option<CatalogSeq>,
+    pub(crate) views: BTreeMap<(OriginTopicId, u32), PartitionView>,
+    pub(crate) replica_id: Option<StreamId>,
+}
+
+/// The replica's end.
+pub(crate) struct ReceiverSide {
+    pub(crate) receiver: Receiver,
+    pub(crate) link: Option<LinkName>,
+    /// The number of the operation that opened it.
+    pub(crate) opened_at: u64,
+    /// An operation must be answered before the next action is asked for.
+    pub(crate) blocked: bool,
+    /// For planted bugs only: where each partition goes on, and topics by their names.
+    pub(crate) next: BTreeMap<(OriginTopicId, u32), i64>,
+    pub(crate) names: BTreeMap<OriginTopicId, TopicName>,
+}
+
+/// Both ends and what is under way between them.
+pub(crate) struct Connection {
+    pub(crate) link: usize,
+    pub(crate) sender: Option<SenderSide>,
+    pub(crate) receiver: Option<ReceiverSide>,
+    /// Nobody has taken the call yet.
+    pub(crate) is_new: bool,
+    down: VecDeque<BytesMut>,
+    up: VecDeque<BytesMut>,
+}
+
+impl Connection {
+    pub(crate) fn new(link: usize, sender: SenderSide) -> Self {
+        Self {
+            link,
+            sender: Some(sender),
+            receiver: None,
+            is_new: true,
+            down: VecDeque::new(),
+            up: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn send_down(&mut self, frame: &Frame) {
+        self.down.push_back(encoded(frame));
+    }
+
+    pub(crate) fn send_up(&mut self, frame: &Frame) {
+        self.up.push_back(encoded(frame));
+    }
+
+    pub(crate) fn take_down(&mut self) -> Option<Frame> {
+        self.down.pop_front().map(decoded)
+    }
+
+    pub(crate) fn take_up(&mut self) -> Option<Frame> {
+        self.up.pop_front().map(decoded)
+    }
+
+    pub(crate) fn has_down(&self) -> bool {
+        !self.down.is_empty()
+    }
+
+    pub(crate) fn has_up(&self) -> bool {
+        !self.up.is_empty()
+    }
+
+    /// The network broke: nothing that was under way arrives.
+    pub(crate) fn cut(&mut self) {
+        self.sender = None;
+        self.receiver = None;
+        self.is_new = false;
+        self.down.clear();
+        self.up.clear();
+    }
+
+    /// Nobody is left to talk, or to listen.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sender.is_none() && (self.receiver.is_none() && !self.is_new)
+    }
+}
+
+fn encoded(frame: &Frame) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    encode_frame(frame, &mut bytes);
+    bytes
+}
+
+fn decoded(mut bytes: BytesMut) -> Frame {
+    let frame = decode_frame(&mut bytes).expect("our own frames are sound");
+    frame.expect("frames are sent whole")
+}

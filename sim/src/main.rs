@@ -1,0 +1,116 @@
+//! `mainstem-sim`: runs seeds, and replays the one that failed.
+#![expect(clippy::print_stdout, reason = "it is a command")]
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mainstem_env::{Clock, SystemClock};
+use mainstem_sim::{Plant, Report, Violation, run};
+
+const HELP: &str = "mainstem-sim runs two clusters from one seed, many times.
+  --seeds N     run N seeds (default 500)
+  --seconds N   run seeds until N seconds have passed
+  --from S      begin at seed S (default 1)
+  --seed S      replay seed S alone
+  --plant NAME  with a bug put in on purpose; the run should fail";
+
+struct Settings {
+    from: u64,
+    seeds: u64,
+    seconds: Option<u64>,
+    plant: Plant,
+}
+
+fn main() -> ExitCode {
+    match settings(std::env::args().skip(1)) {
+        Ok(Some(settings)) => run_all(&settings),
+        Ok(None) => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}\n{HELP}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settings>, String> {
+    let mut settings = Settings { from: 1, seeds: 500, seconds: None, plant: Plant::None };
+    while let Some(flag) = arguments.next() {
+        if flag == "--help" {
+            return Ok(None);
+        }
+        let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{value} is not a number"));
+        match flag.as_str() {
+            "--seeds" => settings.seeds = number()?,
+            "--seconds" => (settings.seconds, settings.seeds) = (Some(number()?), u64::MAX),
+            "--from" => settings.from = number()?,
+            "--seed" => (settings.from, settings.seeds) = (number()?, 1),
+            "--plant" => {
+                let named = Plant::ALL.iter().find(|plant| plant.to_string() == value);
+                settings.plant = *named.ok_or_else(|| format!("no bug is called {value}"))?;
+            }
+            _ => return Err(format!("{flag} is not known")),
+        }
+    }
+    Ok(Some(settings))
+}
+
+fn run_all(settings: &Settings) -> ExitCode {
+    let clock = SystemClock::new();
+    let next = AtomicU64::new(0);
+    let failed = AtomicBool::new(false);
+    let late = || settings.seconds.is_some_and(|s| clock.monotonic_ms() >= s * 1_000);
+    let worker = || {
+        let (mut sum, mut seeds, mut violation) = (Report::default(), 0, None);
+        while !failed.load(Ordering::Relaxed) && !late() {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= settings.seeds {
+                break;
+            }
+            match run(settings.from + at, settings.plant) {
+                Ok(report) => {
+                    add(&mut sum, &report);
+                    seeds += 1;
+                }
+                Err(found) => {
+                    failed.store(true, Ordering::Relaxed);
+                    violation = Some(found);
+                }
+            }
+        }
+        (sum, seeds, violation)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<(Report, u64, Option<Violation>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|w| w.join().expect("a panic is a failure")).collect()
+    });
+    let mut total = Report::default();
+    results.iter().for_each(|(report, _, _)| add(&mut total, report));
+    let seeds: u64 = results.iter().map(|(_, seeds, _)| seeds).sum();
+    println!(
+        "{seeds} seeds: {} records acknowledged, {} sessions, {} crashes, {} frames of batches, \
+         {} ms",
+        total.records,
+        total.sessions,
+        total.crashes,
+        total.frames,
+        clock.monotonic_ms()
+    );
+    let violations: Vec<Violation> = results.into_iter().filter_map(|(_, _, v)| v).collect();
+    for violation in &violations {
+        println!("{violation}");
+    }
+    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn add(sum: &mut Report, report: &Report) {
+    sum.records += report.records;
+    sum.bytes += report.bytes;
+    sum.frames += report.frames;
+    sum.sessions += report.sessions;
+    sum.crashes += report.crashes;
+}

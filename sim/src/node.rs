@@ -1,0 +1,166 @@
+//! One cluster: an engine over a simulated disk, stepped by hand.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use mainstem_catalog::{Catalog, Command};
+use mainstem_engine::{
+    Appended, Engine, EngineSettings, LogSettings, ReserveMode, Sequencer, ViewMode,
+};
+use mainstem_env::{CrashPolicy, Env, ManualClock, SeededRandom, SimDisk};
+use mainstem_replicate::AppendToken;
+use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId};
+
+/// What an operation was for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// A producer's batch.
+    Produce { producer: usize },
+    /// A write that must be refused (I5).
+    Intrude,
+    /// A change whose refusal is of no interest.
+    Whatever,
+    /// The source's epoch for a new session of a link.
+    Raise { link: usize },
+    /// The replica's uuid.
+    Pin { connection: u64 },
+    /// The replica opens a session.
+    Open { connection: u64, fence: usize },
+    /// A person takes the replica's half away.
+    RemoveUpstream { fence: usize },
+    /// A topic of a session.
+    Topic { connection: u64, origin: OriginTopicId },
+    /// How far the source's catalog was applied.
+    Advance { connection: u64, seq: CatalogSeq },
+    /// Batches of a session, submitted as operation number `at`.
+    Append { connection: u64, token: AppendToken, at: u64 },
+    /// Cursors of a session.
+    Kept { connection: u64 },
+}
+
+/// What the engine answered.
+pub(crate) enum Answer {
+    Changed(Result<Catalog, Error>),
+    Appended(Result<Appended, Error>),
+    Replicated(Result<i64, Error>),
+    Done(Result<(), Error>),
+}
+
+type Future_ = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// A cluster.
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    sequencer: Sequencer,
+    disk: SimDisk,
+    env: Env,
+    operations: Vec<(Purpose, Future_)>,
+    submitted: u64,
+}
+
+impl Node {
+    pub(crate) fn new(name: &str, id: ClusterId, seed: u64, clock: Arc<ManualClock>) -> Self {
+        let env = Env { clock, random: Arc::new(SeededRandom::new(seed)) };
+        let disk = SimDisk::new(seed);
+        let (engine, sequencer) = open(&env, &disk);
+        let operations = Vec::new();
+        let mut node = Self { engine, sequencer, disk, env, operations, submitted: 0 };
+        let name = name.parse().expect("a legal name");
+        let found = Command::FoundCluster { id, name, incarnation: 1 };
+        node.change_now(found);
+        node
+    }
+
+    pub(crate) fn catalog(&self) -> Catalog {
+        self.engine.catalog()
+    }
+
+    /// Changes the catalog at once, while the scene is set.
+    pub(crate) fn change_now(&mut self, command: Command) {
+        self.change(Purpose::Whatever, command);
+        for (_, answer) in self.step().expect("the disk works while the scene is set") {
+            if let Answer::Changed(result) = answer {
+                result.expect("the scene can be set");
+            }
+        }
+    }
+
+    pub(crate) fn change(&mut self, purpose: Purpose, command: Command) -> u64 {
+        let engine = self.engine.clone();
+        self.submit(purpose, async move { Answer::Changed(engine.change(command).await) })
+    }
+
+    /// Puts an operation into the engine's queue; its number orders it among the others.
+    pub(crate) fn submit(
+        &mut self,
+        purpose: Purpose,
+        future: impl Future<Output = Answer> + 'static,
+    ) -> u64 {
+        let mut future: Future_ = Box::pin(future);
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
+            future = Box::pin(std::future::ready(answer));
+        }
+        self.submitted += 1;
+        self.operations.push((purpose, future));
+        self.submitted
+    }
+
+    /// One group commit, and what was answered. `None` if the power went meanwhile.
+    pub(crate) fn step(&mut self) -> Option<Vec<(Purpose, Answer)>> {
+        if self.sequencer.step().is_err() {
+            return None;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let mut answers = Vec::new();
+        let mut waiting = Vec::new();
+        for (purpose, mut future) in std::mem::take(&mut self.operations) {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(answer) => answers.push((purpose, answer)),
+                Poll::Pending => waiting.push((purpose, future)),
+            }
+        }
+        self.operations = waiting;
+        Some(answers)
+    }
+
+    /// The number that the next operation will have.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.submitted + 1
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// The power will go within so many disk operations.
+    pub(crate) fn doom(&self, operations: u64) {
+        self.disk.die_after(operations);
+    }
+
+    /// The power goes and comes back; what was not answered never will be.
+    pub(crate) fn crash(&mut self, policy: CrashPolicy) {
+        self.operations.clear();
+        self.disk.crash(policy);
+        let (engine, sequencer) = open(&self.env, &self.disk);
+        self.engine = engine;
+        self.sequencer = sequencer;
+    }
+}
+
+fn open(env: &Env, disk: &SimDisk) -> (Engine, Sequencer) {
+    let settings = EngineSettings {
+        log: LogSettings {
+            segment_bytes: 64 * 1024,
+            reserve_segments: 1,
+            reserve_mode: ReserveMode::Inline,
+            tail_cache_bytes: 16 * 1024,
+            ..LogSettings::default()
+        },
+        view_mode: ViewMode::Inline,
+        ..EngineSettings::default()
+    };
+    Engine::open(env.clone(), Arc::new(disk.clone()), settings).expect("every crash is recovered")
+}

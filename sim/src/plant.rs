@@ -1,0 +1,59 @@
+//! Bugs that are put in on purpose, to prove that the checks can fail.
+
+use std::fmt;
+
+/// One bug, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// The shipped behaviour.
+    None,
+    /// The source ships batches that are not yet durable.
+    ShipBeyondDurable,
+    /// The replica takes appends of a session that was superseded.
+    SkipEpochCheck,
+    /// The source begins a session at the end that it remembers, not at the replica's.
+    RememberEnds,
+    /// Cursors go out before their data and are shown unclamped.
+    CursorsEarly,
+    /// The replica takes batches beyond its end as if nothing were missing.
+    AcceptMisaligned,
+    /// The replica acknowledges what it has not synced.
+    AckBeforeDurable,
+    /// The replica knows topics by their names.
+    NameForUuid,
+    /// The source goes on sending after its half of the agreement was taken away.
+    IgnoreRemoval,
+}
+
+impl Plant {
+    /// Every bug.
+    pub const ALL: &[Self] = &[
+        Self::ShipBeyondDurable,
+        Self::SkipEpochCheck,
+        Self::RememberEnds,
+        Self::CursorsEarly,
+        Self::AcceptMisaligned,
+        Self::AckBeforeDurable,
+        Self::NameForUuid,
+        Self::IgnoreRemoval,
+    ];
+
+    /// The rule that catches it.
+    pub const fn caught_by(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::ShipBeyondDurable => "I3",
+            Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
+            Self::RememberEnds => "exact next offset",
+            Self::CursorsEarly => "I4",
+            Self::AcceptMisaligned | Self::NameForUuid => "I2",
+            Self::AckBeforeDurable => "ack means durable",
+        }
+    }
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

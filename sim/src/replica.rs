@@ -1,0 +1,282 @@
+//! The replica's shell: what the gateway door does around a receiver, without sockets.
+
+use std::collections::BTreeMap;
+
+use mainstem_catalog::{Catalog, Command};
+use mainstem_env::Random;
+use mainstem_gateway::translate;
+use mainstem_link::{Batches, Code, Frame, Hello, Refused};
+use mainstem_replicate::{AppendToken, Receiver, ReceiverAction};
+use mainstem_types::Error;
+
+use crate::Plant;
+use crate::connection::{Connection, ReceiverSide};
+use crate::node::{Answer, Purpose};
+use crate::source::identity;
+use crate::world::{Fence, World};
+
+impl World {
+    /// Takes one frame off the network and gives it to the receiver, unless that waits for an
+    /// answer of its engine.
+    pub(crate) fn deliver_down(&mut self, id: u64) {
+        let now_ms = self.now_ms();
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        if connection.is_new {
+            connection.receiver = Some(self.answer_call(connection.link));
+            connection.is_new = false;
+        }
+        if let Some(mut side) = connection.receiver.take() {
+            if !side.blocked
+                && let Some(frame) = connection.take_down()
+                && let Some(frame) = self.tamper(&mut side, frame)
+            {
+                side.receiver.handle_frame(frame, now_ms);
+            }
+            connection.receiver = Some(side);
+        } else {
+            connection.take_down();
+        }
+        self.connections.insert(id, connection);
+    }
+
+    fn answer_call(&self, link: usize) -> ReceiverSide {
+        let (source, replica) = (self.links[link].source, self.links[link].replica);
+        let here = identity(&self.nodes[replica].catalog());
+        let peer = self.nodes[source].catalog().cluster().id;
+        ReceiverSide {
+            receiver: Receiver::new(here, peer, self.now_ms(), self.wall_ms()),
+            link: None,
+            opened_at: 0,
+            blocked: false,
+            next: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Does what a receiver wants to be done.
+    pub(crate) fn pump_receiver(&mut self, id: u64) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        if let Some(mut side) = connection.receiver.take() {
+            self.see_agreement(connection.link, &mut side);
+            let mut open = true;
+            while !side.blocked
+                && let Some(action) = side.receiver.poll_action()
+            {
+                open &= self.do_receiver(id, &mut connection, &mut side, action);
+            }
+            connection.receiver = open.then_some(side);
+        }
+        self.connections.insert(id, connection);
+    }
+
+    /// Now and then the shell sees that the agreement was taken away; the engine always does.
+    fn see_agreement(&mut self, link: usize, side: &mut ReceiverSide) {
+        let Some(name) = side.link else { return };
+        if self.plant == Plant::SkipEpochCheck || self.random.below(4) != 0 {
+            return;
+        }
+        let catalog = self.nodes[self.links[link].replica].catalog();
+        let stream = catalog.expect_stream(name.stream);
+        let stands = stream.and_then(|s| s.check_link(name.upstream, name.link_epoch).map(drop));
+        if let Err(error) = stands {
+            side.receiver.shut(Code::Fenced, error.message());
+        }
+    }
+
+    fn do_receiver(
+        &mut self,
+        id: u64,
+        connection: &mut Connection,
+        side: &mut ReceiverSide,
+        action: ReceiverAction,
+    ) -> bool {
+        let node = self.links[connection.link].replica;
+        side.blocked = !matches!(
+            action,
+            ReceiverAction::Send(_) | ReceiverAction::Append(..) | ReceiverAction::Close(_)
+        );
+        match action {
+            ReceiverAction::Send(frame) => connection.send_up(&frame),
+            ReceiverAction::Open(hello) => self.open(id, node, side, &hello),
+            ReceiverAction::ApplyTopic(item) => {
+                let purpose = Purpose::Topic { connection: id, origin: item.origin };
+                let command = translate::apply_topic(self.link_name(node, side), item);
+                self.nodes[node].change(purpose, command);
+            }
+            ReceiverAction::ApplyTombstone(item) => {
+                let purpose = Purpose::Topic { connection: id, origin: item.origin };
+                let command = translate::apply_tombstone(self.link_name(node, side), &item);
+                self.nodes[node].change(purpose, command);
+            }
+            ReceiverAction::Advance(seq) => {
+                let name = self.link_name(node, side);
+                let command = Command::AdvanceUpstream {
+                    stream: name.stream,
+                    upstream: name.upstream,
+                    link_epoch: name.link_epoch,
+                    source_seq: seq,
+                };
+                self.nodes[node].change(Purpose::Advance { connection: id, seq }, command);
+            }
+            ReceiverAction::Append(token, batches) => {
+                self.append_replica(id, node, side, token, batches);
+            }
+            ReceiverAction::KeepCursors(items) => {
+                let name = self.link_name(node, side);
+                let entry = |item| translate::cursor_entry(name.stream, item);
+                let cursors: Result<Vec<_>, _> = items.into_iter().map(entry).collect();
+                let cursors = cursors.expect("groups of the simulation have legal ids");
+                let engine = self.nodes[node].engine.clone();
+                self.nodes[node].submit(Purpose::Kept { connection: id }, async move {
+                    Answer::Done(engine.apply_cursors(name, cursors).await)
+                });
+            }
+            ReceiverAction::Trim(_) => side.blocked = false,
+            ReceiverAction::Close(_) => return false,
+        }
+        true
+    }
+
+    fn open(&mut self, id: u64, node: usize, side: &mut ReceiverSide, hello: &Hello) {
+        let catalog = self.nodes[node].catalog();
+        let Some(stream) = catalog.stream_at(&hello.replica_path) else {
+            side.blocked = false;
+            let message = "no such stream".to_owned();
+            let refused = Refused { code: Code::NoStream, message, may_retry: true };
+            side.receiver.handle_opened(Err(refused));
+            return;
+        };
+        let command = Command::OpenLink {
+            stream: stream.id,
+            source: translate::source_place(hello),
+            source_id: hello.source_id,
+            source_seq: hello.catalog_seq,
+        };
+        let fence = self.fences.len();
+        let purpose = Purpose::Open { connection: id, fence };
+        let at = self.nodes[node].change(purpose, command);
+        self.fences.push(Fence { node, upstream: hello.source_id, at, stands: false });
+        side.opened_at = at;
+        // Known in full once the answer is there.
+        side.link = None;
+    }
+
+    /// The engine has opened the session, or refused it.
+    pub(crate) fn handle_opened(&mut self, id: u64, fence: usize, result: Result<Catalog, Error>) {
+        self.fences[fence].stands = result.is_ok();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let node = self.links[connection.link].replica;
+        let source = self.streams[self.links[connection.link].source];
+        let Some(side) = &mut connection.receiver else { return };
+        side.blocked = false;
+        let opened = result.and_then(|catalog| {
+            translate::opened(&self.nodes[node].engine, &catalog, self.streams[node], source)
+        });
+        if let Ok(opened) = &opened {
+            side.link = Some(translate::link_name(opened.replica_id, source, opened.link_epoch));
+            for item in &opened.partitions {
+                side.next.insert((item.origin, item.partition), item.end);
+            }
+        }
+        side.receiver.handle_opened(opened.map_err(|error| Refused {
+            code: mainstem_replicate::code_of(&error),
+            message: error.message().to_owned(),
+            may_retry: true,
+        }));
+    }
+
+    fn append_replica(
+        &mut self,
+        id: u64,
+        node: usize,
+        side: &mut ReceiverSide,
+        token: AppendToken,
+        batches: Batches,
+    ) {
+        let to = batches.to;
+        let append = translate::replica_append(self.link_name(node, side), batches);
+        let engine = self.nodes[node].engine.clone();
+        let at = self.nodes[node].next_number();
+        let purpose = Purpose::Append { connection: id, token, at };
+        self.nodes[node].submit(purpose, async move {
+            let answer = match engine.append_replica(append).await {
+                Ok(answer) => answer.await.and_then(|result| result),
+                Err(error) => Err(error),
+            };
+            Answer::Replicated(answer)
+        });
+        if self.plant == Plant::AckBeforeDurable {
+            side.receiver.handle_appended(token, Ok(to));
+        }
+    }
+
+    /// An append was answered. I6: it may have been taken only if no later session was opened, and
+    /// the upstream not removed, between the session's opening and the append.
+    pub(crate) fn handle_appended(
+        &mut self,
+        id: u64,
+        token: AppendToken,
+        at: u64,
+        result: Result<i64, Error>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let node = self.links[connection.link].replica;
+        let Some(side) = &mut connection.receiver else { return };
+        if self.plant != Plant::AckBeforeDurable {
+            side.receiver.handle_appended(token, result.clone());
+        }
+        let upstream = side.link.map(|link| link.upstream);
+        let opened_at = side.opened_at;
+        let fenced = self.fences.iter().any(|fence| {
+            fence.stands
+                && fence.node == node
+                && Some(fence.upstream) == upstream
+                && (opened_at + 1..at).contains(&fence.at)
+        });
+        if fenced && result.is_ok() {
+            self.violate("I6", "a superseded session's append was taken".into());
+        }
+    }
+
+    fn link_name(&self, node: usize, side: &ReceiverSide) -> mainstem_engine::LinkName {
+        let mut name = side.link.expect("nothing is written before the link is open");
+        if self.plant == Plant::SkipEpochCheck {
+            let catalog = self.nodes[node].catalog();
+            let now = catalog
+                .stream(name.stream)
+                .and_then(|stream| stream.upstream_by_id(name.upstream))
+                .map(|upstream| upstream.link_epoch);
+            name.link_epoch = now.unwrap_or(name.link_epoch);
+        }
+        name
+    }
+
+    /// What a planted bug makes of a frame on its way to the receiver; `None` loses it.
+    fn tamper(&mut self, side: &mut ReceiverSide, frame: Frame) -> Option<Frame> {
+        match (self.plant, frame) {
+            (Plant::AcceptMisaligned, Frame::Batches(mut batches)) => {
+                if self.random.below(8) == 0 {
+                    return None;
+                }
+                let next = side.next.entry((batches.origin, batches.partition)).or_default();
+                if batches.gap_from.is_none() && batches.from > *next {
+                    batches.gap_from = Some(*next);
+                }
+                *next = batches.to;
+                Some(batches.into())
+            }
+            (Plant::NameForUuid, Frame::Topics(mut topics)) => {
+                topics.tombstones.clear();
+                for topic in &mut topics.topics {
+                    let known = side.names.iter().find(|(_, name)| **name == topic.name);
+                    match known.map(|(origin, _)| *origin) {
+                        Some(origin) if origin != topic.origin => topic.origin = origin,
+                        _ => drop(side.names.insert(topic.origin, topic.name.clone())),
+                    }
+                }
+                Some(topics.into())
+            }
+            (_, frame) => Some(frame),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The source's shell: what the gateway door does around a sender, without sockets.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
+use mainstem_engine::Partition;
+use mainstem_gateway::translate;
+use mainstem_link::{Code, Cursors, Frame, Mode};
+use mainstem_record::{patch_base_offset, patch_leader_epoch};
+use mainstem_replicate::{
+    PartitionView, ReadRequest, ReceiverIdentity, Sender, SenderAction, SenderSettings, SourceBatch,
+};
+use mainstem_types::{Error, OriginTopicId};
+
+use crate::Plant;
+use crate::connection::{Connection, SenderSide};
+use crate::node::Purpose;
+use crate::world::World;
+
+type Key = (OriginTopicId, u32);
+
+impl World {
+    /// Calls the replica's gateway, if its agreement asks for a session and none is there.
+    pub(crate) fn dial(&mut self, link: usize) {
+        let (source, place) = (self.links[link].source, self.replica_place(link));
+        let connected = self.connections.values().any(|c| c.link == link && c.sender.is_some());
+        let catalog = self.nodes[source].catalog();
+        let wanted = self.find_replica(&catalog, link).is_some_and(|(_, replica)| !replica.paused);
+        if connected || self.links[link].raising || !wanted {
+            return;
+        }
+        self.links[link].raising = true;
+        let stream = self.streams[source];
+        let raise = Command::RaiseReplicaEpoch { stream, replica: place };
+        self.nodes[source].change(Purpose::Raise { link }, raise);
+    }
+
+    /// The epoch is raised: the session begins with its Hello.
+    pub(crate) fn handle_raised(&mut self, link: usize, result: Result<Catalog, Error>) {
+        self.links[link].raising = false;
+        let Ok(catalog) = result else { return };
+        let Some((stream, replica)) = self.find_replica(&catalog, link) else { return };
+        let here = identity(&catalog);
+        let hello = translate::hello(&here, &stream, &replica, Mode::Replicate, self.wall_ms());
+        let settings = SenderSettings { read_bytes_max: 2_000, reads_max: 2 };
+        let side = SenderSide {
+            sender: Sender::new(settings, hello, self.now_ms()),
+            epoch: replica.link_epoch,
+            told_seq: None,
+            views: BTreeMap::new(),
+            replica_id: replica.replica_id,
+        };
+        let id = self.next_connection;
+        self.next_connection += 1;
+        self.sessions += 1;
+        self.connections.insert(id, Connection::new(link, side));
+    }
+
+    /// Lets a sender see what has become durable, and do what it wants to do.
+    pub(crate) fn pump_sender(&mut self, id: u64) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        if let Some(mut side) = connection.sender.take() {
+            self.tell_sender(connection.link, &mut side, &mut connection);
+            let mut open = true;
+            while let Some(action) = side.sender.poll_action() {
+                open &= self.do_sender(id, &mut connection, &mut side, action);
+            }
+            connection.sender = open.then_some(side);
+        }
+        self.connections.insert(id, connection);
+    }
+
+    /// Takes one frame off the network and gives it to the sender.
+    pub(crate) fn deliver_up(&mut self, id: u64) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(mut frame) = connection.take_up() else { return };
+        let link = connection.link;
+        if self.plant == Plant::RememberEnds
+            && let Frame::Welcome(welcome) = &mut frame
+        {
+            for item in &mut welcome.partitions {
+                let known = self.links[link].remembered.get(&(item.origin, item.partition));
+                item.end = known.copied().unwrap_or(0).max(item.end);
+            }
+        }
+        let misaligned = match &frame {
+            Frame::Fault(fault) if fault.code == Code::Misaligned => Some(fault.message.clone()),
+            _ => None,
+        };
+        if let Some(side) = &mut connection.sender {
+            side.sender.handle_frame(frame, now_ms);
+        }
+        if let Some(message) = misaligned {
+            self.violate("exact next offset", message);
+        }
+    }
+
+    fn do_sender(
+        &mut self,
+        id: u64,
+        connection: &mut Connection,
+        side: &mut SenderSide,
+        action: SenderAction,
+    ) -> bool {
+        let link = connection.link;
+        let source = self.links[link].source;
+        match action {
+            SenderAction::Send(frame) => {
+                self.check_send(link, side, &frame);
+                connection.send_down(&frame);
+            }
+            SenderAction::Read(request) => self.read(link, side, request),
+            SenderAction::Welcomed(welcomed) => {
+                let command = Command::SetReplicaId {
+                    stream: self.streams[source],
+                    replica: self.replica_place(link),
+                    link_epoch: side.epoch,
+                    replica_id: welcomed.replica_id,
+                };
+                side.replica_id = Some(welcomed.replica_id);
+                self.nodes[source].change(Purpose::Pin { connection: id }, command);
+            }
+            SenderAction::Applied(seq) => {
+                let command = Command::AckTombstones {
+                    stream: self.streams[source],
+                    replica: self.replica_place(link),
+                    link_epoch: side.epoch,
+                    seq,
+                };
+                self.nodes[source].change(Purpose::Whatever, command);
+            }
+            SenderAction::Close(_) => return false,
+        }
+        true
+    }
+
+    /// I6 at the source: batches leave only while its half of the agreement stands in the
+    /// session's epoch.
+    fn check_send(&mut self, link: usize, side: &SenderSide, frame: &Frame) {
+        let Frame::Batches(batches) = frame else { return };
+        self.frames += 1;
+        self.bytes += batches.payload_bytes() as u64;
+        let key = (batches.origin, batches.partition);
+        self.links[link].remembered.insert(key, batches.to);
+        let catalog = self.nodes[self.links[link].source].catalog();
+        let stands = self
+            .find_replica(&catalog, link)
+            .is_some_and(|(_, replica)| replica.link_epoch == side.epoch && !replica.paused);
+        if !stands {
+            self.violate("I6", "the source sent batches without its half of the agreement".into());
+        }
+    }
+
+    fn tell_sender(&mut self, link: usize, side: &mut SenderSide, connection: &mut Connection) {
+        let source = self.links[link].source;
+        let catalog = self.nodes[source].catalog();
+        let found = self.find_replica(&catalog, link);
+        let stands = found
+            .as_ref()
+            .is_some_and(|(_, replica)| replica.link_epoch == side.epoch && !replica.paused);
+        if !stands && self.plant != Plant::IgnoreRemoval {
+            side.sender.stop(Code::Removed, "the agreement was changed at the source");
+            return;
+        }
+        let Some(stream) = catalog.stream(self.streams[source]).cloned() else { return };
+        if side.told_seq != Some(stream.catalog_seq) {
+            side.told_seq = Some(stream.catalog_seq);
+            let tombstones = translate::tombstone_items(&stream);
+            side.sender.handle_catalog(
+                stream.catalog_seq,
+                translate::topic_items(&stream),
+                tombstones,
+            );
+        }
+        self.tell_partitions(source, &stream, side);
+        let engine = &self.nodes[source].engine;
+        let cursors = translate::cursor_items(engine, &stream, side.replica_id);
+        if self.plant == Plant::CursorsEarly && side.sender.is_open() && !cursors.is_empty() {
+            connection.send_down(&Cursors { cursors: cursors.clone() }.into());
+        }
+        side.sender.handle_cursors(cursors);
+    }
+
+    fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {
+        for topic in stream.topics.values() {
+            for (index, no) in (0u32..).zip(&topic.partitions) {
+                let Some(partition) = self.nodes[source].engine.partition(*no) else { continue };
+                let key = (topic.origin, index);
+                let early = self.early(source, key).map_or(0, |(_, count)| i64::from(count));
+                let view = PartitionView {
+                    log_start: partition.log_start(),
+                    durable_end: partition.durable_end() + early,
+                    lineage: (*partition.lineage()).clone(),
+                };
+                if side.views.get(&key) != Some(&view) {
+                    side.views.insert(key, view.clone());
+                    side.sender.handle_partition(topic.origin, index, view);
+                }
+            }
+        }
+    }
+
+    /// For a planted bug: a batch that lies in the engine's queue and is not durable.
+    fn early(&self, source: usize, (origin, index): Key) -> Option<(BytesMut, i32)> {
+        if self.plant != Plant::ShipBeyondDurable {
+            return None;
+        }
+        let queued = self.producers.iter().filter_map(|producer| producer.outstanding.as_ref());
+        let mut of_partition = queued.filter(|sent| {
+            let target = sent.target;
+            sent.is_queued && (target.node, target.origin, target.index) == (source, origin, index)
+        });
+        let first = of_partition.next()?;
+        Some((BytesMut::from(&first.batch[..]), first.count))
+    }
+
+    fn read(&mut self, link: usize, side: &mut SenderSide, request: ReadRequest) {
+        let source = self.links[link].source;
+        let key = (request.origin, request.partition);
+        let Some(partition) = self.partition(source, key) else {
+            let message = "the partition is gone".to_owned();
+            side.sender.handle_read_failed(request, Code::NoTopic, message);
+            return;
+        };
+        let mut batches = Vec::new();
+        if request.from < partition.durable_end() {
+            let read = partition.read(request.from, request.bytes_max).expect("durable bytes");
+            batches.extend(read.into_iter().map(|batch| SourceBatch {
+                base_offset: batch.base_offset,
+                next_offset: batch.next_offset,
+                arrival_ms: batch.arrival_ms,
+                bytes: batch.bytes,
+            }));
+        } else if let Some((mut bytes, count)) = self.early(source, key) {
+            let base_offset = partition.durable_end();
+            patch_base_offset(&mut bytes, base_offset);
+            patch_leader_epoch(&mut bytes, partition.leader_epoch());
+            batches.push(SourceBatch {
+                base_offset,
+                next_offset: base_offset + i64::from(count),
+                arrival_ms: self.wall_ms(),
+                bytes: bytes.freeze(),
+            });
+        }
+        side.sender.handle_read(request, partition.log_start(), batches);
+    }
+
+    /// A partition of a node's stream.
+    pub(crate) fn partition(
+        &self,
+        node: usize,
+        (origin, index): Key,
+    ) -> Option<std::sync::Arc<Partition>> {
+        let catalog = self.nodes[node].catalog();
+        let topic = catalog.stream(self.streams[node])?.topic_by_origin(origin)?;
+        self.nodes[node].engine.partition(topic.partition(index)?)
+    }
+
+    pub(crate) fn replica_place(&self, link: usize) -> Place {
+        self.place(self.links[link].replica)
+    }
+
+    pub(crate) fn find_replica(&self, catalog: &Catalog, link: usize) -> Option<(Stream, Replica)> {
+        let stream = catalog.stream(self.streams[self.links[link].source])?;
+        let replica = stream.replica(&self.replica_place(link))?;
+        Some(((**stream).clone(), replica.clone()))
+    }
+}
+
+/// How a node presents itself.
+pub(crate) fn identity(catalog: &Catalog) -> ReceiverIdentity {
+    let cluster = catalog.cluster();
+    ReceiverIdentity {
+        cluster_id: cluster.id,
+        cluster_name: cluster.name.clone(),
+        producer_prefix: cluster.id.0 as u64,
+        node_id: cluster.id.node_id(),
+    }
+}
