@@ -334,9 +334,13 @@ impl World {
         }
     }
 
+    /// The power goes in the middle of a group commit.
     fn doom(&mut self) {
         let node = self.pick(2);
         self.nodes[node].doom(self.random.below(12));
+        self.step(node);
+        // It survived: there was less to do than the doom allowed.
+        self.nodes[node].doom(u64::MAX);
     }
 
     /// The power of a node goes and comes back. What it had sent may still arrive.

@@ -93,8 +93,14 @@ impl Sequencer {
             return;
         }
         let mut streams = BTreeSet::new();
+        // A topic deleted by a later operation of the same group took its cursors with it.
+        let stands: Vec<bool> =
+            records.iter().map(|record| self.check_cursor(&record.key).is_ok()).collect();
         let mut cursors = self.shared.cursors.write();
-        for record in records {
+        for (record, stands) in records.into_iter().zip(stands) {
+            if !stands {
+                continue;
+            }
             streams.insert(record.key.stream);
             self.state.dirty.cursors.insert(record.key.clone());
             cursors.apply(record);
