@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use mainstem_engine::LinkName;
 use mainstem_link::{Frame, decode_frame, encode_frame};
 use mainstem_replicate::{PartitionView, Receiver, Sender};
-use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId, TopicName};
+use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId};
 
 /// The source's end.
 pub(crate) struct SenderSide {
@@ -25,9 +25,10 @@ pub(crate) struct ReceiverSide {
     pub(crate) opened_at: u64,
     /// An operation must be answered before the next action is asked for.
     pub(crate) blocked: bool,
-    /// For planted bugs only: where each partition goes on, and topics by their names.
+    /// For planted bugs only: where each partition goes on, and topics taken for others of their
+    /// name.
     pub(crate) next: BTreeMap<(OriginTopicId, u32), i64>,
-    pub(crate) names: BTreeMap<OriginTopicId, TopicName>,
+    pub(crate) mistaken: BTreeMap<OriginTopicId, OriginTopicId>,
 }
 
 /// Both ends and what is under way between them.

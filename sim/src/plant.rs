@@ -44,10 +44,9 @@ impl Plant {
             Self::None => "",
             Self::ShipBeyondDurable => "I3",
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
-            Self::RememberEnds => "exact next offset",
             Self::CursorsEarly => "I4",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
-            Self::AckBeforeDurable => "ack means durable",
+            Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }
 }

@@ -25,10 +25,11 @@ impl World {
             connection.receiver = Some(self.answer_call(connection.link));
             connection.is_new = false;
         }
+        let node = self.links[connection.link].replica;
         if let Some(mut side) = connection.receiver.take() {
             if !side.blocked
                 && let Some(frame) = connection.take_down()
-                && let Some(frame) = self.tamper(&mut side, frame)
+                && let Some(frame) = self.tamper(node, &mut side, frame)
             {
                 side.receiver.handle_frame(frame, now_ms);
             }
@@ -49,7 +50,7 @@ impl World {
             opened_at: 0,
             blocked: false,
             next: BTreeMap::new(),
-            names: BTreeMap::new(),
+            mistaken: BTreeMap::new(),
         }
     }
 
@@ -252,7 +253,7 @@ impl World {
     }
 
     /// What a planted bug makes of a frame on its way to the receiver; `None` loses it.
-    fn tamper(&mut self, side: &mut ReceiverSide, frame: Frame) -> Option<Frame> {
+    fn tamper(&mut self, node: usize, side: &mut ReceiverSide, frame: Frame) -> Option<Frame> {
         match (self.plant, frame) {
             (Plant::AcceptMisaligned, Frame::Batches(mut batches)) => {
                 if self.random.below(8) == 0 {
@@ -267,14 +268,22 @@ impl World {
             }
             (Plant::NameForUuid, Frame::Topics(mut topics)) => {
                 topics.tombstones.clear();
+                let catalog = self.nodes[node].catalog();
+                let stream = catalog.stream(self.streams[node])?;
                 for topic in &mut topics.topics {
-                    let known = side.names.iter().find(|(_, name)| **name == topic.name);
-                    match known.map(|(origin, _)| *origin) {
-                        Some(origin) if origin != topic.origin => topic.origin = origin,
-                        _ => drop(side.names.insert(topic.origin, topic.name.clone())),
+                    if let Some(rival) = stream.topic(&topic.name)
+                        && rival.origin != topic.origin
+                    {
+                        side.mistaken.insert(topic.origin, rival.origin);
+                        topic.origin = rival.origin;
                     }
                 }
                 Some(topics.into())
+            }
+            (Plant::NameForUuid, Frame::Batches(mut batches)) => {
+                let taken_for = side.mistaken.get(&batches.origin).copied();
+                batches.origin = taken_for.unwrap_or(batches.origin);
+                Some(batches.into())
             }
             (_, frame) => Some(frame),
         }

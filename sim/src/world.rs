@@ -67,6 +67,8 @@ pub(crate) struct Link {
     pub(crate) source: usize,
     pub(crate) replica: usize,
     pub(crate) raising: bool,
+    /// One of its halves was taken away at some time.
+    pub(crate) was_removed: bool,
     /// For a planted bug: what was sent in earlier sessions.
     pub(crate) remembered: BTreeMap<(OriginTopicId, u32), i64>,
 }
@@ -136,8 +138,13 @@ impl World {
             let settings = StreamSettings::default();
             node.change_now(Command::CreateStream { path, id: Some(*id), settings });
         }
-        let link =
-            |source, replica| Link { source, replica, raising: false, remembered: BTreeMap::new() };
+        let link = |source, replica| Link {
+            source,
+            replica,
+            raising: false,
+            was_removed: false,
+            remembered: BTreeMap::new(),
+        };
         let mut links = vec![link(0, 1)];
         if random.below(4) == 0 {
             links.push(link(1, 0));
@@ -553,6 +560,7 @@ impl World {
 
     fn remove_replica(&mut self) {
         let link = self.pick(self.links.len());
+        self.links[link].was_removed = true;
         let (node, replica) = (self.links[link].source, self.replica_place(link));
         let stream = self.streams[node];
         self.nodes[node].change(Purpose::Whatever, Command::RemoveReplica { stream, replica });
@@ -560,6 +568,7 @@ impl World {
 
     fn remove_upstream(&mut self) {
         let link = self.pick(self.links.len());
+        self.links[link].was_removed = true;
         let (source, node) = (self.links[link].source, self.links[link].replica);
         let (stream, upstream) = (self.streams[node], self.place(source));
         let fence = self.fences.len();
