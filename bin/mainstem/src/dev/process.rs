@@ -39,6 +39,10 @@ impl Process {
         let pid: i32 = fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()?;
         test_kill_process(Pid::from_raw(pid)?).ok()?;
         let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        if command_line.is_empty() {
+            // Dead and not yet buried, or so young that its arguments are not in place yet.
+            return (!is_zombie(pid)).then_some(pid);
+        }
         let config = self.config();
         let ours = config.as_os_str().as_encoded_bytes();
         command_line.windows(ours.len()).any(|part| part == ours).then_some(pid)
@@ -115,4 +119,10 @@ impl Process {
         let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
         self.pid()
     }
+}
+
+/// Whether the kernel keeps of the process nothing but its exit code (proc(5), `stat`).
+fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
 }
