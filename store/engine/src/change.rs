@@ -38,7 +38,7 @@ impl Sequencer {
 
     /// A partition of a topic that is owned here begins its lineage; a replicated one gets its
     /// from the source.
-    fn begin_partition(&mut self, no: PartitionNo) {
+    pub(crate) fn begin_partition(&mut self, no: PartitionNo) {
         self.group.partitions.insert(no);
         let partition = self.state.partitions.get_mut(&no).expect("just added");
         let catalog = &self.state.catalog;
@@ -69,7 +69,8 @@ impl Sequencer {
                 let home = (*no, state.home.stream, state.home.topic, state.home.index);
                 partitions.entry(*no).or_insert_with(|| {
                     let (reader, lineage) = (self.log.reader(), state.lineage.clone());
-                    Arc::new(Partition::new(home, 0, 0, lineage, reader))
+                    let damage = self.shared.damage.clone();
+                    Arc::new(Partition::new(home, 0, 0, lineage, reader, damage))
                 });
             }
         }

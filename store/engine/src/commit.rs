@@ -49,13 +49,13 @@ impl Sequencer {
 
     pub(crate) fn sequence_cursor_deletes(&mut self, keys: Vec<CursorKey>) {
         for key in keys {
-            let Some(cursor) = self.shared.cursors.read().get(&key).cloned() else {
-                continue;
-            };
-            if cursor.local.is_some() {
+            // What this very group sets before is not among the durable ones yet.
+            let is_staged = self.group.cursors.iter().any(|record| record.key == key);
+            let durable = self.shared.cursors.read().get(&key).cloned().unwrap_or_default();
+            if is_staged || durable.local.is_some() {
                 self.stage_cursor(key.clone(), CursorColumn::Local, None);
             }
-            if cursor.replicated.is_some() {
+            if is_staged || durable.replicated.is_some() {
                 self.stage_cursor(key, CursorColumn::Replicated, None);
             }
         }

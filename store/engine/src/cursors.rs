@@ -1,21 +1,21 @@
 //! All cursors of a node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_catalog::PartitionHome;
 use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord};
-use mainstem_types::StreamId;
+use mainstem_types::{OriginTopicId, StreamId};
 
 /// The cursors, in order of stream, group, topic and partition.
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
-    by_key: BTreeMap<CursorKey, Cursor>,
+    by_stream: BTreeMap<StreamId, BTreeMap<CursorKey, Cursor>>,
     version: u64,
 }
 
 impl Cursors {
     pub(crate) fn get(&self, key: &CursorKey) -> Option<&Cursor> {
-        self.by_key.get(key)
+        self.by_stream.get(&key.stream)?.get(key)
     }
 
     /// The highest version of any cursor.
@@ -24,7 +24,7 @@ impl Cursors {
     }
 
     pub(crate) fn of_stream(&self, stream: StreamId) -> Vec<(CursorKey, Cursor)> {
-        let of_stream = self.by_key.iter().filter(|(key, _)| key.stream == stream);
+        let of_stream = self.by_stream.get(&stream).into_iter().flatten();
         of_stream.map(|(key, cursor)| (key.clone(), cursor.clone())).collect()
     }
 
@@ -32,7 +32,7 @@ impl Cursors {
         for value in [&cursor.local, &cursor.replicated].into_iter().flatten() {
             self.version = self.version.max(value.version);
         }
-        self.by_key.insert(key, cursor);
+        self.by_stream.entry(key.stream).or_default().insert(key, cursor);
     }
 
     /// Does what a record says. A replicated value never replaces a newer one of the same term.
@@ -40,7 +40,8 @@ impl Cursors {
         if let Some(value) = &record.value {
             self.version = self.version.max(value.version);
         }
-        let cursor = self.by_key.entry(record.key.clone()).or_default();
+        let of_stream = self.by_stream.entry(record.key.stream).or_default();
+        let cursor = of_stream.entry(record.key.clone()).or_default();
         match (record.column, record.value) {
             (CursorColumn::Local, value) => cursor.local = value,
             (CursorColumn::Replicated, Some(value)) => {
@@ -55,17 +56,29 @@ impl Cursors {
             (CursorColumn::Replicated, None) => cursor.replicated = None,
         }
         if cursor.local.is_none() && cursor.replicated.is_none() {
-            self.by_key.remove(&record.key);
+            of_stream.remove(&record.key);
         }
     }
 
-    pub(crate) fn remove_partition(&mut self, home: &PartitionHome) -> Vec<CursorKey> {
-        let is_of = |key: &CursorKey| {
-            key.stream == home.stream && key.topic == home.topic && key.partition == home.index
-        };
-        let keys: Vec<_> = self.by_key.keys().filter(|key| is_of(key)).cloned().collect();
-        for key in &keys {
-            self.by_key.remove(key);
+    /// Forgets the cursors of partitions that are gone; returns whose. One pass for all of them,
+    /// since a topic may have thousands of partitions and a stream many more cursors.
+    pub(crate) fn remove_partitions<'a>(
+        &mut self,
+        homes: impl Iterator<Item = &'a PartitionHome>,
+    ) -> Vec<CursorKey> {
+        let mut gone: BTreeMap<StreamId, BTreeSet<(OriginTopicId, u32)>> = BTreeMap::new();
+        for home in homes {
+            gone.entry(home.stream).or_default().insert((home.topic, home.index));
+        }
+        let mut keys = Vec::new();
+        for (stream, places) in gone {
+            let Some(of_stream) = self.by_stream.get_mut(&stream) else { continue };
+            let is_gone = |key: &CursorKey| places.contains(&(key.topic, key.partition));
+            let removed = of_stream.extract_if(.., |key, _| is_gone(key));
+            keys.extend(removed.map(|(key, _)| key));
+            if of_stream.is_empty() {
+                self.by_stream.remove(&stream);
+            }
         }
         keys
     }

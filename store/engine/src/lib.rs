@@ -12,6 +12,7 @@ mod append;
 mod change;
 mod commit;
 mod cursors;
+mod damage;
 mod duties;
 mod engine;
 mod housekeeping;

@@ -7,6 +7,7 @@ use mainstem_log::{BatchInfo, LogReader, StoredBatch};
 use mainstem_types::{Error, Lineage, OriginTopicId, PartitionNo, StreamId};
 use parking_lot::RwLock;
 
+use crate::damage::DamageReports;
 use crate::subscription::{Subscription, Watchers};
 
 /// A handle for reading one partition from any thread. What it shows only ever was durable.
@@ -24,6 +25,7 @@ pub struct Partition {
     lineage: RwLock<Arc<Lineage>>,
     watchers: Watchers,
     log: LogReader,
+    damage: Arc<DamageReports>,
 }
 
 /// What lies between an offset and the durable end.
@@ -46,6 +48,7 @@ impl Partition {
         durable_end: i64,
         lineage: Lineage,
         log: LogReader,
+        damage: Arc<DamageReports>,
     ) -> Self {
         let (no, stream, topic, index) = home;
         Self {
@@ -58,6 +61,7 @@ impl Partition {
             lineage: RwLock::new(Arc::new(lineage)),
             watchers: Watchers::default(),
             log,
+            damage,
         }
     }
 
@@ -99,7 +103,8 @@ impl Partition {
     /// `OffsetOutOfRange` outside of what is kept, `Corrupt` for damage, `Storage` for the disk.
     pub fn read(&self, from: i64, bytes_max: usize) -> Result<Vec<StoredBatch>, Error> {
         self.check_range(from)?;
-        Ok(self.log.read(self.no, from, self.durable_end(), bytes_max)?)
+        let read = self.log.read(self.no, from, self.durable_end(), bytes_max);
+        read.map_err(|error| self.damage.note(error))
     }
 
     /// Whether `from` lies within what is kept, its end included.
@@ -116,12 +121,14 @@ impl Partition {
 
     /// The first durable batch with a record stamped `timestamp_ms` or later.
     pub fn batch_at_or_after_time(&self, timestamp_ms: i64) -> Result<Option<BatchInfo>, Error> {
-        Ok(self.log.batch_at_or_after_time(self.no, timestamp_ms, self.high_watermark())?)
+        let found = self.log.batch_at_or_after_time(self.no, timestamp_ms, self.high_watermark());
+        found.map_err(|error| self.damage.note(error))
     }
 
     /// The durable batch with the largest timestamp.
     pub fn batch_of_max_timestamp(&self) -> Result<Option<BatchInfo>, Error> {
-        Ok(self.log.batch_of_max_timestamp(self.no, self.high_watermark())?)
+        let found = self.log.batch_of_max_timestamp(self.no, self.high_watermark());
+        found.map_err(|error| self.damage.note(error))
     }
 
     /// Bytes and records that are kept.

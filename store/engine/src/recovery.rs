@@ -6,12 +6,13 @@ use std::sync::Arc;
 use mainstem_catalog::Catalog;
 use mainstem_env::{Disk, Env};
 use mainstem_group::{Cursor, CursorKey};
-use mainstem_log::{CommitLog, LocalLog, LogReader, Position, Recovered};
+use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogReader, Position, Recovered};
 use mainstem_types::{Error, PartitionNo};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::cursors::Cursors;
+use crate::damage::DamageReports;
 use crate::duties::Housekeeping;
 use crate::partition::Partition;
 use crate::queue::Queue;
@@ -41,22 +42,25 @@ pub(crate) fn open(
         applied,
         &mut replay,
     )?;
+    check_nothing_lost(&recovered)?;
     quarantine(&mut state, &recovered);
-    check_ends(&mut state, &log.reader());
+    settle_ends(&mut state, &log.reader());
     report(applied, &recovered, &state);
     let view = match settings.view_mode {
         ViewMode::Inline => ViewWriter::inline(view, applied),
         ViewMode::Background => ViewWriter::spawn(view, applied)?,
     };
+    let damage = Arc::<DamageReports>::default();
     let shared = Shared {
         queue: Queue::new(settings.queue_bytes_max),
         catalog: watch::Sender::new(state.catalog.clone()),
-        partitions: RwLock::new(handles(&state, &log.reader())),
+        partitions: RwLock::new(handles(&state, &log.reader(), &damage)),
         cursors: RwLock::new(cursors),
         cursor_watchers: CursorWatchers::default(),
         log_stats: Mutex::new(log.stats()),
+        damage,
     };
-    Ok(Sequencer {
+    let mut sequencer = Sequencer {
         now_ms: env.clock.wall_ms(),
         env,
         disk,
@@ -69,7 +73,42 @@ pub(crate) fn open(
         housekeeping: Housekeeping::default(),
         cursor_version: 0,
         _lock: lock,
-    })
+    };
+    sequencer.finish_what_was_cut();
+    Ok(sequencer)
+}
+
+/// What every later answer builds on must be whole. A partition can be out of service alone; a
+/// node without some of its catalog cannot (I8).
+fn check_nothing_lost(recovered: &Recovered) -> Result<(), Error> {
+    let Some(why) = &recovered.node_wide_lost else { return Ok(()) };
+    Err(Error::corrupt(format!(
+        "{why}: acknowledged changes to streams, topics, agreements or cursors are lost, and \
+         nothing can say which, so this node does not start; restore the data directory from a \
+         backup, or put it aside, start with an empty one and copy the streams back from a \
+         cluster that replicates them"
+    )))
+}
+
+impl Sequencer {
+    /// A group longer than one write can be cut by a crash between an event and the frames of the
+    /// partitions that it begins or ends. Nobody was told of it; the rest of it is done now.
+    fn finish_what_was_cut(&mut self) {
+        let begun = |(no, partition): (&PartitionNo, &PartitionState)| {
+            (partition.lineage.entries().is_empty() && partition.quarantined.is_none())
+                .then_some(*no)
+        };
+        let mut begun: Vec<_> = self.state.partitions.iter().filter_map(begun).collect();
+        begun.sort_unstable();
+        for no in begun {
+            self.begin_partition(no);
+        }
+        let mut ended = self.log.reader().partitions();
+        ended.retain(|no| !self.state.partitions.contains_key(no));
+        ended.sort_unstable();
+        let end = |no| Frame::at(FrameKind::PartitionDelete, no, 0);
+        self.group.frames.extend(ended.into_iter().map(end));
+    }
 }
 
 fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(State, Cursors), Error> {
@@ -116,29 +155,40 @@ fn quarantine(state: &mut State, recovered: &Recovered) {
             "stored data is damaged; the partition is out of service"
         );
         if let Some(partition) = state.partitions.get_mut(&damage.partition) {
-            partition.quarantined = Some(format!("offset {}: {}", damage.offset, damage.why));
+            partition.quarantine(damage.offset, &damage.why);
         }
     }
 }
 
-/// The log is the order of everything: what it holds and what the state says must agree.
-fn check_ends(state: &mut State, reader: &LogReader) {
+/// The log is the order of everything: what it holds and what the state says must agree, or the
+/// partition is out of service. What such a one shows is what the log has.
+fn settle_ends(state: &mut State, reader: &LogReader) {
     for (no, partition) in &mut state.partitions {
-        let Some(bounds) = reader.bounds(*no) else { continue };
-        if bounds.is_quarantined {
-            partition.quarantined.get_or_insert_with(|| "found earlier".into());
-            continue;
+        let (end, bounds) = (partition.end, reader.bounds(*no));
+        if bounds.map_or(0, |bounds| bounds.end) != end && partition.quarantined.is_none() {
+            let why = match bounds {
+                Some(bounds) => format!("the log ends at {}, not at {end}", bounds.end),
+                None => "the log does not know it".to_owned(),
+            };
+            tracing::error!(partition = no.0, why, "the partition is out of service");
+            partition.quarantine(bounds.map_or(0, |bounds| bounds.end.min(end)), &why);
         }
-        assert_eq!(bounds.end, partition.end, "I8: partition {no} ends where the log says");
+        if let (Some(_), Some(bounds)) = (&partition.quarantined, bounds) {
+            (partition.log_start, partition.end) = (bounds.start, bounds.end);
+        }
     }
 }
 
-fn handles(state: &State, reader: &LogReader) -> HashMap<PartitionNo, Arc<Partition>> {
+fn handles(
+    state: &State,
+    reader: &LogReader,
+    damage: &Arc<DamageReports>,
+) -> HashMap<PartitionNo, Arc<Partition>> {
     let handle = |(no, partition): (&PartitionNo, &PartitionState)| {
         let home = (*no, partition.home.stream, partition.home.topic, partition.home.index);
         let (start, end) = (partition.log_start, partition.end);
-        let lineage = partition.lineage.clone();
-        (*no, Arc::new(Partition::new(home, start, end, lineage, reader.clone())))
+        let (lineage, reader) = (partition.lineage.clone(), reader.clone());
+        (*no, Arc::new(Partition::new(home, start, end, lineage, reader, damage.clone())))
     };
     state.partitions.iter().map(handle).collect()
 }

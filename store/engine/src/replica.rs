@@ -143,7 +143,8 @@ impl Sequencer {
         }) {
             return Err(diverged("sent twice in one go"));
         }
-        let found = self.log.reader().read(no, header.base_offset, partition.end, 1)?;
+        let found = self.log.reader().read(no, header.base_offset, partition.end, 1);
+        let found = found.map_err(|error| self.shared.damage.note(error))?;
         let Some(ours) = found.first().and_then(|b| BatchHeader::decode(&b.bytes).ok()) else {
             return Ok(());
         };

@@ -132,7 +132,7 @@ impl Sequencer {
         for op in ops {
             self.sequence(op);
         }
-        if self.expire_if_due() {
+        if self.look_at_damage() | self.expire_if_due() {
             step = Step::Worked;
         }
         self.commit()?;

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::cursors::Cursors;
+use crate::damage::DamageReports;
 use crate::partition::Partition;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
@@ -21,4 +22,5 @@ pub(crate) struct Shared {
     pub(crate) cursors: RwLock<Cursors>,
     pub(crate) cursor_watchers: CursorWatchers,
     pub(crate) log_stats: Mutex<LogStats>,
+    pub(crate) damage: Arc<DamageReports>,
 }

@@ -88,6 +88,21 @@ impl PartitionState {
         self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
     }
 
+    /// Takes it out of service; the first reason stands.
+    pub(crate) fn quarantine(&mut self, offset: i64, why: &str) {
+        self.quarantined.get_or_insert_with(|| format!("offset {offset}: {why}"));
+    }
+
+    /// In replay only: where something is missing because it was damaged, the partition is out of
+    /// service (I8), and goes on so that the rest can be replayed.
+    fn note_hole_before(&mut self, base_offset: i64) {
+        if base_offset != self.end {
+            let why = format!("offsets continue at {base_offset}");
+            self.quarantine(self.end, &why);
+            self.end = base_offset;
+        }
+    }
+
     pub(crate) fn check_in_service(&self) -> Result<(), Error> {
         match &self.quarantined {
             None => Ok(()),
@@ -142,11 +157,12 @@ impl State {
             self.partitions.insert(*no, PartitionState::new(home));
             self.dirty.partitions.insert(*no);
         }
-        for (no, home) in &applied.partitions_removed {
+        for (no, _) in &applied.partitions_removed {
             self.partitions.remove(no);
             self.dirty.partitions.insert(*no);
-            self.dirty.cursors.extend(cursors.remove_partition(home));
         }
+        let homes = applied.partitions_removed.iter().map(|(_, home)| home);
+        self.dirty.cursors.extend(cursors.remove_partitions(homes));
         applied
     }
 
@@ -175,12 +191,20 @@ impl State {
             FrameKind::Batch => {
                 let header = BatchHeader::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a stored batch: {e}")))?;
+                partition.note_hole_before(frame.base_offset);
                 partition.note_batch(&header, frame.arrival_ms);
             }
-            FrameKind::Gap => partition.end = frame.next_offset,
-            FrameKind::Trim => partition.log_start = frame.base_offset,
+            FrameKind::Gap => {
+                partition.note_hole_before(frame.base_offset);
+                partition.end = frame.next_offset;
+            }
+            FrameKind::Trim => {
+                partition.log_start = partition.log_start.max(frame.base_offset);
+                partition.end = partition.end.max(frame.base_offset);
+            }
             FrameKind::TruncateTo => {
                 partition.end = frame.base_offset;
+                partition.log_start = partition.log_start.min(partition.end);
                 partition.producers.truncate(frame.base_offset);
             }
             FrameKind::EpochStart => {
@@ -189,7 +213,8 @@ impl State {
                 partition.lineage.push(entry);
             }
             FrameKind::Quarantine => {
-                partition.quarantined = Some(format!("found at offset {}", frame.base_offset));
+                let why = String::from_utf8_lossy(&frame.payload);
+                partition.quarantine(frame.base_offset, &why);
             }
             _ => {}
         }

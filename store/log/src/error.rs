@@ -16,6 +16,15 @@ pub enum LogError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// Reading failed. Nothing is known of the data's condition: try again, and look at the disk if
+    /// it stays so.
+    #[error("{what}: {source}; nothing was lost by it, try again and look at the disk")]
+    Unreadable {
+        /// What was being read.
+        what: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// An earlier write or sync failed, so this call was not tried.
     #[error("an earlier write or sync of the log failed; restart to recover what is durable")]
     Closed,
@@ -58,6 +67,12 @@ impl LogError {
         move |source| Self::Disk { what, source }
     }
 
+    /// An error of a read that serves a reader.
+    pub(crate) fn unreadable(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Unreadable { what, source }
+    }
+
     /// Tells a full disk, after which the log goes on, from one that failed.
     pub(crate) fn full_or_disk(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| match source.kind() {
@@ -73,9 +88,11 @@ impl From<LogError> for Error {
 
         let message = error.to_string();
         match error {
-            LogError::Disk { .. } | LogError::Closed | LogError::Full | LogError::Locked => {
-                Self::new(ErrorKind::Storage, message)
-            }
+            LogError::Disk { .. }
+            | LogError::Unreadable { .. }
+            | LogError::Closed
+            | LogError::Full
+            | LogError::Locked => Self::new(ErrorKind::Storage, message),
             LogError::Corrupt { .. } | LogError::Quarantined { .. } => {
                 Self::new(ErrorKind::Corrupt, message)
             }

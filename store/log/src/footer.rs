@@ -328,7 +328,7 @@ pub(crate) fn read_column(
 ) -> Result<Option<Vec<Entry>>, LogError> {
     let mut bytes = vec![0; span.entries as usize * ENTRY_BYTES + 4];
     let read = segment.file.read_at(u64::from(span.column_at), &mut bytes);
-    read.map_err(LogError::disk(format!("reading {}", segment.name())))?;
+    read.map_err(LogError::unreadable(format!("reading {}", segment.name())))?;
     let (column, mut crc) = bytes.split_at(bytes.len() - 4);
     if crc.get_u32_le() != column_crc(partition, column) {
         return Ok(None);

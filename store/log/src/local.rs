@@ -212,6 +212,10 @@ impl LocalLog {
         let mut index = self.shared.index.write();
         for (place, (frame, at)) in (0..).zip(frames.iter().zip(frames_at)) {
             let header = FrameHeader::indexed(frame, self.generation, self.last_group, place);
+            if frame.kind == FrameKind::Quarantine {
+                let why = String::from_utf8_lossy(&frame.payload);
+                index.quarantine(frame.partition, frame.base_offset, &why);
+            }
             index.apply(&header, group_at + at);
             if frame.kind == FrameKind::Batch {
                 let batch = StoredBatch {

@@ -39,6 +39,12 @@ impl LogReader {
         Some(PartitionBounds { start: known.start, end: known.end, is_quarantined })
     }
 
+    /// The numbers of all partitions that the log knows, in no order.
+    pub fn partitions(&self) -> Vec<PartitionNo> {
+        let index = self.shared.index.read();
+        index.partitions.keys().copied().filter(|partition| partition.0 > 0).collect()
+    }
+
     /// Whole batches, beginning with the one that contains `from` (or the first after it, across
     /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer at the end of a
     /// segment, and the first whatever its size. Below the partition's start it reads from there.

@@ -83,15 +83,18 @@ impl LocalLog {
         }
         let mut parts = self.load(found, applied)?;
         let mut suspects = Suspects::default();
+        let mut lost = Lost { applied, why: None };
         let last = parts.pop();
         for (at, part) in parts.iter().enumerate() {
+            self.check_nothing_missing_before(part, &mut suspects, &mut lost);
             let is_followed_by_footer =
                 parts.get(at + 1).or(last.as_ref()).is_some_and(|next| next.footer().is_some());
             self.take_in(part, !is_followed_by_footer, &mut suspects)?;
         }
         let mut torn_bytes = 0;
         if let Some(last) = &last {
-            if let Part { content: Content::Scanned(scan), segment } = last {
+            self.check_nothing_missing_before(last, &mut suspects, &mut lost);
+            if let Part { content: Content::Scanned(scan), segment, .. } = last {
                 torn_bytes = scan.torn_bytes;
                 self.take_in_last(segment, scan, &mut suspects)?;
             } else {
@@ -101,13 +104,14 @@ impl LocalLog {
         if self.written < applied {
             let why = format!("the log ends at {}, what was applied at {applied}", self.written);
             suspects.add_all(&self.shared, &why);
+            lost.note(&why);
             self.written = applied;
             self.durable = applied;
         }
         suspects.condemn(&self.shared);
         self.quarantine_holes();
         parts.extend(last);
-        let replayed_frames = self.replay(&parts, applied, replay)?;
+        let replayed_frames = self.replay(&parts, &mut lost, replay)?;
         let quarantined: Vec<Quarantine> = self.shared.index.read().quarantined();
         Ok(Recovered {
             generation: generation_count(self.generation),
@@ -115,7 +119,22 @@ impl LocalLog {
             replayed_frames,
             torn_bytes,
             quarantined,
+            node_wide_lost: lost.why,
         })
+    }
+
+    /// A segment says up to where everything was durable when it was begun. What the ones before
+    /// it do not hold of that is gone with its file, unless the view has applied it.
+    fn check_nothing_missing_before(&self, part: &Part, suspects: &mut Suspects, lost: &mut Lost) {
+        let Some(first) = &part.first else { return };
+        let reached = self.written.max(lost.applied);
+        if first.durable <= reached {
+            return;
+        }
+        let (name, durable) = (part.segment.name(), first.durable);
+        let why = format!("what {name} continues, from {reached} to {durable}, is missing");
+        suspects.add_all(&self.shared, &why);
+        lost.note(&why);
     }
 
     /// Reads every segment's footer, or scans it where there is none. Segments at the end in which
@@ -152,7 +171,7 @@ impl LocalLog {
                 }
             };
             next_stated = first.map(|first| first.durable);
-            parts.push(Part { segment, content });
+            parts.push(Part { segment, first, content });
         }
         parts.reverse();
         Ok(parts)
@@ -311,12 +330,8 @@ impl LocalLog {
         }
     }
 
-    fn replay(
-        &self,
-        parts: &[Part],
-        applied: Position,
-        replay: Replay<'_>,
-    ) -> Result<u64, LogError> {
+    fn replay(&self, parts: &[Part], lost: &mut Lost, replay: Replay<'_>) -> Result<u64, LogError> {
+        let applied = lost.applied;
         let mut count = 0;
         for part in parts.iter().filter(|part| part.segment.number >= applied.segment()) {
             let rescanned;
@@ -332,12 +347,13 @@ impl LocalLog {
                     &rescanned.stretches[..]
                 }
             };
-            count += replay_frames(&part.segment, stretches, applied, replay)?;
+            lost.look_at(&part.segment, stretches);
+            count += replay_frames(&part.segment, stretches, lost, replay)?;
         }
         if let Some(current) = &self.current {
             let copied =
                 scan(&current.segment, Some(current.at), self.durable, current.first_group)?;
-            count += replay_frames(&current.segment, &copied.stretches, applied, replay)?;
+            count += replay_frames(&current.segment, &copied.stretches, lost, replay)?;
         }
         Ok(count)
     }
@@ -351,6 +367,8 @@ fn damage_text(segment: &Segment, stretch: &Stretch) -> String {
 /// One segment that was found.
 struct Part {
     segment: Arc<Segment>,
+    /// The header of its first group, if that can be read.
+    first: Option<GroupHeader>,
     content: Content,
 }
 
@@ -364,6 +382,31 @@ impl Part {
         match &self.content {
             Content::Footer(footer) => Some(footer),
             Content::Scanned(_) => None,
+        }
+    }
+}
+
+/// Whether node-wide frames are gone that nothing else holds. It follows from the files and from
+/// `applied` alone, so that every later opening finds the same.
+struct Lost {
+    applied: Position,
+    why: Option<String>,
+}
+
+impl Lost {
+    /// The first reason stands.
+    fn note(&mut self, why: &str) {
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn look_at(&mut self, segment: &Segment, stretches: &[Stretch]) {
+        for stretch in stretches {
+            let Some(damage) = &stretch.damage else { continue };
+            let may_be_node_wide = damage.is_unattributed || damage.lost.contains(&PartitionNo(0));
+            let end = Position::new(segment.number, stretch.bytes.end);
+            if may_be_node_wide && end > self.applied {
+                self.note(&damage_text(segment, stretch));
+            }
         }
     }
 }
@@ -430,7 +473,7 @@ fn check_kind(segment: &Segment, frame: &FoundFrame) -> Result<(), LogError> {
 fn replay_frames(
     segment: &Segment,
     stretches: &[Stretch],
-    applied: Position,
+    lost: &Lost,
     replay: Replay<'_>,
 ) -> Result<u64, LogError> {
     let mut count = 0;
@@ -438,7 +481,9 @@ fn replay_frames(
         check_kind(segment, frame)?;
         let stored = u32::try_from(frame.header.stored_bytes()).expect("within a segment");
         let end = Position::new(segment.number, frame.at + stored);
-        if end > applied && frame.is_known() {
+        // A node-wide frame builds on those before it: without them it would mislead.
+        let is_founded = lost.why.is_none() || frame.header.partition != PartitionNo(0);
+        if end > lost.applied && frame.is_known() && is_founded {
             replay(end, read_frame(segment, frame)?).map_err(LogError::Replay)?;
             count += 1;
         }

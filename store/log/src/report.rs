@@ -66,8 +66,12 @@ pub struct Recovered {
     /// Bytes at the end that were never durable and were dropped.
     pub torn_bytes: u64,
     /// Partitions that are out of service, now or from earlier, and why. Number 0 says that
-    /// node-wide frames were lost.
+    /// node-wide frames were lost, if only ones that the caller's view has applied.
     pub quarantined: Vec<Quarantine>,
+    /// What was found if node-wide frames after `applied` are lost, or may be: the caller's state
+    /// is not what was acknowledged then, and later node-wide frames are not replayed. Every later
+    /// opening says so again.
+    pub node_wide_lost: Option<String>,
 }
 
 /// A partition that lost data that had been durable.

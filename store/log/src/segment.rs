@@ -46,7 +46,7 @@ impl Segment {
             let (first, last) = (run[0], run[run.len() - 1]);
             let mut bytes = vec![0; (frame_end(&last) - first.at) as usize];
             let read = self.file.read_at(u64::from(first.at), &mut bytes);
-            let filled = read.map_err(LogError::disk(format!("reading {}", self.name())))?;
+            let filled = read.map_err(LogError::unreadable(format!("reading {}", self.name())))?;
             bytes.truncate(filled);
             let bytes = Bytes::from(bytes);
             for entry in run {

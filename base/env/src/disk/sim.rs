@@ -44,6 +44,7 @@ struct State {
     locked: bool,
     capacity_bytes: u64,
     fail_next_sync: bool,
+    fail_next_read: bool,
     lie_about_sync: bool,
     operations_left: Option<u64>,
     operations: u64,
@@ -78,6 +79,7 @@ impl SimDisk {
             locked: false,
             capacity_bytes: u64::MAX,
             fail_next_sync: false,
+            fail_next_read: false,
             lie_about_sync: false,
             operations_left: None,
             operations: 0,
@@ -94,6 +96,7 @@ impl SimDisk {
         state.life += 1;
         state.locked = false;
         state.fail_next_sync = false;
+        state.fail_next_read = false;
         state.operations_left = None;
         let luck = Luck::draw(policy, &state.random);
         state.settle_names(luck);
@@ -122,6 +125,11 @@ impl SimDisk {
     /// The next sync of any file fails.
     pub fn fail_next_sync(&self) {
         self.state.lock().fail_next_sync = true;
+    }
+
+    /// The next read of any file fails; the bytes are as they were.
+    pub fn fail_next_read(&self) {
+        self.state.lock().fail_next_read = true;
     }
 
     /// Planted bug: syncs of files answer that all is well and do nothing.
@@ -450,6 +458,9 @@ impl DiskFile for SimHandle {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         let at = position(at)?;
         self.with(|state, file| {
+            if std::mem::take(&mut state.fail_next_read) {
+                return Err(Error::other("the simulated disk failed to read"));
+            }
             let bytes = &file_of(state, file).bytes;
             let start = at.min(bytes.len());
             let end = at.saturating_add(buffer.len()).min(bytes.len());

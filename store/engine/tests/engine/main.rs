@@ -3,5 +3,6 @@
 
 mod append;
 mod crash;
+mod damage;
 mod replica;
 mod world;

@@ -64,6 +64,21 @@ impl World {
         self.sequencer = sequencer;
     }
 
+    /// Opens the engine again, which may be refused.
+    pub(crate) fn try_open(&mut self) -> Result<(), Error> {
+        let (engine, sequencer) = try_open(&self.clock, &self.random, &self.disk)?;
+        self.engine = engine;
+        self.sequencer = sequencer;
+        Ok(())
+    }
+
+    /// How many partitions the log knows.
+    pub(crate) fn log_partitions(&mut self) -> u64 {
+        self.clock.advance_ms(2_000);
+        self.sequencer.step().unwrap();
+        self.engine.log_stats().partitions
+    }
+
     /// Polls `future` to its end, stepping the sequencer while it waits.
     pub(crate) fn run<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
@@ -187,8 +202,16 @@ fn open(
     random: &Arc<SeededRandom>,
     disk: &SimDisk,
 ) -> (Engine, Sequencer) {
+    try_open(clock, random, disk).unwrap()
+}
+
+fn try_open(
+    clock: &Arc<ManualClock>,
+    random: &Arc<SeededRandom>,
+    disk: &SimDisk,
+) -> Result<(Engine, Sequencer), Error> {
     let env = Env { clock: clock.clone(), random: random.clone() };
-    Engine::open(env, Arc::new(disk.clone()), settings()).unwrap()
+    Engine::open(env, Arc::new(disk.clone()), settings())
 }
 
 /// A batch of `count` records, of an idempotent producer if `producer` gives id and sequence.
