@@ -16,6 +16,7 @@ use mainstem_wire::{
 
 use crate::answer::code;
 use crate::context::Context;
+use crate::distinct::distinct;
 use crate::join::group_code;
 use crate::names::{Found, Names};
 
@@ -134,7 +135,8 @@ pub(crate) fn fetch(
         });
         return OffsetFetchResponse { topics: topics.collect(), error_code, ..Default::default() };
     }
-    let groups = request.groups.into_iter().map(|group| {
+    let asked = distinct(request.groups, |group| group.group_id.clone());
+    let groups = asked.into_iter().map(|group| {
         let asked = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });

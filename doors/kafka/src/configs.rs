@@ -9,6 +9,7 @@ use mainstem_wire::{
 
 use crate::answer::Refusal;
 use crate::context::Context;
+use crate::distinct::distinct;
 use crate::names::Found;
 
 const TOPIC: i8 = 2;
@@ -189,7 +190,9 @@ impl Fallback {
 }
 
 pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.into_iter().map(|resource| {
+    let key = |of: &DescribeConfigsResource| (of.resource_type, of.resource_name.clone());
+    let resources = distinct(request.resources, key);
+    let results = resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
             TOPIC => topic(ctx, &resource),
             BROKER => broker(ctx, &resource),

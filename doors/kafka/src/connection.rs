@@ -1,18 +1,19 @@
 //! One client connection: requests are submitted in the order in which they come, and answered in
 //! that order, while many are under way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstem_types::limits::REQUESTS_IN_FLIGHT_MAX;
+use mainstem_types::limits::{REQUEST_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use mainstem_wire::{
     ApiKey, KafkaError, RequestHeader, WireError, decode_request, encode_response,
     encode_unsupported_api_versions,
 };
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::answer::{Answer, Outcome};
@@ -35,7 +36,13 @@ enum End {
 }
 
 /// What waits for its turn to be written.
-enum Pending {
+struct Pending {
+    owed: Owed,
+    /// Counts the request's bytes as long as it is under way.
+    _bytes: OwnedSemaphorePermit,
+}
+
+enum Owed {
     Frame(Vec<Bytes>),
     Answer(Box<RequestHeader>, Answer),
 }
@@ -88,6 +95,7 @@ async fn read_requests(
     idle: Duration,
     mut closing: watch::Receiver<bool>,
 ) -> End {
+    let room = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
     loop {
         let frame = tokio::select! {
             frame = next_frame(&mut read, in_flight, idle) => frame,
@@ -98,23 +106,25 @@ async fn read_requests(
             Err(end) => return end,
         };
         // Waiting for room holds back this client only.
-        let Ok(permit) = send.reserve().await else {
+        let bytes = u32::try_from(frame.len()).expect("a frame was held against the limit");
+        let bytes = room.clone().acquire_many_owned(bytes).await;
+        let (Ok(bytes), Ok(place)) = (bytes, send.reserve().await) else {
             return End::Closed;
         };
-        let pending = match decode_request(&frame) {
+        let owed = match decode_request(&frame) {
             Ok((header, request)) => {
                 let frame_bytes = frame.len();
                 drop(frame);
                 let answer = submit(ctx, &header, request, frame_bytes).await;
-                Pending::Answer(Box::new(header), answer)
+                Owed::Answer(Box::new(header), answer)
             }
             Err(error) => match refuse(error) {
-                Ok(frame) => Pending::Frame(frame),
+                Ok(frame) => Owed::Frame(frame),
                 Err(fault) => return End::Fault(fault),
             },
         };
         in_flight.fetch_add(1, Ordering::Relaxed);
-        permit.send(pending);
+        place.send(Pending { owed, _bytes: bytes });
     }
 }
 
@@ -163,9 +173,9 @@ async fn write_answers(
     idle: Duration,
 ) -> End {
     while let Some(pending) = receive.recv().await {
-        let frame = match pending {
-            Pending::Frame(frame) => Some(frame),
-            Pending::Answer(header, answer) => {
+        let frame = match pending.owed {
+            Owed::Frame(frame) => Some(frame),
+            Owed::Answer(header, answer) => {
                 let outcome = match answer {
                     Answer::Now(response) => Outcome::Respond(response),
                     Answer::Later(outcome) => outcome.await,

@@ -1,6 +1,7 @@
 //! Opening and closing: sockets, tasks, limits.
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use mainstem_engine::Engine;
@@ -8,7 +9,7 @@ use mainstem_env::Env;
 use mainstem_types::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::context::Context;
@@ -69,9 +70,7 @@ impl KafkaDoor {
     pub async fn close(self) {
         self.closing.send_replace(true);
         for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of the Kafka door failed");
-            }
+            check_ended(task.await);
         }
     }
 }
@@ -97,7 +96,10 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                check_ended(ended);
+                continue;
+            }
             _ = closing.wait_for(|closing| *closing) => break,
         };
         let (stream, client) = match accepted {
@@ -123,7 +125,16 @@ async fn accept(
         });
     }
     drop(socket);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        check_ended(ended);
+    }
+}
+
+/// A connection's task that panicked found our own state wrong: nothing here may go on.
+fn check_ended(ended: Result<(), JoinError>) {
+    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+        resume_unwind(panic);
+    }
 }
 
 async fn open_connection(

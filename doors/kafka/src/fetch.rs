@@ -15,6 +15,7 @@ use mainstem_wire::{
 use tokio::time::timeout_at;
 
 use crate::answer::code;
+use crate::blocking::blocking;
 use crate::context::Context;
 
 /// Before this version clients are not told of zstd.
@@ -169,11 +170,11 @@ async fn look(plan: &Plan) -> Round {
         return round;
     }
     let plan = plan.clone();
-    let reading = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         look_with(&plan, |partition, from, max| Some(partition.read(from, max)))
             .expect("a read from disk always has an answer")
-    });
-    reading.await.expect("reading does not panic")
+    })
+    .await
 }
 
 /// `None` when a read has no answer.

@@ -13,6 +13,7 @@ use mainstem_wire::{
 
 use crate::answer::code;
 use crate::context::Context;
+use crate::distinct::distinct;
 
 /// What Kafka says of a group that has cursors but no members.
 const EMPTY: &str = "Empty";
@@ -26,7 +27,8 @@ const CLASSIC: &str = "classic";
 pub(crate) fn describe(ctx: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     // Looked up only if some group has no members: there may be very many cursors.
     let with_cursors = LazyCell::new(|| groups_with_cursors(ctx));
-    let groups = request.groups.into_iter().map(|name| describe_one(ctx, name, &with_cursors));
+    let names = distinct(request.groups, Clone::clone);
+    let groups = names.into_iter().map(|name| describe_one(ctx, name, &with_cursors));
     DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }
 }
 

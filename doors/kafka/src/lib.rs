@@ -6,12 +6,14 @@
 
 mod answer;
 mod api_versions;
+mod blocking;
 mod cluster;
 mod commit;
 mod configs;
 mod connection;
 mod context;
 mod create_topics;
+mod distinct;
 mod door;
 mod fetch;
 mod frames;

@@ -13,6 +13,7 @@ use mainstem_wire::{
 };
 
 use crate::answer::code;
+use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch::check_epoch;
 
@@ -45,13 +46,13 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     if !searches.is_empty() {
-        let searching = tokio::task::spawn_blocking(move || {
+        let searching = blocking(move || {
             let found = searches.into_iter().map(|(topic, at, partition, timestamp)| {
                 (topic, at, search(&partition, timestamp), partition)
             });
             found.collect::<Vec<_>>()
         });
-        for (topic, at, found, partition) in searching.await.expect("searching does not panic") {
+        for (topic, at, found, partition) in searching.await {
             fill(&mut topics[topic].partitions[at], found, &partition);
         }
     }

@@ -8,19 +8,22 @@ use mainstem_wire::{
 };
 
 use crate::context::Context;
+use crate::distinct::distinct;
 use crate::names::{Found, Meaning};
 
-pub(crate) async fn handle(
-    ctx: &Context,
-    version: i16,
-    request: MetadataRequest,
-) -> MetadataResponse {
-    let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+/// Brings into being what a request mentions, where that is allowed.
+pub(crate) async fn create_mentioned(ctx: &Context, request: &MetadataRequest) {
     if request.allow_auto_topic_creation {
-        for name in asked.iter().flatten().filter_map(|topic| topic.name.as_deref()) {
+        let mentioned = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref());
+        for name in mentioned {
             create_if_allowed(ctx, name).await;
         }
     }
+}
+
+pub(crate) fn handle(ctx: &Context, version: i16, request: MetadataRequest) -> MetadataResponse {
+    let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+    let asked = asked.map(|topics| distinct(topics, |topic| (topic.name.clone(), topic.topic_id)));
     let catalog = ctx.node.catalog();
     let names = ctx.names(&catalog);
     let topics = match asked {

@@ -32,7 +32,10 @@ pub(crate) async fn submit(
         Request::OffsetForLeaderEpoch(request) => {
             Answer::later(async move { list_offsets::handle_epochs(&ctx, &request) })
         }
-        Request::Metadata(request) => Answer::now(metadata::handle(&ctx, version, request).await),
+        Request::Metadata(request) => {
+            metadata::create_mentioned(&ctx, &request).await;
+            Answer::later(async move { metadata::handle(&ctx, version, request) })
+        }
         Request::ApiVersions(_) => Answer::now(api_versions::handle()),
         Request::FindCoordinator(request) => {
             Answer::now(cluster::find_coordinator(&ctx, version, request))
@@ -46,8 +49,12 @@ pub(crate) async fn submit(
         Request::OffsetFetch(request) => {
             Answer::later(async move { commit::fetch(&ctx, version, request) })
         }
-        Request::DescribeGroups(request) => Answer::now(group_admin::describe(&ctx, request)),
-        Request::ListGroups(request) => Answer::now(group_admin::list(&ctx, &request)),
+        Request::DescribeGroups(request) => {
+            Answer::later(async move { group_admin::describe(&ctx, request) })
+        }
+        Request::ListGroups(request) => {
+            Answer::later(async move { group_admin::list(&ctx, &request) })
+        }
         Request::DeleteGroups(request) => Answer::now(group_admin::delete(&ctx, request).await),
         Request::CreateTopics(request) => {
             Answer::now(create_topics::handle(&ctx, version, request).await)
@@ -62,6 +69,8 @@ pub(crate) async fn submit(
             Answer::now(topic_admin::delete_records(&ctx, request).await)
         }
         Request::InitProducerId(request) => Answer::now(producer_ids::handle(&ctx, &request).await),
-        Request::DescribeConfigs(request) => Answer::now(configs::handle(&ctx, request)),
+        Request::DescribeConfigs(request) => {
+            Answer::later(async move { configs::handle(&ctx, request) })
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod connections;
 mod groups;
+mod hostile;
 mod node;
 mod offsets;
 mod records;
