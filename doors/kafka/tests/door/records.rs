@@ -61,7 +61,7 @@ async fn every_version_of_produce_and_fetch_works() {
     });
     let mut client = node.connect().await;
     for version in 3..=12 {
-        let response = ask!(client, Produce, produce(TOPIC, 0, batch(&["x"]), 1), version);
+        let response = ask!(client, Produce, produce(TOPIC, 0, batch(&["x"]), -1), version);
         let partition = &response.responses[0].partition_responses[0];
         assert_eq!((partition.error_code, partition.base_offset), (0, i64::from(version) - 3));
     }
@@ -75,7 +75,7 @@ async fn every_version_of_produce_and_fetch_works() {
         assert_eq!(values(&response.responses[0].partitions[0]).len(), 10, "version {version}");
     }
     for version in 0..3 {
-        let response = ask!(client, Produce, produce(TOPIC, 0, batch(&["x"]), 1), version);
+        let response = ask!(client, Produce, produce(TOPIC, 0, batch(&["x"]), -1), version);
         let error = response.responses[0].partition_responses[0].error_code;
         assert_eq!(error, KafkaError::UnsupportedVersion.code());
     }
@@ -182,6 +182,16 @@ async fn acks_0_is_silent_and_closes_on_error() {
     assert_eq!(data.error_code, 0);
     client.send(produce("activity.nothing", 0, batch(&["a"]), 0), 9).await;
     assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn acks_1_is_answered_and_read_once_it_is_durable() {
+    let node = with_topic().await;
+    let mut client = node.connect().await;
+    let response = ask!(client, Produce, produce(TOPIC, 0, batch(&["a"]), 1), 9);
+    assert_eq!(response.responses[0].partition_responses[0].base_offset, 0);
+    let response = ask!(client, Fetch, fetch(TOPIC, 0, 60_000, 1), 11);
+    assert_eq!(values(&response.responses[0].partitions[0]), [(0, "a".to_owned())]);
 }
 
 #[tokio::test]
