@@ -28,12 +28,21 @@ impl Printed {
         Self { out: text, err: String::new(), ok: true }
     }
 
-    pub(crate) fn rows(now_ms: i64, rows: Vec<Row>, presentation: Presentation) -> Self {
-        Self::text(if presentation.json {
-            Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n"
-        } else {
-            render(&columns_of(&rows), &rows, presentation.no_header)
-        })
+    /// As JSON, or as a table; or as one line for each value, where a table is wider than the
+    /// terminal.
+    pub(crate) fn rows(
+        now_ms: i64,
+        rows: Vec<Row>,
+        presentation: Presentation,
+        terminal_columns: Option<usize>,
+    ) -> Self {
+        if presentation.json {
+            return Self::text(Envelope { timestamp: now_ms, outcome: Ok(rows) }.to_json() + "\n");
+        }
+        let table = render(&columns_of(&rows), &rows, presentation.no_header);
+        let width = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        let fits = terminal_columns.is_none_or(|columns| width <= columns);
+        Self::text(if fits { table } else { listing(&rows) })
     }
 
     /// `ERROR (22) -  message`, in one line.
@@ -95,6 +104,16 @@ fn render(columns: &[&str], rows: &[Row], no_header: bool) -> String {
     table.trim_fmt() + "\n"
 }
 
+/// A line for each value, and an empty one between rows.
+fn listing(rows: &[Row]) -> String {
+    let width = rows.iter().flat_map(Row::keys).map(|key| key.chars().count()).max().unwrap_or(0);
+    let line = |(key, value): (&String, &Value)| {
+        format!("{key:width$}  {}", cell(Some(value))).trim_end().to_owned() + "\n"
+    };
+    let blocks = rows.iter().map(|row| row.iter().map(line).collect::<String>());
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
@@ -128,5 +147,11 @@ mod tests {
         assert_eq!(lines[2], "la       12           Code: X; Msg: m");
         assert_eq!(render(&columns, &rows, true).lines().count(), 2);
         assert_eq!(table(&columns, &[]), "");
+
+        let narrow = Printed::rows(0, rows.to_vec(), Presentation::default(), Some(20)).out;
+        let lines: Vec<&str> = narrow.lines().collect();
+        assert_eq!(lines[..4], ["cluster  newyork", "idx      1", "paused   true", ""]);
+        let wide = Printed::rows(0, rows.to_vec(), Presentation::default(), Some(200)).out;
+        assert_eq!(wide, text);
     }
 }

@@ -57,23 +57,32 @@ impl Invocation {
 /// it did what it was asked, else 1.
 pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) -> ExitCode {
     match Clusters::home() {
-        Ok(home) => command_line(invocation, arguments, &home).print(),
+        Ok(home) => command_line(invocation, arguments, &home, terminal_columns()).print(),
         Err(error) => output::report(&error),
     }
 }
 
-/// Runs one command with the clusters under `home`, and gives what it would print.
+/// How wide the terminal is, if standard output is one.
+fn terminal_columns() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    let (_, columns) = terminal.is_term().then(|| terminal.size_checked()).flatten()?;
+    Some(columns.into())
+}
+
+/// Runs one command with the clusters under `home`, and gives what it would print on a terminal of
+/// so many columns, or into a file.
 pub fn command_line(
     invocation: Invocation,
     arguments: impl IntoIterator<Item = String>,
     home: &Path,
+    terminal_columns: Option<usize>,
 ) -> Printed {
     let argv = Argv::new(arguments);
     let mut presentation = argv.presentation();
     let now_ms = SystemClock::new().wall_ms();
     match run_argv(invocation, &argv, &mut presentation, home) {
         Ok(Outcome::Text(text)) => Printed::text(text),
-        Ok(Outcome::Rows(rows)) => Printed::rows(now_ms, rows, presentation),
+        Ok(Outcome::Rows(rows)) => Printed::rows(now_ms, rows, presentation, terminal_columns),
         Err(refusal) => Printed::refusal(now_ms, &refusal, presentation),
     }
 }
@@ -99,6 +108,8 @@ fn run_argv(
         all => all,
     };
     let command = find(invocation, words);
+    // Nothing but the program's name: that is a question.
+    presentation.help |= words.is_empty();
     if presentation.help {
         return Ok(Outcome::Text(match command {
             Ok(command) => help::command(program, command),
@@ -130,12 +141,10 @@ fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, 
     if invocation != Invocation::Mapr {
         return find_command(words);
     }
-    Err(Error::unsupported(match words {
-        [] => "give a command: `mapr copystream -src <stream> -dst <stream>`".to_owned(),
-        [word, ..] => {
-            format!("`mapr {word}` is not served by this version; there is `mapr copystream`")
-        }
-    }))
+    let word = words.first().copied().unwrap_or_default();
+    Err(Error::unsupported(format!(
+        "`mapr {word}` is not served by this version; there is `mapr copystream`"
+    )))
 }
 
 fn carry_out(

@@ -88,7 +88,6 @@ fn bad_input_changes_nothing_and_says_what_to_do() {
         ("mapr copystream -src A -dst A", "into itself"),
         ("mapr copystream -src A -dst /mapr/newyork/a", "upstream add"),
         ("mapr perfproducer -path A", "not served by this version"),
-        ("mapr", "mapr copystream"),
     ] {
         let error = world.bad(&line.replace('A', a));
         assert!(error.contains(says), "{line}: {error}");
@@ -108,5 +107,9 @@ fn without_clusters_it_says_how_to_make_some() {
     assert!(help.ok && help.out.contains("For example:"));
     let help = run(home.path(), "mainstem help stream");
     assert!(help.ok && help.out.contains("stream upstream add"));
+    for line in ["maprcli", "mapr"] {
+        let printed = run(home.path(), line);
+        assert!(printed.ok && printed.out.contains("Usage:"), "{line}: {}", printed.err);
+    }
     assert!(run(home.path(), "mapr copystream -help").out.contains("-src <stream>"));
 }

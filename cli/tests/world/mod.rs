@@ -130,7 +130,7 @@ impl World {
 pub(crate) fn run(home: &Path, line: &str) -> Printed {
     let mut words = line.split(' ').map(|word| word.trim_matches('\'').to_owned());
     let invocation = Invocation::of(&words.next().unwrap());
-    command_line(invocation, words, home)
+    command_line(invocation, words, home, None)
 }
 
 fn known(name: &str, admin: &str) -> KnownCluster {
