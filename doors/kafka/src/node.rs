@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mainstem_catalog::Catalog;
 use mainstem_engine::Engine;
 use mainstem_env::Env;
-use mainstem_types::{ClusterId, StreamPath};
+use mainstem_types::StreamPath;
 
 use crate::groups::Groups;
 
@@ -20,17 +20,10 @@ impl Node {
         self.engine.catalog()
     }
 
+    /// The broker's number: of the cluster's id, so it is the same after every restart.
     pub(crate) fn node_id(&self) -> i32 {
-        node_id(self.catalog().cluster().id)
+        self.catalog().cluster().id.node_id()
     }
-}
-
-/// A broker's number: clients take brokers of one number for one broker, so it comes from the
-/// cluster's id and is the same after every restart.
-pub(crate) fn node_id(cluster: ClusterId) -> i32 {
-    let folded = cluster.0 ^ (cluster.0 >> 64);
-    let low = (folded ^ (folded >> 32)) & 0x7fff_ffff;
-    i32::try_from(low).expect("31 bits").max(1)
 }
 
 /// One address that clients come in by, and how the catalog looks from there.
@@ -73,12 +66,5 @@ mod tests {
         assert_eq!(of("127.0.0.1:9092"), "127.0.0.1");
         let named = Listener::new("0.0.0.0:9".parse().unwrap(), Some(("k".into(), 0)), None);
         assert_eq!((named.host.as_str(), named.port), ("k", 9));
-    }
-
-    #[test]
-    fn node_ids_are_positive_and_differ_by_cluster() {
-        let ids = [0, 1, u128::MAX, 1 << 127, 7 << 40].map(|id| node_id(ClusterId(id)));
-        assert!(ids.iter().all(|id| *id > 0));
-        assert_ne!(ids[3], ids[4]);
     }
 }
