@@ -83,6 +83,11 @@ impl Stream {
 
     /// Refuses a local write to a topic that somebody else owns (I5).
     pub fn check_local_write(&self, topic: &Topic) -> Result<(), Error> {
+        self.check_owned(topic, "write to it there")
+    }
+
+    /// Refuses what only the topic's owner may do, and says what to do instead.
+    pub(crate) fn check_owned(&self, topic: &Topic, instead: &str) -> Result<(), Error> {
         if topic.owner.stream == self.id {
             return Ok(());
         }
@@ -91,7 +96,7 @@ impl Stream {
             |upstream| upstream.place.to_string(),
         );
         Err(Error::policy(format!(
-            "topic {} of {} is replicated from {from}; write to it there",
+            "topic {} of {} is replicated from {from}; {instead}",
             topic.name, self.path
         )))
     }

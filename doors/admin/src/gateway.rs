@@ -29,8 +29,9 @@ impl AdminDoor {
         let gateways = catalog.gateways(&cluster);
         if gateways.is_empty() {
             return Err(Error::not_found(format!(
-                "no gateways are set for cluster {cluster}; set them with `cluster gateway set \
-                 -dstcluster {cluster} -gateways \"host:7660\"`"
+                "no gateways are set for cluster {cluster}, so those in clusters.toml are used; \
+                 see `cluster gateway resolve -dstcluster {cluster}`, or set others with `cluster \
+                 gateway set -dstcluster {cluster} -gateways \"host:7660\"`"
             )));
         }
         Ok(vec![gateway_row(&cluster, gateways)])

@@ -71,7 +71,7 @@ impl Catalog {
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         let topic = stream.expect_topic(topic)?;
-        stream.check_local_write(topic)?;
+        stream.check_owned(topic, "change it there")?;
         let has = topic.partition_count();
         let wants = patch.partitions.unwrap_or(has);
         check_partition_count(wants)?;
@@ -124,7 +124,7 @@ impl Catalog {
         let topic = stream.expect_topic(topic)?;
         // Without an upstream nobody brings it back, and nobody else can delete it any more.
         if !stream.upstreams.is_empty() {
-            stream.check_local_write(topic)?;
+            stream.check_owned(topic, "delete it there, or end that agreement first")?;
         }
         let seq = stream.catalog_seq.next();
         let mut events = vec![Event::TopicDeleted {
