@@ -13,6 +13,8 @@ use mainstem_types::{
     Term, TermId, TimestampType,
 };
 
+use proptest::prelude::*;
+
 const STREAM: StreamId = StreamId(0x5);
 const SOURCE: StreamId = StreamId(0x99);
 const TOPIC: OriginTopicId = OriginTopicId(0x70);
@@ -268,4 +270,24 @@ fn rows_that_do_not_fit_are_corrupt() {
     assert!(Catalog::from_rows(twice).is_err());
     assert!(Catalog::from_rows([(vec![99], vec![0])]).is_err());
     assert!(Catalog::from_rows([(Vec::new(), vec![0])]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_fall_over(
+        which in 0_usize..18,
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+        noise in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let mut bytes = events()[which].1.encode();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        for damaged in [bytes, noise] {
+            if let Ok(event) = Event::decode(&damaged) {
+                prop_assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+            }
+            let _ = Catalog::from_rows([(vec![1], damaged)]);
+        }
+    }
 }

@@ -1,61 +1,10 @@
 //! One stream's life, by commands.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+mod world;
 
-use mainstem_catalog::{
-    Catalog, Command, Event, Place, ReplicaSettings, ResolvedTopic, StreamSettings,
-};
-use mainstem_types::{CatalogSeq, ClusterId, Error, ErrorKind, StreamId};
-
-/// A catalog and what it is asked, with ids that count up.
-struct Story {
-    catalog: Catalog,
-    ids: Cell<u128>,
-}
-
-impl Story {
-    fn new() -> Self {
-        let mut story = Self { catalog: Catalog::new(), ids: Cell::new(1) };
-        let name = "newyork".parse().unwrap();
-        story.run(&Command::FoundCluster { id: ClusterId(7), name, incarnation: 1 }).unwrap();
-        story
-    }
-
-    fn run(&mut self, command: &Command) -> Result<Vec<Event>, Error> {
-        let draw = || {
-            self.ids.set(self.ids.get() + 1);
-            self.ids.get() << 64
-        };
-        let events = self.catalog.decide(command, &draw, 1000)?;
-        for event in &events {
-            self.catalog.apply(event);
-        }
-        Ok(events)
-    }
-
-    fn stream(&mut self, path: &str) -> StreamId {
-        let path = path.parse().unwrap();
-        let settings = StreamSettings::default();
-        self.run(&Command::CreateStream { path, id: None, settings }).unwrap();
-        self.catalog.streams().map(|stream| stream.id).max().unwrap()
-    }
-
-    fn topic(&mut self, stream: StreamId, name: &str) -> Result<Vec<Event>, Error> {
-        self.run(&Command::CreateTopic {
-            stream,
-            name: name.parse().unwrap(),
-            partitions: Some(3),
-            timestamp_type: None,
-            config: BTreeMap::new(),
-        })
-    }
-}
-
-fn place(text: &str) -> Place {
-    let text: mainstem_types::StreamRef = text.parse().unwrap();
-    Place { cluster: text.cluster.unwrap(), path: text.path }
-}
+use mainstem_catalog::{Command, ReplicaSettings, ResolvedTopic, StreamSettings};
+use mainstem_types::{CatalogSeq, ErrorKind, StreamId};
+use world::{Story, place};
 
 #[test]
 fn a_kafka_name_has_one_meaning() {
