@@ -37,6 +37,8 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
 };
 
 const POLL: Duration = Duration::from_millis(200);
+/// Trouble that passes sooner is not worth a line.
+const TROUBLE_MS_MIN: u64 = 2_000;
 /// How long a server may be away before waiting is given up.
 const AWAY_MS_MAX: u64 = 60_000;
 
@@ -148,7 +150,8 @@ struct Wait<'a> {
     session: &'a Session,
     bar: ProgressBar,
     heard_ms: u64,
-    told: String,
+    /// Why nothing goes on, since when, and whether it was said.
+    trouble: (String, u64, bool),
 }
 
 impl<'a> Wait<'a> {
@@ -162,7 +165,7 @@ impl<'a> Wait<'a> {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(what);
-        Self { session, bar, heard_ms: session.clock.monotonic_ms(), told: String::new() }
+        Self { session, bar, heard_ms: session.clock.monotonic_ms(), trouble: Default::default() }
     }
 
     fn show(&mut self, row: &Row, percent: &str) {
@@ -182,11 +185,17 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
+    /// Says why nothing goes on, once, and only when it lasts.
     fn tell(&mut self, message: String) {
-        if self.told != message && !message.is_empty() {
-            self.bar.println(format!("waiting: {message}"));
+        let now_ms = self.session.clock.monotonic_ms();
+        if self.trouble.0 != message {
+            self.trouble = (message, now_ms, false);
         }
-        self.told = message;
+        let (message, since_ms, said) = &mut self.trouble;
+        if !*said && !message.is_empty() && now_ms - *since_ms >= TROUBLE_MS_MIN {
+            self.bar.println(format!("waiting: {message}"));
+            *said = true;
+        }
     }
 }
 
