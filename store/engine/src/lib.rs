@@ -18,6 +18,7 @@ mod engine;
 mod housekeeping;
 mod op;
 mod partition;
+mod quarantine;
 mod queue;
 mod recovery;
 mod replica;
