@@ -55,9 +55,10 @@ pub(crate) fn run_simulation(root: &Path, flags: &[&str]) -> ExitCode {
 }
 
 fn simulate(root: &Path, flags: &[&str]) -> Result<(), String> {
-    let mut arguments = vec!["run", "--quiet", "--release", "--package", "mainstem-sim", "--"];
-    arguments.extend_from_slice(flags);
-    cargo(root, &arguments)
+    // Together with the product, so that both are built from one set of features, once.
+    let build = ["build", "--quiet", "--release", "--package", "mainstem-sim"];
+    cargo(root, &[&build[..], &["--package", "mainstem"]].concat())?;
+    run(Command::new(root.join("target/release/mainstem-sim")).args(flags).current_dir(root))
 }
 
 fn tidy(root: &Path) -> Result<(), String> {
