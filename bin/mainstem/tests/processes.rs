@@ -1,0 +1,124 @@
+//! The binary as a person runs it: real processes, in a home of their own, on free ports.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A home whose clusters end with it.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(&self, words: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_mainstem"))
+            .args(words.split(' '))
+            .env("MAINSTEM_HOME", self.path())
+            .output()
+            .unwrap()
+    }
+
+    fn succeed(&self, words: &str) -> String {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a refused command says, in its one line.
+    fn fail(&self, words: &str) -> String {
+        let output = self.run(words);
+        assert!(!output.status.success(), "{words} was accepted");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.trim().lines().count(), 1, "{words}: {said}");
+        said
+    }
+
+    fn json(&self, words: &str) -> Value {
+        serde_json::from_str(&self.succeed(words)).unwrap()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.run("dev down");
+    }
+}
+
+#[test]
+fn dev_clusters_start_die_come_back_and_go() {
+    let home = Home::new();
+    home.succeed("dev up --clusters east,west --ports auto");
+    let status = home.json("dev status -json");
+    assert_eq!(status["total"], 2);
+    let keys: Vec<_> = status["data"][0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["cluster", "pid", "state", "kafka", "gateway", "admin", "data"]);
+    assert_eq!(status["data"][1]["cluster"], "west");
+    assert_eq!(status["data"][1]["state"], "running");
+
+    home.succeed("stream create -path /mapr/west/s -ttl 77");
+    home.succeed("dev kill west");
+    assert_eq!(home.json("dev status -json")["data"][1]["state"], "stopped");
+    let said = home.fail("stream info -path /mapr/west/s");
+    assert!(said.contains("dev start west"), "{said}");
+    home.succeed("dev start west");
+    assert_eq!(home.json("stream info -path /mapr/west/s -json")["data"][0]["ttl"], 77);
+
+    home.succeed("dev up --clusters east,west");
+    let again = home.json("dev status -json");
+    assert_eq!(again["data"][0]["pid"], status["data"][0]["pid"], "what runs is left alone");
+    home.succeed("dev down");
+    assert_eq!(home.json("dev status -json")["data"][0]["state"], "stopped");
+    home.succeed("dev reset");
+    assert_eq!(home.json("dev status -json")["total"], 0);
+    assert!(!home.path().join("dev").exists());
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_is_made() {
+    let home = Home::new();
+    home.succeed("dev up --clusters east --ports auto");
+    home.succeed("dev down");
+    let settings = home.path().join("dev/east/mainstem.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let kafka = home.json("dev status -json")["data"][0]["kafka"].as_str().unwrap().to_owned();
+    let taken = TcpListener::bind(&kafka).unwrap();
+    let said = home.run("dev start east");
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains(&kafka), "{said}");
+    assert_eq!(std::fs::read_to_string(&settings).unwrap(), text);
+    drop(taken);
+    home.succeed("dev start east");
+}
+
+#[test]
+fn names_that_are_no_clusters_are_refused() {
+    let home = Home::new();
+    assert!(home.fail("dev up --clusters ../x").contains("not a cluster name"));
+    assert!(home.fail("dev kill nowhere").contains("dev up --clusters nowhere"));
+    assert!(home.fail("dev start nowhere").contains("no dev cluster"));
+    assert!(!home.path().join("dev").exists());
+}
+
+#[test]
+fn the_demo_tells_that_nothing_was_lost_or_doubled() {
+    let home = Home::new();
+    let input = home.path().join("input.txt");
+    let lines: String = (0..600).map(|n| format!("line {n}\n")).collect();
+    std::fs::write(&input, lines).unwrap();
+    let told = home.succeed(&format!("demo --input {}", input.display()));
+    for count in ["sent        600", "replicated  600", "duplicates  0", "lost        0"] {
+        assert!(told.contains(count), "{count}: {told}");
+    }
+    assert!(home.fail("demo --input /nowhere/at/all").contains("/nowhere/at/all"));
+}
