@@ -46,6 +46,9 @@ pub struct Producers {
     /// (last appended, id): who goes first when room is needed or time has passed.
     by_age: BTreeSet<(i64, i64)>,
     producers_max: usize,
+    /// Batches that producers were told of may be missing here: a fail-over or a cut left them
+    /// behind. A producer that is unknown then is not taken at its word.
+    bereft: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Producers {
     /// The same with room for fewer producers.
     pub fn with_limit(producers_max: usize) -> Self {
         assert!(producers_max > 0, "a partition remembers at least the producer it answers");
-        Self { by_id: BTreeMap::new(), by_age: BTreeSet::new(), producers_max }
+        Self { by_id: BTreeMap::new(), by_age: BTreeSet::new(), producers_max, bereft: false }
     }
 
     /// Whether a batch from a client is the next of its producer, one of its last again, or
@@ -96,10 +99,12 @@ impl Producers {
             Error::invalid("an idempotent producer's batch has no sequence number; set one")
         })?;
         let Some(producer) = self.by_id.get(&batch.producer_id) else {
-            return if first == Sequence::FIRST {
-                Ok(Verdict::Append)
-            } else {
+            // As in Kafka, a producer that is in the middle of its work is believed: its state
+            // has expired here, or the topic was made anew. Not every client survives a refusal.
+            return if self.bereft && first != Sequence::FIRST {
                 Err(unknown(batch))
+            } else {
+                Ok(Verdict::Append)
             };
         };
         if batch.producer_epoch < producer.epoch {
@@ -160,11 +165,13 @@ impl Producers {
     /// Forgets batches that reach beyond `end_offset`, because the log was cut there. A producer
     /// that has none left is forgotten: its next batch starts a new epoch.
     pub fn truncate(&mut self, end_offset: i64) {
-        let by_age = &mut self.by_age;
+        let (by_age, bereft) = (&mut self.by_age, &mut self.bereft);
         self.by_id.retain(|id, producer| {
             let had = producer.batches.len();
             producer.batches.retain(|batch| batch.next_offset <= end_offset);
-            let keep = producer.batches.len() == had || !producer.batches.is_empty();
+            let lost = producer.batches.len() < had;
+            *bereft |= lost;
+            let keep = !lost || !producer.batches.is_empty();
             if !keep {
                 by_age.remove(&(producer.last_ms, *id));
             }
@@ -172,10 +179,11 @@ impl Producers {
         });
     }
 
-    /// Marks every producer as taken over from an owner whose last batches may be missing here. A
-    /// gap in its sequence is then answered with [`ErrorKind::UnknownProducerId`], upon which
+    /// Marks all as taken over from an owner whose last batches may be missing here. A gap in a
+    /// producer's sequence, or one that is unknown in the middle of its work, is then answered with [`ErrorKind::UnknownProducerId`], upon which
     /// clients raise their epoch, instead of an error that ends them.
     pub fn inherit(&mut self) {
+        self.bereft = true;
         self.by_id.values_mut().for_each(|producer| producer.inherited = true);
     }
 
@@ -187,6 +195,14 @@ impl Producers {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    pub(crate) fn is_bereft(&self) -> bool {
+        self.bereft
+    }
+
+    pub(crate) fn set_bereft(&mut self, bereft: bool) {
+        self.bereft = bereft;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {

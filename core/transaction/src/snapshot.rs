@@ -14,6 +14,8 @@ use crate::{Producers, Sequence};
 struct Snapshot {
     #[n(0)]
     producers: Vec<ProducerRow>,
+    #[n(1)]
+    bereft: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -50,7 +52,8 @@ impl Producers {
     /// The snapshot: CBOR, producers by rising id.
     pub fn encode(&self) -> Vec<u8> {
         let producers = self.iter().map(|(id, producer)| ProducerRow::of(id, producer)).collect();
-        minicbor::to_vec(Snapshot { producers }).expect("writing to memory does not fail")
+        let bereft = self.is_bereft().then_some(true);
+        minicbor::to_vec(Snapshot { producers, bereft }).expect("writing to memory does not fail")
     }
 
     /// The producers of a snapshot. Unknown fields are skipped; wrong bytes are
@@ -59,6 +62,7 @@ impl Producers {
         let snapshot: Snapshot = minicbor::decode(bytes)
             .map_err(|error| Error::corrupt(format!("a snapshot of producers: {error}")))?;
         let mut producers = Self::new();
+        producers.set_bereft(snapshot.bereft.unwrap_or(false));
         for row in snapshot.producers {
             let (id, producer) = row.check()?;
             producers.insert(id, producer);
@@ -190,6 +194,7 @@ mod tests {
                 }],
                 inherited: None,
             }],
+            bereft: None,
         };
         let decode = |row| Producers::decode(&minicbor::to_vec(row).unwrap());
         assert!(decode(row(1, 0)).is_ok());

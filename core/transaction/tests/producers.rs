@@ -33,8 +33,7 @@ struct Model {
 impl Model {
     fn check(&self, batch: &BatchProducer) -> Result<Option<i64>, ErrorKind> {
         let Some(past) = self.batches.get(&batch.producer_id) else {
-            let first = batch.base_sequence == 0;
-            return if first { Ok(None) } else { Err(ErrorKind::UnknownProducerId) };
+            return Ok(None);
         };
         let epoch =
             past.iter().map(|(kept, _)| kept.producer_epoch).max().expect("a producer has batches");
@@ -211,11 +210,17 @@ fn what_a_link_brings_is_taken_as_it_is() {
 fn a_gap_against_inherited_state_asks_for_a_new_epoch() {
     let mut producers = Producers::new();
     producers.record(&at(0), 0, 10, 0);
+    let stranger = BatchProducer { producer_id: 9, ..at(20) };
+    assert_eq!(producers.check(&stranger).unwrap(), Verdict::Append);
     producers.inherit();
     assert_eq!(kind(&producers, &at(20)), ErrorKind::UnknownProducerId);
+    assert_eq!(kind(&producers, &stranger), ErrorKind::UnknownProducerId);
     assert!(matches!(producers.check(&at(0)), Ok(Verdict::Duplicate { .. })));
     let mut producers = Producers::decode(&producers.encode()).unwrap();
     assert_eq!(kind(&producers, &at(20)), ErrorKind::UnknownProducerId);
+    assert_eq!(kind(&producers, &stranger), ErrorKind::UnknownProducerId);
+    let fresh = BatchProducer { producer_id: 9, ..at(0) };
+    assert_eq!(producers.check(&fresh).unwrap(), Verdict::Append);
     producers.record(&at(10), 10, 20, 0);
     assert_eq!(kind(&producers, &at(30)), ErrorKind::OutOfOrderSequence);
 }
@@ -249,5 +254,6 @@ fn quiet_producers_expire() {
     assert_eq!(producers.len(), 2);
     producers.expire(200);
     assert_eq!(producers.len(), 1);
-    assert_eq!(kind(&producers, &at(10)), ErrorKind::UnknownProducerId);
+    // It is believed when it comes back, as in Kafka.
+    assert_eq!(producers.check(&at(10)).unwrap(), Verdict::Append);
 }

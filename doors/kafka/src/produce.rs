@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstem_engine::{Ack, Append, Appended};
+use mainstem_engine::{Ack, Append, Appended, Engine};
 use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced};
 use mainstem_types::limits::BATCH_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
@@ -25,8 +25,8 @@ const ZSTD_FROM: i16 = 7;
 struct Part {
     topic: Arc<str>,
     index: i32,
-    /// Refused before it reached the engine.
-    refused: Option<Refusal>,
+    /// Where it went, or why it was refused before it reached the engine.
+    sent: Result<PartitionNo, Refusal>,
 }
 
 /// Checks the batches and puts them into the engine's order; the answer comes when it is true.
@@ -60,6 +60,7 @@ pub(crate) async fn submit(
     let ack = ack.unwrap_or(Ack::Durable);
     let appending =
         if appends.is_empty() { None } else { Some(ctx.node.engine.append(appends, ack).await) };
+    let engine = ctx.node.engine.clone();
     Answer::Later(Box::pin(async move {
         let results = match appending {
             None => Vec::new(),
@@ -69,7 +70,7 @@ pub(crate) async fn submit(
             },
             Some(Err(error)) => vec![Err(error); parts.len()],
         };
-        if silent { silence(&parts, &results) } else { respond(parts, results) }
+        if silent { silence(&parts, &results) } else { respond(&engine, parts, results) }
     }))
 }
 
@@ -102,12 +103,11 @@ fn sort_out(
                 Some(refusal) => Err(refusal.clone()),
                 None => check(&names, version, &name, partition.index, partition.records),
             };
-            let (append, refused) = match checked {
-                Ok((partition, batch)) => (Some(Append { partition, batch }), None),
-                Err(refusal) => (None, Some(refusal)),
-            };
-            appends.extend(append);
-            parts.push(Part { topic: name.clone(), index: partition.index, refused });
+            let sent = checked.map(|(partition, batch)| {
+                appends.push(Append { partition, batch });
+                partition
+            });
+            parts.push(Part { topic: name.clone(), index: partition.index, sent });
         }
     }
     (parts, appends)
@@ -159,7 +159,7 @@ fn record_error(error: &RecordError) -> KafkaError {
 /// A client that asked for no answer learns of a fault by losing its connection.
 fn silence(parts: &[Part], results: &[Result<Appended, Error>]) -> Outcome {
     let refused = parts.iter().find_map(|part| {
-        let (error, sentence) = part.refused.as_ref()?;
+        let (error, sentence) = part.sent.as_ref().err()?;
         Some(format!("acks=0 to {}: {error}: {sentence}", part.topic))
     });
     let failed = || results.iter().find_map(|r| r.as_ref().err().map(|e| format!("acks=0: {e}")));
@@ -169,15 +169,19 @@ fn silence(parts: &[Part], results: &[Result<Appended, Error>]) -> Outcome {
     }
 }
 
-fn respond(parts: Vec<Part>, results: Vec<Result<Appended, Error>>) -> Outcome {
+fn respond(engine: &Engine, parts: Vec<Part>, results: Vec<Result<Appended, Error>>) -> Outcome {
     let mut results = results.into_iter();
     let mut topics: Vec<TopicProduceResponse> = Vec::new();
     for part in parts {
-        let response = match part.refused {
-            Some((error, sentence)) => refused(part.index, error.code(), sentence),
-            None => match results.next() {
+        let response = match part.sent {
+            Err((error, sentence)) => refused(part.index, error.code(), sentence),
+            Ok(partition) => match results.next() {
                 Some(Ok(appended)) => accepted(part.index, &appended),
-                Some(Err(error)) => refused(part.index, code(&error), error.to_string()),
+                Some(Err(error)) => PartitionProduceResponse {
+                    // By this the Java client tells records that have expired from lost ones.
+                    log_start_offset: engine.partition(partition).map_or(-1, |p| p.log_start()),
+                    ..refused(part.index, code(&error), error.to_string())
+                },
                 None => unreachable!("the engine answers every append"),
             },
         };

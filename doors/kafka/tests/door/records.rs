@@ -213,6 +213,7 @@ async fn idempotent_producers_are_deduplicated() {
     assert_eq!((again.error_code, again.base_offset), (0, 0));
     let gap = client.produce(TOPIC, numbered(7)).await;
     assert_eq!(gap.error_code, KafkaError::OutOfOrderSequenceNumber.code());
+    assert_eq!(gap.log_start_offset, 0, "the Java client retries for ever without it");
     assert_eq!(client.fetch(TOPIC, 0).await.high_watermark, 2);
 }
 
