@@ -44,6 +44,10 @@ pub trait DiskFile: Send + Sync {
     fn sync_data(&self) -> Result<()>;
     /// Cuts the file, or grows it by a hole.
     fn set_len(&self, len: u64) -> Result<()>;
+    /// Grows the file to `len`, so that a write below it meets no full disk. Its bytes are zeros.
+    /// A file that is that long already stays as it is. File systems that never write a block in
+    /// place cannot keep the promise.
+    fn allocate(&self, len: u64) -> Result<()>;
     /// The length in bytes.
     fn len(&self) -> Result<u64>;
 

@@ -151,6 +151,11 @@ impl Producers {
         self.make_room(batch.producer_id);
     }
 
+    /// When the producer that has been silent for longest appended last; `None` if there is none.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.by_age.first().map(|(last_ms, _)| *last_ms)
+    }
+
     /// Forgets producers that appended nothing since `before_ms`.
     pub fn expire(&mut self, before_ms: i64) {
         while let Some(&(last_ms, id)) = self.by_age.first() {

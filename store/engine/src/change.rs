@@ -53,7 +53,7 @@ impl Sequencer {
             term_id: topic.owner.term.id,
             owner: stream.id,
         };
-        partition.lineage.push(entry);
+        Arc::make_mut(&mut partition.lineage).push(entry);
         self.group.frames.push(epoch_frame(no, &entry));
     }
 

@@ -29,6 +29,11 @@ impl DamageReports {
         error.into()
     }
 
+    /// Whether there is anything to look at.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Hands over what was reported since the last call.
     pub(crate) fn take(&self) -> BTreeMap<PartitionNo, i64> {
         if !self.any.swap(false, Ordering::AcqRel) {

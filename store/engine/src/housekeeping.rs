@@ -1,25 +1,32 @@
 //! What has to be done from time to time: expiry, the view, freed segments, room on the disk.
 
+use std::sync::Arc;
+
 use mainstem_catalog::{Stream, Topic};
+use mainstem_group::CursorKey;
 use mainstem_log::{Frame, FrameKind};
 use mainstem_types::{Error, PartitionNo};
 
 use crate::op::LinkName;
 use crate::sequencer::Sequencer;
-use crate::view::{ViewChange, tag};
+use crate::view::ViewChange;
 
 impl Sequencer {
     /// Looks for expired batches when it is time; says whether it found any.
     pub(crate) fn expire_if_due(&mut self) -> bool {
-        let now_ms = self.env.clock.monotonic_ms();
-        if now_ms < self.housekeeping.expired_at_ms + self.settings.expiry_interval_ms {
+        if !self.is_expiry_due() {
             return false;
         }
-        self.housekeeping.expired_at_ms = now_ms;
+        self.housekeeping.expired_at_ms = self.env.clock.monotonic_ms();
         self.look_at_disk();
         let before = self.group.frames.len();
         self.expire();
         self.group.frames.len() > before
+    }
+
+    pub(crate) fn is_expiry_due(&self) -> bool {
+        let due_ms = self.housekeeping.expired_at_ms + self.settings.expiry_interval_ms;
+        self.env.clock.monotonic_ms() >= due_ms
     }
 
     /// Brings the view up to date and frees segments when it is time. Right after a commit, when
@@ -30,7 +37,7 @@ impl Sequencer {
             return Ok(());
         }
         self.housekeeping.viewed_at_ms = now_ms;
-        self.refresh_view()?;
+        self.refresh_view();
         self.log.retire(self.view.applied())?;
         *self.shared.log_stats.lock() = self.log.stats();
         Ok(())
@@ -70,10 +77,18 @@ impl Sequencer {
         for (no, start) in starts {
             self.stage_trim(no, start);
         }
-        let horizon_ms = |seconds: u64| self.now_ms.saturating_sub_unsigned(seconds * 1000);
+        self.expire_producers();
+    }
+
+    fn expire_producers(&mut self) {
         for partition in self.state.partitions.values_mut() {
-            if let Some(stream) = self.state.catalog.stream(partition.home.stream) {
-                partition.producers.expire(horizon_ms(stream.settings.pid_expiry_seconds));
+            let Some(oldest_ms) = partition.producers.oldest_ms() else { continue };
+            let Some(stream) = self.state.catalog.stream(partition.home.stream) else { continue };
+            let kept_ms = stream.settings.pid_expiry_seconds.saturating_mul(1000);
+            let before_ms = self.now_ms.saturating_sub_unsigned(kept_ms);
+            // What the view's writer may be looking at is copied only if it changes.
+            if oldest_ms < before_ms {
+                Arc::make_mut(&mut partition.producers).expire(before_ms);
             }
         }
     }
@@ -136,53 +151,41 @@ impl Sequencer {
         self.group.partitions.insert(no);
     }
 
-    /// Sends the view what has changed since it was last told, if nothing of it is undecided.
-    fn refresh_view(&mut self) -> Result<(), Error> {
-        if let Some(change) = self.housekeeping.pending_view.take() {
-            self.housekeeping.pending_view = self.view.store(change)?;
-        }
-        if self.housekeeping.pending_view.is_some() || self.state.dirty.is_empty() {
-            return Ok(());
-        }
-        let change = self.take_view_change();
-        self.housekeeping.pending_view = self.view.store(change)?;
-        Ok(())
-    }
-
-    /// As [`Self::refresh_view`], waiting for its writer; for the last time.
-    pub(crate) fn flush_view(&mut self) -> Result<(), Error> {
-        loop {
-            self.refresh_view()?;
-            if self.housekeeping.pending_view.is_none() {
-                return Ok(());
-            }
-            std::thread::yield_now();
+    /// Sends the view what has changed since it was last told, unless it is still busy with that.
+    fn refresh_view(&mut self) {
+        if !self.state.dirty.is_empty() && self.view.is_ready() {
+            let change = self.take_view_change();
+            self.view.store(change);
         }
     }
 
-    /// The changed rows as they stand now, when the log holds nothing that is not durable.
+    /// As [`Self::refresh_view`], waiting for its writer; for the last time. A view that cannot be
+    /// written is no reason to stay: the next start replays what it lacks.
+    pub(crate) fn flush_view(&mut self) {
+        if self.view.wait_ready() {
+            self.refresh_view();
+            self.view.wait_ready();
+        }
+    }
+
+    /// What has changed, as it stands now, when the log holds nothing that is not durable. All of
+    /// it is shared: the rows are encoded where they are written.
     fn take_view_change(&mut self) -> ViewChange {
         let dirty = std::mem::take(&mut self.state.dirty);
-        let mut rows = Vec::new();
-        for key in dirty.catalog {
-            rows.push((tagged(tag::CATALOG, &key.to_bytes()), self.state.catalog.row(&key)));
-        }
-        for no in dirty.partitions {
-            let row = self.state.partitions.get(&no).map(|partition| partition.to_row());
-            rows.push((tagged(tag::PARTITION, &no.0.to_be_bytes()), row));
-        }
+        let of_partition = |no| (no, self.state.partitions.get(&no).cloned());
         let cursors = self.shared.cursors.read();
-        for key in dirty.cursors {
-            let row = cursors.get(&key).map(|c| minicbor::to_vec(c).expect("a Vec takes all"));
-            let key = minicbor::to_vec(&key).expect("a Vec takes every byte");
-            rows.push((tagged(tag::CURSOR, &key), row));
+        let of_cursor = |key: CursorKey| {
+            let cursor = cursors.get(&key).cloned();
+            (key, cursor)
+        };
+        ViewChange {
+            applied: self.log.durable(),
+            catalog: self.state.catalog.clone(),
+            catalog_rows: dirty.catalog,
+            partitions: dirty.partitions.into_iter().map(of_partition).collect(),
+            cursors: dirty.cursors.into_iter().map(of_cursor).collect(),
         }
-        ViewChange { applied: self.log.durable(), rows }
     }
-}
-
-fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
-    [&[tag], key].concat()
 }
 
 /// How long and how much of a topic is kept.

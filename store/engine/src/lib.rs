@@ -22,12 +22,14 @@ mod quarantine;
 mod queue;
 mod recovery;
 mod replica;
+mod room;
 mod sequencer;
 mod settings;
 mod shared;
 mod state;
 mod subscription;
 mod view;
+mod view_writer;
 
 pub use engine::Engine;
 pub use op::{

@@ -46,7 +46,7 @@ impl Partition {
         home: (PartitionNo, StreamId, OriginTopicId, u32),
         log_start: i64,
         durable_end: i64,
-        lineage: Lineage,
+        lineage: Arc<Lineage>,
         log: LogReader,
         damage: Arc<DamageReports>,
     ) -> Self {
@@ -58,7 +58,7 @@ impl Partition {
             index,
             log_start: AtomicI64::new(log_start),
             durable_end: AtomicI64::new(durable_end),
-            lineage: RwLock::new(Arc::new(lineage)),
+            lineage: RwLock::new(lineage),
             watchers: Watchers::default(),
             log,
             damage,
@@ -156,10 +156,12 @@ impl Partition {
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.
-    pub(crate) fn publish(&self, log_start: i64, durable_end: i64, lineage: Option<Lineage>) {
+    pub(crate) fn publish(&self, log_start: i64, durable_end: i64, lineage: Option<&Arc<Lineage>>) {
         assert!(log_start <= durable_end, "a partition starts before its end");
-        if let Some(lineage) = lineage {
-            *self.lineage.write() = Arc::new(lineage);
+        if let Some(lineage) = lineage
+            && !Arc::ptr_eq(lineage, &self.lineage.read())
+        {
+            *self.lineage.write() = Arc::clone(lineage);
         }
         self.durable_end.store(durable_end, Ordering::Release);
         self.log_start.store(log_start, Ordering::Release);

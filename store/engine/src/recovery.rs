@@ -21,7 +21,8 @@ use crate::settings::{EngineSettings, ViewMode};
 use crate::shared::Shared;
 use crate::state::{PartitionState, State};
 use crate::subscription::CursorWatchers;
-use crate::view::{View, ViewWriter, tag};
+use crate::view::{View, tag};
+use crate::view_writer::ViewWriter;
 
 /// Recovers a data directory and everything that readers see of it.
 pub(crate) fn open(
@@ -47,8 +48,8 @@ pub(crate) fn open(
     settle_ends(&mut state, &log.reader());
     report(applied, &recovered, &state);
     let view = match settings.view_mode {
-        ViewMode::Inline => ViewWriter::inline(view, applied),
-        ViewMode::Background => ViewWriter::spawn(view, applied)?,
+        ViewMode::Inline => ViewWriter::inline(disk.clone(), view, applied),
+        ViewMode::Background => ViewWriter::spawn(disk.clone(), view, applied)?,
     };
     let damage = Arc::<DamageReports>::default();
     let shared = Shared {

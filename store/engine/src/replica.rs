@@ -1,5 +1,7 @@
 //! Batches that a link brings: taken exactly at the end, under a standing agreement, or not at all.
 
+use std::sync::Arc;
+
 use mainstem_log::{Frame, FrameKind};
 use mainstem_record::BatchHeader;
 use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, PartitionNo};
@@ -13,7 +15,9 @@ impl Sequencer {
     pub(crate) fn sequence_replica_append(&mut self, append: ReplicaAppend) -> Result<i64, Error> {
         let no = self.check_replica_write(&append)?;
         self.check_disk()?;
-        self.partition_mut(no).check_in_service()?;
+        // Corrupt, not Storage: it is this partition that stops, and not its link (I8).
+        let in_service = self.partition_mut(no).check_in_service();
+        in_service.map_err(|error| Error::corrupt(error.message()))?;
         self.follow_lineage(no, &append.lineage)?;
         if let Some(gap_to) = append.gap_to {
             self.sequence_gap(no, gap_to);
@@ -66,7 +70,7 @@ impl Sequencer {
         }
         Lineage::from_entries(theirs.to_vec()).ok_or_else(diverged)?;
         for entry in news {
-            partition.lineage.push(*entry);
+            Arc::make_mut(&mut partition.lineage).push(*entry);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));

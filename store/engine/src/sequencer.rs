@@ -14,10 +14,11 @@ use tokio::sync::oneshot;
 
 use crate::duties::Housekeeping;
 use crate::op::{Ack, Appended, Op};
+use crate::room::Room;
 use crate::settings::EngineSettings;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::view::ViewWriter;
+use crate::view_writer::ViewWriter;
 
 /// Owns everything that can change in a node. Run it on a thread of its own with [`Self::run`], or
 /// step it by hand in a simulation.
@@ -61,7 +62,7 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// Whoever asked may have gone away; then nobody is told.
-    fn send(self) {
+    pub(crate) fn send(self) {
         match self {
             Self::Append(_, waiter, answer) => drop(waiter.send(answer)),
             Self::Offset(waiter, answer) => drop(waiter.send(answer)),
@@ -129,23 +130,29 @@ impl Sequencer {
         let ops = self.shared.queue.take(GROUP_BYTES_MAX);
         let mut step = if ops.is_empty() { Step::Idle } else { Step::Worked };
         let closing = ops.iter().any(|op| matches!(op, Op::Close { .. }));
-        for op in ops {
-            self.sequence(op);
+        match self.find_room(&ops)? {
+            Room::None => ops.into_iter().for_each(|op| op.refuse().send()),
+            room => {
+                for op in ops {
+                    self.sequence(op, room);
+                }
+                if self.look_at_damage() | self.expire_if_due() {
+                    step = Step::Worked;
+                }
+                self.commit()?;
+            }
         }
-        if self.look_at_damage() | self.expire_if_due() {
-            step = Step::Worked;
-        }
-        self.commit()?;
         self.keep_view_if_due()?;
         if closing {
-            self.close()?;
+            self.close();
             return Ok(Step::Closed);
         }
         Ok(step)
     }
 
-    fn sequence(&mut self, op: Op) {
+    fn sequence(&mut self, op: Op, room: Room) {
         let reply = match op {
+            op if room == Room::NoAppends && op.is_append() => op.refuse(),
             Op::Append { appends, ack, reply } => {
                 let answers =
                     appends.into_iter().map(|(no, batch)| self.sequence_append(no, batch));
@@ -178,6 +185,9 @@ impl Sequencer {
     fn commit(&mut self) -> Result<(), Error> {
         let mut group = std::mem::take(&mut self.group);
         if !group.frames.is_empty() {
+            // Room was reserved. A file system that breaks that promise (some copy every block they
+            // write) leaves decisions that no log holds: the process has to end, and those who wait
+            // learn that nothing is known.
             self.log.write(std::mem::take(&mut group.frames))?;
             let is_early = |reply: &mut Reply| reply.is_for_written();
             group.replies.extract_if(.., is_early).for_each(Reply::send);
@@ -199,9 +209,7 @@ impl Sequencer {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
-            let lineage = &state.lineage;
-            let changed = (*partition.lineage() != *lineage).then(|| lineage.clone());
-            partition.publish(state.log_start, state.end, changed);
+            partition.publish(state.log_start, state.end, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }
         drop(partitions);
@@ -209,9 +217,8 @@ impl Sequencer {
     }
 
     /// The last step: the view catches up, so that the next start replays nothing.
-    fn close(&mut self) -> Result<(), Error> {
+    fn close(&mut self) {
         self.shared.queue.close();
-        self.flush_view()?;
-        Ok(())
+        self.flush_view();
     }
 }

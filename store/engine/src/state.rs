@@ -1,6 +1,7 @@
 //! Everything that can change, as the sequencer owns it and as replay rebuilds it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use mainstem_catalog::{Applied, Catalog, Event, PartitionHome, RowKey};
 use mainstem_group::{CursorKey, CursorRecord};
@@ -18,8 +19,9 @@ pub(crate) struct PartitionState {
     pub(crate) home: PartitionHome,
     pub(crate) log_start: i64,
     pub(crate) end: i64,
-    pub(crate) lineage: Lineage,
-    pub(crate) producers: Producers,
+    /// Shared with readers and the view's writer, as is the next.
+    pub(crate) lineage: Arc<Lineage>,
+    pub(crate) producers: Arc<Producers>,
     pub(crate) last_arrival_ms: i64,
     /// Why it is out of service, if it is (I8).
     pub(crate) quarantined: Option<String>,
@@ -47,8 +49,8 @@ impl PartitionState {
             home,
             log_start: 0,
             end: 0,
-            lineage: Lineage::default(),
-            producers: Producers::new(),
+            lineage: Arc::default(),
+            producers: Arc::default(),
             last_arrival_ms: 0,
             quarantined: None,
         }
@@ -61,8 +63,8 @@ impl PartitionState {
             home,
             log_start: row.log_start,
             end: row.end,
-            lineage: row.lineage,
-            producers: Producers::decode(&row.producers)?,
+            lineage: Arc::new(row.lineage),
+            producers: Arc::new(Producers::decode(&row.producers)?),
             last_arrival_ms: row.last_arrival_ms,
             quarantined: None,
         })
@@ -72,7 +74,7 @@ impl PartitionState {
         let row = PartitionRow {
             log_start: self.log_start,
             end: self.end,
-            lineage: self.lineage.clone(),
+            lineage: Lineage::clone(&self.lineage),
             producers: self.producers.encode(),
             last_arrival_ms: self.last_arrival_ms,
         };
@@ -83,7 +85,12 @@ impl PartitionState {
     pub(crate) fn note_batch(&mut self, header: &BatchHeader, arrival_ms: i64) {
         let next_offset = header.next_offset();
         assert_eq!(header.base_offset, self.end, "I2: a batch stands exactly at the end");
-        self.producers.record(&producer_of(header), header.base_offset, next_offset, arrival_ms);
+        let producer = producer_of(header);
+        // What is not idempotent leaves no trace, and needs no copy of its own.
+        if producer.producer_id >= 0 {
+            let producers = Arc::make_mut(&mut self.producers);
+            producers.record(&producer, header.base_offset, next_offset, arrival_ms);
+        }
         self.end = next_offset;
         self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
     }
@@ -205,12 +212,12 @@ impl State {
             FrameKind::TruncateTo => {
                 partition.end = frame.base_offset;
                 partition.log_start = partition.log_start.min(partition.end);
-                partition.producers.truncate(frame.base_offset);
+                Arc::make_mut(&mut partition.producers).truncate(frame.base_offset);
             }
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
-                partition.lineage.push(entry);
+                Arc::make_mut(&mut partition.lineage).push(entry);
             }
             FrameKind::Quarantine => {
                 let why = String::from_utf8_lossy(&frame.payload);

@@ -3,17 +3,19 @@
 //! Each transaction stores the log position that it is true for. The log stays the only durable
 //! order: a lost or old view costs replay, never data, as long as no segment past it is freed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 
+use mainstem_catalog::{Catalog, RowKey};
 use mainstem_env::{Disk, DiskFile};
+use mainstem_group::{Cursor, CursorKey};
 use mainstem_log::Position;
-use mainstem_types::Error;
+use mainstem_types::{Error, PartitionNo};
 use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
+
+use crate::state::PartitionState;
 
 const FILE: &str = "view.redb";
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
@@ -31,15 +33,65 @@ pub(crate) mod tag {
 /// A key and what it stands for.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
-/// Rows to set, or with no value to delete, and the position that they make the view true for.
+/// What has changed, as it stands at the position that it makes the view true for. All of it is
+/// shared or small, so that the sequencer need not wait while thousands of rows are encoded.
 pub(crate) struct ViewChange {
     pub(crate) applied: Position,
-    pub(crate) rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) catalog: Catalog,
+    pub(crate) catalog_rows: BTreeSet<RowKey>,
+    /// Nothing for one that is gone, as below.
+    pub(crate) partitions: Vec<(PartitionNo, Option<PartitionState>)>,
+    pub(crate) cursors: Vec<(CursorKey, Option<Cursor>)>,
 }
 
-impl std::fmt::Debug for ViewChange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} rows up to {}", self.rows.len(), self.applied)
+impl ViewChange {
+    /// The rows to set, or with no value to delete.
+    fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        let catalog = self
+            .catalog_rows
+            .iter()
+            .map(|key| (tagged(tag::CATALOG, &key.to_bytes()), self.catalog.row(key)));
+        let partitions = self.partitions.iter().map(|(no, state)| {
+            let row = state.as_ref().map(PartitionState::to_row);
+            (tagged(tag::PARTITION, &no.0.to_be_bytes()), row)
+        });
+        let cursors = self.cursors.iter().map(|(key, cursor)| {
+            let row = cursor.as_ref().map(encoded);
+            (tagged(tag::CURSOR, &encoded(key)), row)
+        });
+        catalog.chain(partitions).chain(cursors)
+    }
+}
+
+fn encoded<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("a Vec takes every byte")
+}
+
+fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
+    [&[tag], key].concat()
+}
+
+/// The view, opened again after a failure: the database lets nothing more be written then, though
+/// the disk may have room again.
+pub(crate) struct ViewStore {
+    disk: Arc<dyn Disk>,
+    view: Option<View>,
+}
+
+impl ViewStore {
+    pub(crate) fn new(disk: Arc<dyn Disk>, view: View) -> Self {
+        Self { disk, view: Some(view) }
+    }
+
+    /// Stores a change, whole or not at all. After an error the same change can be tried again.
+    pub(crate) fn store(&mut self, change: &ViewChange) -> Result<(), Error> {
+        let view = match self.view.take() {
+            Some(view) => view,
+            None => View::open(&self.disk)?,
+        };
+        view.store(change)?;
+        self.view = Some(view);
+        Ok(())
     }
 }
 
@@ -83,15 +135,15 @@ impl View {
         Ok((Position(applied), rows))
     }
 
-    pub(crate) fn store(&self, change: ViewChange) -> Result<(), Error> {
+    fn store(&self, change: &ViewChange) -> Result<(), Error> {
         self.store_rows(change).map_err(|e| storage(&*e))
     }
 
-    fn store_rows(&self, change: ViewChange) -> Result<(), Box<dyn std::error::Error>> {
+    fn store_rows(&self, change: &ViewChange) -> Result<(), Box<dyn std::error::Error>> {
         let transaction = self.database.begin_write()?;
         {
             let mut rows = transaction.open_table(ROWS)?;
-            for (key, value) in change.rows {
+            for (key, value) in change.rows() {
                 match value {
                     Some(value) => rows.insert(key.as_slice(), value.as_slice())?,
                     None => rows.remove(key.as_slice())?,
@@ -106,83 +158,6 @@ impl View {
 
 fn storage(error: &(impl fmt::Display + ?Sized)) -> Error {
     Error::storage(format!("the materialised view ({FILE}): {error}"))
-}
-
-/// Where the sequencer sends its changes.
-pub(crate) struct ViewWriter {
-    applied: Arc<AtomicU64>,
-    way: Way,
-}
-
-enum Way {
-    Inline(View),
-    Thread { changes: Option<mpsc::SyncSender<ViewChange>>, thread: Option<JoinHandle<()>> },
-}
-
-impl ViewWriter {
-    pub(crate) fn inline(view: View, applied: Position) -> Self {
-        Self { applied: Arc::new(AtomicU64::new(applied.0)), way: Way::Inline(view) }
-    }
-
-    /// A thread that lives until the writer is dropped, and then has stored everything.
-    pub(crate) fn spawn(view: View, applied: Position) -> Result<Self, Error> {
-        let applied = Arc::new(AtomicU64::new(applied.0));
-        let (changes, received) = mpsc::sync_channel::<ViewChange>(1);
-        let reached = applied.clone();
-        let run = move || {
-            for change in received {
-                let position = change.applied;
-                if let Err(error) = view.store(change) {
-                    // Without the view segments are no longer freed; the data is safe in the log.
-                    tracing::error!(%error, "the materialised view cannot be written");
-                    return;
-                }
-                reached.store(position.0, Ordering::Release);
-            }
-        };
-        let thread =
-            std::thread::Builder::new().name("view".into()).spawn(run).map_err(|e| storage(&e))?;
-        Ok(Self { applied, way: Way::Thread { changes: Some(changes), thread: Some(thread) } })
-    }
-
-    /// Up to where the view is durable.
-    pub(crate) fn applied(&self) -> Position {
-        Position(self.applied.load(Ordering::Acquire))
-    }
-
-    /// Stores a change, now or soon. Gives it back while the last one is still being written.
-    pub(crate) fn store(&self, change: ViewChange) -> Result<Option<ViewChange>, Error> {
-        match &self.way {
-            Way::Inline(view) => {
-                let position = change.applied;
-                view.store(change)?;
-                self.applied.store(position.0, Ordering::Release);
-                Ok(None)
-            }
-            Way::Thread { changes, .. } => {
-                let changes = changes.as_ref().expect("taken only in drop");
-                match changes.try_send(change) {
-                    Ok(()) => Ok(None),
-                    Err(mpsc::TrySendError::Full(change)) => Ok(Some(change)),
-                    Err(mpsc::TrySendError::Disconnected(_)) => {
-                        Err(storage("its writer has stopped after an error"))
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for ViewWriter {
-    fn drop(&mut self) {
-        if let Way::Thread { changes, thread } = &mut self.way {
-            drop(changes.take());
-            if let Some(thread) = thread.take() {
-                // A panic there has been printed; the log holds everything.
-                let _ = thread.join();
-            }
-        }
-    }
 }
 
 /// The view's file, seen through the one door for files.

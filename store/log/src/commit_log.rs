@@ -13,8 +13,14 @@ pub trait CommitLog: Send {
     /// `Trim`, `TruncateTo` and `PartitionDelete` take effect on reads as they are written, in
     /// their order among the others: there is no second call to make.
     ///
-    /// After [`LogError::Full`] nothing has been written and the log goes on.
+    /// After [`LogError::Full`] nothing has been written and the log goes on, but whoever has
+    /// decided something already does not: ask [`Self::reserve`] before.
     fn write(&mut self, frames: Vec<Frame>) -> Result<Position, LogError>;
+
+    /// Sees to room for the next write, of at most this many bytes of payloads in at most this
+    /// many frames, so that it does not meet a full disk. After [`LogError::Full`] nothing has
+    /// changed.
+    fn reserve(&mut self, payload_bytes: usize, frames: usize) -> Result<(), LogError>;
 
     /// Makes everything written durable and returns the end of it. After a failure every later
     /// call fails.

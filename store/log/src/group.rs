@@ -23,7 +23,7 @@ pub(crate) const GROUP_HEADER_BYTES: usize = 64;
 /// The fixed last part of a directory.
 pub(crate) const DIRECTORY_TAIL_BYTES: usize = 32;
 /// One partition in a directory.
-const DIRECTORY_ENTRY_BYTES: usize = 16;
+pub(crate) const DIRECTORY_ENTRY_BYTES: usize = 16;
 
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"MSGR");
 const DIRECTORY_MAGIC: u32 = u32::from_le_bytes(*b"MSGD");

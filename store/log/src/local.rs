@@ -7,9 +7,13 @@ use mainstem_env::{Disk, DiskLock};
 use mainstem_types::PartitionNo;
 
 use crate::directory::generation_count;
+use crate::entry::ENTRY_BYTES;
 use crate::footer::{FOOTER_TAIL_BYTES, GroupRange};
-use crate::frame_header::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::group::{EncodedGroup, GroupPlace, group_bytes};
+use crate::frame_header::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, FrameHeader};
+use crate::group::{
+    DIRECTORY_ENTRY_BYTES, DIRECTORY_TAIL_BYTES, EncodedGroup, GROUP_ALIGN_BYTES,
+    GROUP_HEADER_BYTES, GroupPlace, group_bytes,
+};
 use crate::index::{SealedSegment, Shared};
 use crate::reserve::Reserve;
 use crate::segment::{FileName, Segment};
@@ -20,6 +24,15 @@ use crate::{
 
 /// The longest payload of one frame; far above every limit of the layers above.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+
+/// A column's frame, directory record and row in the table.
+const FOOTER_BYTES_PER_PARTITION: usize = 112;
+
+/// An entry, and all that a partition takes if it is a new one.
+const FOOTER_BYTES_PER_FRAME: usize = ENTRY_BYTES + FOOTER_BYTES_PER_PARTITION;
+
+/// By how much a file grows that was not written ahead.
+const GROW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The [`CommitLog`] on local files.
 pub struct LocalLog {
@@ -72,6 +85,26 @@ impl CommitLog for LocalLog {
             rest = later;
         }
         Ok(self.written)
+    }
+
+    fn reserve(&mut self, payload_bytes: usize, frames: usize) -> Result<(), LogError> {
+        if self.is_closed {
+            return Err(LogError::Closed);
+        }
+        let bytes = self.write_bytes_max(payload_bytes, frames);
+        self.make_room(bytes, frames)?;
+        let footer = self.footer_bytes() + frames * FOOTER_BYTES_PER_FRAME;
+        let current = self.current.as_ref().expect("room was made in a current segment");
+        let file = &current.segment.file;
+        let needed = u64::from(current.at) + (bytes + footer) as u64;
+        let len = file.len().map_err(LogError::disk("reserving room in the log"))?;
+        if needed <= len {
+            return Ok(());
+        }
+        // No segment was written ahead. Blocks are taken by the piece then, or as few as will do.
+        let piece = needed.max((len + GROW_BYTES).min(u64::from(self.settings.segment_bytes)));
+        let grown = file.allocate(piece).or_else(|_| file.allocate(needed));
+        grown.map_err(LogError::full_or_disk("reserving room in the log"))
     }
 
     fn sync(&mut self) -> Result<Position, LogError> {
@@ -182,7 +215,7 @@ impl LocalLog {
     }
 
     fn write_group(&mut self, frames: &[Frame]) -> Result<(), LogError> {
-        self.make_room(group_bytes(frames))?;
+        self.make_room(group_bytes(frames), 1)?;
         self.append_group(frames)
     }
 
@@ -230,17 +263,33 @@ impl LocalLog {
         }
     }
 
-    /// Sees to it that the current segment takes a group of this length, sealing it if need be.
-    fn make_room(&mut self, group_bytes: usize) -> Result<(), LogError> {
+    /// No write of these frames, in whatever groups, is longer.
+    const fn write_bytes_max(&self, payload_bytes: usize, frames: usize) -> usize {
+        let per_frame = FRAME_HEADER_BYTES + FRAME_ALIGN_BYTES + DIRECTORY_ENTRY_BYTES;
+        let bytes = payload_bytes + frames * per_frame;
+        // Two neighbours fill more than a group, or they would be one.
+        let groups = 2 * bytes / self.settings.group_bytes_max as usize + 1;
+        let per_group = GROUP_HEADER_BYTES + DIRECTORY_TAIL_BYTES + GROUP_ALIGN_BYTES;
+        bytes + groups * per_group
+    }
+
+    /// What the open segment's footer takes.
+    fn footer_bytes(&self) -> usize {
+        let index = self.shared.index.read();
+        index.open_entries * ENTRY_BYTES
+            + index.partitions.len() * FOOTER_BYTES_PER_PARTITION
+            + FOOTER_TAIL_BYTES
+    }
+
+    /// Sees to it that the current segment takes this many bytes in this many frames, sealing it
+    /// if need be.
+    fn make_room(&mut self, bytes: usize, frames: usize) -> Result<(), LogError> {
         if let Some(current) = &self.current {
-            let footer = {
-                let index = self.shared.index.read();
-                index.open_entries * 48 + index.partitions.len() * 112 + FOOTER_TAIL_BYTES
-            };
-            let entries = self.shared.index.read().open_entries;
-            let is_over = current.at as usize + group_bytes + footer
+            let footer = self.footer_bytes() + frames * FOOTER_BYTES_PER_FRAME;
+            let entries = self.shared.index.read().open_entries + frames;
+            let is_over = current.at as usize + bytes + footer
                 > self.settings.segment_bytes as usize
-                || entries >= self.settings.segment_batches_max as usize;
+                || entries > self.settings.segment_batches_max as usize;
             if is_over && current.at > 0 {
                 self.seal_current()?;
             }

@@ -498,6 +498,10 @@ impl DiskFile for SimHandle {
         })
     }
 
+    fn allocate(&self, len: u64) -> Result<()> {
+        if len > self.len()? { self.set_len(len) } else { Ok(()) }
+    }
+
     fn len(&self) -> Result<u64> {
         self.with(|state, file| Ok(file_of(state, file).bytes.len() as u64))
     }

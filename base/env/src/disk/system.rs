@@ -149,6 +149,24 @@ impl DiskFile for SystemFile {
         self.file.set_len(len)
     }
 
+    fn allocate(&self, len: u64) -> Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+
+        let old = self.len()?;
+        if len <= old {
+            return Ok(());
+        }
+        loop {
+            match fallocate(&self.file, FallocateFlags::empty(), old, len - old) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.zero_up_to(len),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     fn len(&self) -> Result<u64> {
         Ok(self.file.metadata()?.len())
     }

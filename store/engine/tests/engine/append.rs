@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::world::{World, batch};
 use mainstem_catalog::{Command, StreamSettings};
 use mainstem_engine::{Ack, Append, CursorCommit};
-use mainstem_env::CrashPolicy;
+use mainstem_env::{CrashPolicy, Disk};
 use mainstem_group::CursorKey;
 use mainstem_record::BatchHeader;
 use mainstem_types::ErrorKind;
@@ -121,6 +121,86 @@ fn a_full_disk_refuses_batches_and_still_takes_deletes() {
     world.clock.advance_ms(2_000);
     world.sequencer.step().unwrap();
     assert_eq!(world.append(no, batch(1, None, "y")).unwrap().base_offset, 3);
+}
+
+/// Sets the capacity so that this many bytes can still be written.
+fn leave_room(world: &World, bytes: u64) {
+    world.disk.set_capacity_bytes(u64::MAX);
+    let used = u64::MAX - world.disk.free_bytes().unwrap();
+    world.disk.set_capacity_bytes(used + bytes);
+}
+
+#[test]
+fn a_disk_that_fills_up_at_once_refuses_batches_and_loses_nothing() {
+    for seed in 0..40 {
+        let mut world = World::with(seed, |settings| settings.disk_free_bytes_min = 0);
+        let no = world.owned("/a", StreamSettings::default());
+        leave_room(&world, world.below(80_000));
+        let (mut taken, mut refused) = (0, 0);
+        while refused < 5 {
+            let bytes = batch(1, Some((9, taken)), &"x".repeat(2_000));
+            match world.append(no, bytes) {
+                Ok(appended) => {
+                    assert_eq!(appended.base_offset, i64::from(taken));
+                    taken += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Storage, "seed {seed}: {error}");
+                    refused += 1;
+                }
+            }
+            if world.below(3) == 0 {
+                // Expiry and view have their turn on a full disk, too.
+                world.clock.advance_ms(1_100);
+            }
+        }
+        assert_eq!(world.read_all(no).len(), usize::try_from(taken).unwrap(), "seed {seed}");
+        if world.below(2) == 0 {
+            world.disk.set_capacity_bytes(u64::MAX);
+            world.crash(CrashPolicy::Seeded);
+            assert_eq!(world.read_all(no).len(), usize::try_from(taken).unwrap(), "seed {seed}");
+        }
+        world.disk.set_capacity_bytes(u64::MAX);
+        let bytes = batch(1, Some((9, taken)), "there is room again");
+        assert_eq!(world.append(no, bytes).unwrap().base_offset, i64::from(taken), "seed {seed}");
+        world.crash(CrashPolicy::LoseAll);
+        assert_eq!(world.read_all(no).len(), usize::try_from(taken + 1).unwrap());
+    }
+}
+
+#[test]
+fn on_a_full_disk_everything_is_refused_and_deleting_makes_room() {
+    let mut world = World::with(8, |settings| settings.disk_free_bytes_min = 0);
+    let no = world.owned("/a", StreamSettings::default());
+    leave_room(&world, 100_000);
+    let bytes = batch(1, None, &"x".repeat(2_000));
+    while world.append(no, bytes.clone()).is_ok() {}
+    // What is left of the last segment serves small things for a while.
+    let catalog = world.engine.catalog();
+    let stream = catalog.streams().next().unwrap().id;
+    let name = |at: i32| format!("t{at}").parse().unwrap();
+    let mut made = 0;
+    let error = loop {
+        let create = Command::CreateTopic {
+            stream,
+            name: name(made),
+            partitions: Some(100),
+            timestamp_type: None,
+            config: Default::default(),
+        };
+        match world.change(create) {
+            Ok(()) => made += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(world.engine.catalog().streams().next().unwrap().topics.len(), 1 + made as usize);
+    leave_room(&world, 50_000);
+    let (engine, end) = (world.engine.clone(), world.engine.partition(no).unwrap().durable_end());
+    assert_eq!(world.run(async move { engine.trim(no, end).await.unwrap() }), end);
+    world.clock.advance_ms(2_000);
+    world.sequencer.step().unwrap();
+    world.append(no, bytes).unwrap();
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use mainstem_catalog::{Command, StreamSettings};
-use mainstem_engine::CursorCommit;
+use mainstem_engine::{CursorCommit, ReplicaAppend, ReplicaBatch};
 use mainstem_env::{CrashPolicy, Disk};
 use mainstem_group::CursorKey;
-use mainstem_types::{ErrorKind, PartitionNo};
+use mainstem_types::{ErrorKind, LineageEntry, PartitionNo};
 
-use crate::world::{World, batch};
+use crate::world::{SOURCE, START_MS, TERM, TOPIC, World, batch};
 
 /// Inverts a bit of stored bytes, wherever the log holds them.
 fn rot(world: &World, bytes: &[u8]) {
@@ -185,6 +185,30 @@ fn i8_damage_found_by_a_reader_stops_one_partition_for_good() {
     assert_out_of_service(&mut world, hurt, whole);
     world.crash(CrashPolicy::LoseAll);
     assert_out_of_service(&mut world, hurt, whole);
+}
+
+#[test]
+fn i8_a_damaged_partition_of_a_replica_does_not_stop_its_link() {
+    let mut world = World::new(8);
+    let (link, no) = world.replica();
+    let lineage =
+        vec![LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE }];
+    let send = |world: &mut World, bytes: Bytes, lineage| {
+        let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes }];
+        let append =
+            ReplicaAppend { link, topic: TOPIC, partition: 0, lineage, gap_to: None, batches };
+        let engine = world.engine.clone();
+        world.run(async move { engine.append_replica(append).await?.await? })
+    };
+    let bytes = batch(1, None, "brought");
+    assert_eq!(send(&mut world, bytes.clone(), lineage), Ok(1));
+    let other = world.owned("/other", StreamSettings::default());
+    world.append(other, batch(1, None, "x")).unwrap();
+    rot(&world, &bytes);
+    world.crash(CrashPolicy::LoseAll);
+    let error = send(&mut world, bytes, Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(world.engine.partition(no).unwrap().read(0, 1).is_err());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
 use mainstem_catalog::Command;
 use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
+use mainstem_group::{CursorKey, CursorValue};
 use mainstem_record::{patch_base_offset, patch_leader_epoch};
 use mainstem_types::{Error, ErrorKind, LineageEntry};
 
@@ -109,4 +110,38 @@ fn a_damaged_batch_is_refused_before_it_is_queued() {
     let error = send(&mut world, append(link, vec![damaged])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(world.engine.partition(no).unwrap().durable_end(), 0);
+}
+
+#[test]
+fn a_full_disk_stops_links_and_not_cursors_and_trims() {
+    let mut world = World::new(7);
+    let (link, no) = world.replica();
+    send(&mut world, append(link, vec![at(0, 3, "x")])).unwrap();
+    world.disk.set_capacity_bytes(512 * 1024 * 1024);
+    world.clock.advance_ms(2_000);
+    world.sequencer.step().unwrap();
+    let error = send(&mut world, append(link, vec![at(3, 1, "y")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    let (engine, key) = (world.engine.clone(), cursor_key());
+    let value = CursorValue {
+        offset: 2,
+        leader_epoch: 0,
+        metadata: String::new(),
+        commit_ms: START_MS,
+        version: 1,
+        term: TERM.id,
+    };
+    let cursors = vec![(key.clone(), Some(value.clone()))];
+    world.run(async move { engine.apply_cursors(link, cursors).await.unwrap() });
+    assert_eq!(world.engine.cursor(&key).unwrap().replicated, Some(value));
+    let engine = world.engine.clone();
+    assert_eq!(world.run(async move { engine.trim_replica(link, no, 3).await.unwrap() }), 3);
+    world.disk.set_capacity_bytes(u64::MAX);
+    world.clock.advance_ms(2_000);
+    world.sequencer.step().unwrap();
+    assert_eq!(send(&mut world, append(link, vec![at(3, 1, "y")])), Ok(4));
+}
+
+fn cursor_key() -> CursorKey {
+    CursorKey { stream: REPLICA, group: "g".parse().unwrap(), topic: TOPIC, partition: 0 }
 }

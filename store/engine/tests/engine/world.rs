@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) random: Arc<SeededRandom>,
     pub(crate) disk: SimDisk,
+    pub(crate) settings: EngineSettings,
     pub(crate) engine: Engine,
     pub(crate) sequencer: Sequencer,
 }
@@ -44,11 +45,18 @@ fn settings() -> EngineSettings {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, |_| {})
+    }
+
+    /// With other settings than the small ones that are usual here.
+    pub(crate) fn with(seed: u64, change: impl FnOnce(&mut EngineSettings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
         let disk = SimDisk::new(seed);
         let clock = Arc::new(ManualClock::new(START_MS));
         let random = Arc::new(SeededRandom::new(seed));
-        let (engine, sequencer) = open(&clock, &random, &disk);
-        let mut world = Self { clock, random, disk, engine, sequencer };
+        let (engine, sequencer) = open(&clock, &random, &disk, &settings).unwrap();
+        let mut world = Self { clock, random, disk, settings, engine, sequencer };
         let name = "here".parse().unwrap();
         let found = Command::FoundCluster { id: ClusterId(7), name, incarnation: 1 };
         world.change(found).unwrap();
@@ -59,14 +67,12 @@ impl World {
     pub(crate) fn crash(&mut self, policy: CrashPolicy) {
         self.disk.crash(policy);
         // What the dead process still held must not touch the disk of the new one.
-        let (engine, sequencer) = open(&self.clock, &self.random, &self.disk);
-        self.engine = engine;
-        self.sequencer = sequencer;
+        self.try_open().unwrap();
     }
 
     /// Opens the engine again, which may be refused.
     pub(crate) fn try_open(&mut self) -> Result<(), Error> {
-        let (engine, sequencer) = try_open(&self.clock, &self.random, &self.disk)?;
+        let (engine, sequencer) = open(&self.clock, &self.random, &self.disk, &self.settings)?;
         self.engine = engine;
         self.sequencer = sequencer;
         Ok(())
@@ -201,17 +207,10 @@ fn open(
     clock: &Arc<ManualClock>,
     random: &Arc<SeededRandom>,
     disk: &SimDisk,
-) -> (Engine, Sequencer) {
-    try_open(clock, random, disk).unwrap()
-}
-
-fn try_open(
-    clock: &Arc<ManualClock>,
-    random: &Arc<SeededRandom>,
-    disk: &SimDisk,
+    settings: &EngineSettings,
 ) -> Result<(Engine, Sequencer), Error> {
     let env = Env { clock: clock.clone(), random: random.clone() };
-    Engine::open(env, Arc::new(disk.clone()), settings())
+    Engine::open(env, Arc::new(disk.clone()), settings.clone())
 }
 
 /// A batch of `count` records, of an idempotent producer if `producer` gives id and sequence.
