@@ -137,21 +137,21 @@ impl Partition {
         Ok((extent.bytes, extent.records))
     }
 
-    /// What lies from `offset` to the durable end. May read the disk for a long backlog.
+    /// What lies from `offset` to the durable end. No batch is read for it, and nothing at all for
+    /// who is up to date; a long backlog may cost a look at one segment's index on disk.
     pub fn pending_from(&self, offset: i64) -> Result<Pending, Error> {
         let end = self.durable_end();
         let from = offset.max(self.log_start());
         if from >= end {
             return Ok(Pending::default());
         }
-        let extent = self.log.bytes_between(self.no, from, end)?;
-        let first = self.log.read(self.no, from, end, 1)?;
-        let last = self.log.read(self.no, end - 1, end, 1)?;
+        let backlog = self.log.backlog(self.no, from, end);
+        let backlog = backlog.map_err(|error| self.damage.note(error))?;
         Ok(Pending {
-            bytes: extent.bytes,
-            records: extent.records,
-            oldest_arrival_ms: first.first().map_or(0, |batch| batch.arrival_ms),
-            newest_arrival_ms: last.last().map_or(0, |batch| batch.arrival_ms),
+            bytes: backlog.bytes,
+            records: backlog.records,
+            oldest_arrival_ms: backlog.first_arrival_ms,
+            newest_arrival_ms: backlog.last_arrival_ms,
         })
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct ViewWriter {
 }
 
 enum Way {
-    Inline { store: ViewStore, change: Option<ViewChange> },
+    Inline { store: ViewStore, change: Option<Box<ViewChange>> },
     Thread { desk: Arc<Desk>, thread: Option<JoinHandle<()>> },
 }
 
@@ -91,7 +91,9 @@ impl ViewWriter {
     /// Stores a change, now or soon. The one before is stored.
     pub(crate) fn store(&mut self, new: ViewChange) {
         match &mut self.way {
-            Way::Inline { store, change } => *change = store_inline(store, new, &self.applied),
+            Way::Inline { store, change } => {
+                *change = store_inline(store, Box::new(new), &self.applied)
+            }
             Way::Thread { desk, .. } => {
                 let mut state = desk.state.lock();
                 assert!(state.change.is_none(), "the view's changes are stored one by one");
@@ -105,9 +107,9 @@ impl ViewWriter {
 /// Gives the change back if it could not be stored.
 fn store_inline(
     store: &mut ViewStore,
-    change: ViewChange,
+    change: Box<ViewChange>,
     applied: &AtomicU64,
-) -> Option<ViewChange> {
+) -> Option<Box<ViewChange>> {
     match store.store(&change) {
         Ok(()) => {
             applied.store(change.applied.0, Ordering::Release);

@@ -40,4 +40,4 @@ pub use position::Position;
 pub use reader::LogReader;
 pub use report::{LogStats, Quarantine, Recovered, Retired, SegmentPin};
 pub use settings::{LogSettings, ReserveMode};
-pub use stored::{BatchInfo, Extent, PartitionBounds, StoredBatch};
+pub use stored::{Backlog, BatchInfo, Extent, PartitionBounds, StoredBatch};

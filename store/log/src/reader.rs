@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::footer::Span;
 use crate::index::{Index, PartitionIndex, Shared};
 use crate::segment::Segment;
-use crate::{BatchInfo, Extent, LogError, PartitionBounds, StoredBatch};
+use crate::{Backlog, BatchInfo, Extent, LogError, PartitionBounds, StoredBatch};
 
 /// Reads a log. Cheap to clone; used from any thread while the writer writes.
 #[derive(Clone)]
@@ -222,6 +222,62 @@ impl LogReader {
         Ok(extent)
     }
 
+    /// What lies from the batch that contains `from` up to `to`, told from the index alone. At
+    /// most one footer column is read, of the segment that holds `from`; whole segments above it
+    /// answer by their sums, and unsealed entries are looked at a few thousand at a time, so that
+    /// the writer never waits for long.
+    pub fn backlog(&self, partition: PartitionNo, from: i64, to: i64) -> Result<Backlog, LogError> {
+        let mut backlog = Backlog::default();
+        let mut open_from = from;
+        for (segment, span) in self.spans_from(partition, from)? {
+            open_from = span.end_offset;
+            // One that begins with a gap does not say when its first batch came.
+            let knows_first = span.first_arrival_ms != i64::MIN || backlog.bytes > 0;
+            let is_whole = span.base_offset >= from && span.end_offset <= to;
+            if span.is_exact && is_whole && knows_first {
+                backlog.add_span(&span);
+            } else {
+                let column = self.shared.footers.column(&segment, partition, &span)?;
+                let first = column.partition_point(|entry| entry.next_offset <= from);
+                backlog.add_entries(column[first..].iter(), to);
+            }
+        }
+        while let Some(next) = self.add_open(partition, open_from, to, &mut backlog) {
+            open_from = next;
+        }
+        Ok(backlog)
+    }
+
+    /// The sealed spans that reach beyond `from`, oldest first.
+    fn spans_from(
+        &self,
+        partition: PartitionNo,
+        from: i64,
+    ) -> Result<Vec<(Arc<Segment>, Span)>, LogError> {
+        let index = self.shared.index.read();
+        let Some(known) = in_service(&index, partition)? else { return Ok(Vec::new()) };
+        let first = known.sealed.partition_point(|span| span.end_offset <= from);
+        let spans = known.sealed.iter().skip(first);
+        Ok(spans.map(|span| (segment_of(&index, span), *span)).collect())
+    }
+
+    /// Adds some of the unsealed entries; the offset to go on from, if there may be more.
+    fn add_open(
+        &self,
+        partition: PartitionNo,
+        from: i64,
+        to: i64,
+        backlog: &mut Backlog,
+    ) -> Option<i64> {
+        const AT_ONCE: usize = 4096;
+        let index = self.shared.index.read();
+        let open = &index.partitions.get(&partition)?.open;
+        let first = open.partition_point(|entry| entry.next_offset <= from);
+        backlog.add_entries(open.iter().skip(first).take(AT_ONCE), to);
+        let last = open.get(first + AT_ONCE - 1)?;
+        (last.next_offset < to).then_some(last.next_offset)
+    }
+
     fn start(&self, partition: PartitionNo) -> i64 {
         self.shared.index.read().partitions.get(&partition).map_or(0, |known| known.start)
     }
@@ -350,6 +406,33 @@ fn newest<'a>(
         (Some(found), Some(best)) if found.max_timestamp_ms < best.max_timestamp_ms => Some(best),
         (Some(found), _) => Some(found),
         (None, best) => best,
+    }
+}
+
+impl Backlog {
+    fn add_span(&mut self, span: &Span) {
+        if span.bytes > 0 {
+            self.add(span.bytes, span.records, span.first_arrival_ms);
+            self.last_arrival_ms = span.last_arrival_ms;
+        }
+    }
+
+    fn add_entries<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>, to: i64) {
+        for entry in entries.take_while(|entry| entry.base_offset < to) {
+            if !entry.is_gap() {
+                let (bytes, records) = (entry.payload_bytes.into(), entry.record_count.into());
+                self.add(bytes, records, entry.arrival_ms);
+            }
+        }
+    }
+
+    fn add(&mut self, bytes: u64, records: u64, arrival_ms: i64) {
+        if self.bytes == 0 {
+            self.first_arrival_ms = arrival_ms;
+        }
+        self.bytes += bytes;
+        self.records += records;
+        self.last_arrival_ms = arrival_ms;
     }
 }
 

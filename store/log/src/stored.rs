@@ -45,6 +45,19 @@ pub struct Extent {
     pub records: u64,
 }
 
+/// A range of offsets up to a partition's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// Records in them.
+    pub records: u64,
+    /// When the first of them arrived at the owner; 0 if there are none.
+    pub first_arrival_ms: i64,
+    /// And the last.
+    pub last_arrival_ms: i64,
+}
+
 /// What the log keeps of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionBounds {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mainstem_env::{CrashPolicy, Disk, Random, SeededRandom, SimDisk};
 use mainstem_log::{
-    CommitLog, Frame, FrameKind, LocalLog, LogError, LogSettings, Position, Recovered, ReserveMode,
+    Backlog, CommitLog, Frame, FrameKind, LocalLog, LogError, LogSettings, Position, Recovered,
+    ReserveMode,
 };
 use mainstem_types::PartitionNo;
 
@@ -442,6 +443,20 @@ impl World {
         let bytes: usize = whole.map(|frame| frame.payload.len()).sum();
         if all.bytes != bytes as u64 {
             return Err(format!("{partition}: {all:?} instead of {bytes} bytes"));
+        }
+        let span = u64::try_from(now.end - now.start + 1).unwrap();
+        let from = now.start + i64::try_from(self.random.below(span)).unwrap();
+        let found = reader.backlog(partition, from, now.end).map_err(fail)?;
+        let behind: Vec<_> = live.iter().filter(|frame| frame.next_offset > from).collect();
+        let arrival = |frame: Option<&&&Frame>| frame.map_or(0, |frame| frame.arrival_ms);
+        let wanted = Backlog {
+            bytes: behind.iter().map(|frame| frame.payload.len() as u64).sum(),
+            records: behind.iter().map(|frame| u64::from(frame.record_count)).sum(),
+            first_arrival_ms: arrival(behind.first()),
+            last_arrival_ms: arrival(behind.last()),
+        };
+        if found != wanted {
+            return Err(format!("{partition}: {found:?} from {from} instead of {wanted:?}"));
         }
         let keep = self.random.below(all.bytes + 2);
         let start = reader.start_for_retained_bytes(partition, keep).map_err(fail)?;
