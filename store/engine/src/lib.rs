@@ -22,6 +22,8 @@ mod quarantine;
 mod queue;
 mod recovery;
 mod replica;
+mod reply;
+mod reserve;
 mod room;
 mod sequencer;
 mod settings;

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_catalog::Catalog;
 use mainstem_env::{Disk, DiskLock, Env};
 use mainstem_group::CursorRecord;
 use mainstem_log::{CommitLog, Frame};
 use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
-use tokio::sync::oneshot;
 
 use crate::duties::Housekeeping;
-use crate::op::{Ack, Appended, Op};
+use crate::op::Op;
+use crate::reply::Reply;
 use crate::room::Room;
 use crate::settings::EngineSettings;
 use crate::shared::Shared;
@@ -49,32 +48,6 @@ pub(crate) struct Group {
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
     pub(crate) replies: Vec<Reply>,
-}
-
-/// An answer that waits for its truth.
-pub(crate) enum Reply {
-    Append(Ack, oneshot::Sender<Vec<Result<Appended, Error>>>, Vec<Result<Appended, Error>>),
-    Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
-    Change(oneshot::Sender<Result<Catalog, Error>>, Result<Catalog, Error>),
-    Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
-    Closed(oneshot::Sender<()>),
-}
-
-impl Reply {
-    /// Whoever asked may have gone away; then nobody is told.
-    pub(crate) fn send(self) {
-        match self {
-            Self::Append(_, waiter, answer) => drop(waiter.send(answer)),
-            Self::Offset(waiter, answer) => drop(waiter.send(answer)),
-            Self::Change(waiter, answer) => drop(waiter.send(answer)),
-            Self::Done(waiter, answer) => drop(waiter.send(answer)),
-            Self::Closed(waiter) => drop(waiter.send(())),
-        }
-    }
-
-    fn is_for_written(&self) -> bool {
-        matches!(self, Self::Append(Ack::Written | Ack::None, ..))
-    }
 }
 
 /// What a step found to do.

@@ -92,7 +92,7 @@ impl ViewWriter {
     pub(crate) fn store(&mut self, new: ViewChange) {
         match &mut self.way {
             Way::Inline { store, change } => {
-                *change = store_inline(store, Box::new(new), &self.applied)
+                *change = store_inline(store, Box::new(new), &self.applied);
             }
             Way::Thread { desk, .. } => {
                 let mut state = desk.state.lock();

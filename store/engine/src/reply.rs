@@ -1,0 +1,58 @@
+//! Answers that wait until they are true.
+
+use mainstem_catalog::Catalog;
+use mainstem_types::Error;
+use tokio::sync::oneshot;
+
+use crate::op::{Ack, Appended, Op};
+
+/// An answer that waits for its truth.
+pub(crate) enum Reply {
+    Append(Ack, oneshot::Sender<Vec<Result<Appended, Error>>>, Vec<Result<Appended, Error>>),
+    Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
+    Change(oneshot::Sender<Result<Catalog, Error>>, Result<Catalog, Error>),
+    Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
+    Closed(oneshot::Sender<()>),
+}
+
+impl Reply {
+    /// Whoever asked may have gone away; then nobody is told.
+    pub(crate) fn send(self) {
+        match self {
+            Self::Append(_, waiter, answer) => drop(waiter.send(answer)),
+            Self::Offset(waiter, answer) => drop(waiter.send(answer)),
+            Self::Change(waiter, answer) => drop(waiter.send(answer)),
+            Self::Done(waiter, answer) => drop(waiter.send(answer)),
+            Self::Closed(waiter) => drop(waiter.send(())),
+        }
+    }
+
+    pub(crate) fn is_for_written(&self) -> bool {
+        matches!(self, Self::Append(Ack::Written | Ack::None, ..))
+    }
+}
+
+impl Op {
+    /// Answers that the disk is full; nothing was done.
+    pub(crate) fn refuse(self) -> Reply {
+        match self {
+            Self::Append { appends, ack, reply } => {
+                Reply::Append(ack, reply, appends.iter().map(|_| Err(disk_full())).collect())
+            }
+            Self::AppendReplica { reply, .. } | Self::Trim { reply, .. } => {
+                Reply::Offset(reply, Err(disk_full()))
+            }
+            Self::Change { reply, .. } => Reply::Change(reply, Err(disk_full())),
+            Self::CommitCursors { reply, .. }
+            | Self::ApplyCursors { reply, .. }
+            | Self::DeleteCursors { reply, .. } => Reply::Done(reply, Err(disk_full())),
+            Self::Close { reply } => Reply::Closed(reply),
+        }
+    }
+}
+
+fn disk_full() -> Error {
+    Error::storage(
+        "the disk is full; free space, or delete topics or lower their ttl, and try again",
+    )
+}
