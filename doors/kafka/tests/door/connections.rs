@@ -1,7 +1,9 @@
 //! Frames, order, limits, versions.
 
 use bytes::Bytes;
-use mainstem_kafka::ListenerSettings;
+use mainstem_env::Env;
+use mainstem_kafka::{KafkaDoor, KafkaSettings, ListenerSettings};
+use mainstem_types::ErrorKind;
 use mainstem_wire::{ApiKey, ApiVersionsRequest, KafkaError, Response, encode_request};
 use tokio::io::AsyncWriteExt;
 
@@ -176,4 +178,42 @@ async fn a_client_that_takes_no_answers_does_not_keep_the_door_open() {
     }
     let closing = tokio::time::timeout(std::time::Duration::from_secs(20), node.door.close());
     assert!(closing.await.is_ok());
+}
+
+#[tokio::test]
+async fn silence_ends_a_connection_unless_an_answer_is_owed() {
+    let node = TestNode::start_with(|settings| settings.idle_timeout_ms = 300).await;
+    node.create_topic("/activity", "clicks", 1).await;
+    let mut silent = node.connect().await;
+    let mut patient = node.connect().await;
+    patient.send(fetch(TOPIC, 0, 120_000, 1), 11).await;
+    assert!(silent.is_closed().await);
+    // The other has been silent for as long, but waits for its fetch.
+    let mut writer = node.connect().await;
+    assert_eq!(writer.produce(TOPIC, batch(&["x"])).await.error_code, 0);
+    let (_, Response::Fetch(response)) = patient.receive(ApiKey::Fetch, 11).await else {
+        panic!("the answer to a fetch");
+    };
+    assert_eq!(values(&response.responses[0].partitions[0]).len(), 1);
+    assert!(patient.is_closed().await);
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_turned_away() {
+    let node = TestNode::start_with(|settings| settings.connections_max = 1).await;
+    let mut first = node.connect().await;
+    assert_eq!(ask!(first, ApiVersions, ApiVersionsRequest::default(), 3).error_code, 0);
+    assert!(node.connect().await.is_closed().await);
+    assert_eq!(ask!(first, ApiVersions, ApiVersionsRequest::default(), 3).error_code, 0);
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let node = TestNode::start().await;
+    let taken = node.door.addresses()[0];
+    let settings = KafkaSettings::listening_on(taken);
+    let opened = KafkaDoor::open(node.engine.clone(), Env::system(), settings).await;
+    let error = opened.err().expect("the address is taken");
+    assert_eq!(error.kind(), ErrorKind::Exists);
+    assert!(error.message().contains(&taken.to_string()), "{error}");
 }
