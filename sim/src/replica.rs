@@ -218,7 +218,7 @@ impl World {
         id: u64,
         token: AppendToken,
         at: u64,
-        result: Result<i64, Error>,
+        result: &Result<i64, Error>,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let node = self.links[connection.link].replica;

@@ -274,7 +274,7 @@ impl World {
             }
             (Purpose::Pin { connection }, Answer::Changed(Err(_))) => self.hang_up(connection),
             (Purpose::Append { connection, token, at }, Answer::Replicated(result)) => {
-                self.handle_appended(connection, token, at, result);
+                self.handle_appended(connection, token, at, &result);
             }
             (Purpose::Topic { connection, origin }, Answer::Changed(result)) => {
                 self.unblock(connection, |r| r.handle_topic_applied(origin, result.map(drop)));
