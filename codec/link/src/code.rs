@@ -137,5 +137,7 @@ codes! {
         Internal = 26, "ErrInternal";
         /// The topic is not, or no longer, at the replica.
         NoTopic = 27, "ErrNoSuchTopic";
+        /// The connection broke.
+        Lost = 28, "ErrConnectionLost";
     }
 }

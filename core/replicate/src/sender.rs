@@ -127,7 +127,11 @@ pub struct Sender {
     wall_ms: i64,
     actions: VecDeque<SenderAction>,
     bytes_sent: u64,
+    beats: u64,
 }
+
+/// Heartbeats between two attempts to end a conflict.
+const CONFLICT_RETRY_BEATS: u64 = 5;
 
 impl Sender {
     /// A session that begins with this Hello, at `now_ms` of the monotonic clock.
@@ -155,6 +159,7 @@ impl Sender {
             wall_ms,
             actions: VecDeque::from([SenderAction::Send(hello.into())]),
             bytes_sent: 0,
+            beats: 0,
         }
     }
 
@@ -258,6 +263,22 @@ impl Sender {
                 ends: Vec::new(),
             };
             self.actions.push_back(SenderAction::Send(beat.into()));
+            self.retry_conflicts();
+        }
+    }
+
+    /// A conflict may be cured at the replica, where this side cannot see it: tell those topics
+    /// again now and then.
+    fn retry_conflicts(&mut self) {
+        self.beats += 1;
+        if !self.beats.is_multiple_of(CONFLICT_RETRY_BEATS) {
+            return;
+        }
+        for (origin, (code, _)) in &self.stopped {
+            if *code == Code::Conflict {
+                self.topics.forget_told(*origin);
+                self.catalog_dirty = true;
+            }
         }
     }
 
@@ -439,10 +460,22 @@ impl Sender {
         let Some(replica) = self.replica.filter(|_| self.catalog_dirty) else { return };
         self.catalog_dirty = false;
         for frame in self.topics.take_frames(replica) {
+            for topic in &frame.topics {
+                self.restart_topic(topic.origin);
+            }
             self.actions.push_back(SenderAction::Send(frame.into()));
         }
         let keys: Vec<Key> = self.partitions.keys().copied().collect();
         keys.into_iter().for_each(|key| self.queue(key));
+    }
+
+    /// A topic that is told anew gets another chance. What was sent while it was stopped has been
+    /// dropped there, so each partition goes back to what is acknowledged.
+    fn restart_topic(&mut self, origin: OriginTopicId) {
+        if self.stopped.remove(&origin).is_some() {
+            let of_topic = self.partitions.range_mut((origin, 0)..=(origin, u32::MAX));
+            of_topic.for_each(|(_, partition)| partition.go_back());
+        }
     }
 
     fn queue(&mut self, key: Key) {

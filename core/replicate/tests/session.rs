@@ -127,7 +127,25 @@ fn a_conflict_stops_one_topic_until_the_source_tells_it_anew() {
     world.run();
     assert_eq!(world.sender.faults()[0].code, Code::Conflict);
     assert_eq!(world.replica.len(), 1);
-    // It was cured there: the next session tells the topic again, though its sequence is old.
+    // It was cured there: this session finds out by itself.
+    world.conflicts.clear();
+    for beat in 1..=5 {
+        world.sender.handle_time(beat * 1_000, 0);
+        world.receiver.handle_time(beat * 1_000, 0);
+    }
+    world.run();
+    assert_eq!(world.source, world.replica);
+    assert!(world.sender.faults().is_empty() && world.receiver.faults().is_empty());
+}
+
+#[test]
+fn a_conflict_that_was_cured_between_two_sessions_is_told_again() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.conflicts.push(OriginTopicId(1));
+    world.log(1, 0).push(1, "a");
+    world.run();
+    assert!(world.replica.is_empty());
+    // The next session tells the topic again, though its sequence is old.
     world.conflicts.clear();
     world.reconnect(Mode::Replicate);
     world.run();

@@ -188,7 +188,11 @@ impl LinkDesk {
             oldest => u64::try_from(self.ctx.wall_ms() - oldest).unwrap_or(0),
         };
         let faults = topic_faults(Some(stream), &note.faults);
-        let error = if note.connected {
+        let rests = replica.paused && open_setup(replica).is_none();
+        let error = if rests {
+            // `paused` says why; an error from before the pause says nothing about now.
+            setup.and_then(|setup| setup.error.clone()).map(|e| self.error("ErrSetup", e))
+        } else if note.connected {
             faults.first().map(|fault| self.fault_as_error(fault))
         } else {
             note.error.clone().or_else(|| self.reason(replica))

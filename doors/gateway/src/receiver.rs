@@ -283,6 +283,11 @@ impl Session<'_> {
     }
 
     fn note_refusal(&self, replica: mainstem_types::StreamId, code: Code, message: &str) {
+        // Only of upstreams that are listed: a peer must not fill the board with names.
+        let catalog = self.ctx.engine.catalog();
+        if catalog.stream(replica).is_none_or(|stream| stream.upstream(&self.source).is_none()) {
+            return;
+        }
         let key = (replica, self.source.clone());
         let error = self.link_error(code, message);
         self.ctx.board.note_receiving(&key, |note| {

@@ -140,18 +140,22 @@ impl Sequencer {
                 format!("offset {}: {what}; the replica must be made anew", header.base_offset),
             )
         };
-        if self.group.frames.iter().any(|frame| {
+        // Two feeders of one topic may bring a batch within one group: then it is not yet in the
+        // log, but among the frames that are about to be written.
+        let staged = self.group.frames.iter().rev().find(|frame| {
             frame.kind == FrameKind::Batch
                 && frame.partition == no
                 && frame.base_offset <= header.base_offset
-        }) {
-            return Err(diverged("sent twice in one go"));
-        }
-        let found = self.log.reader().read(no, header.base_offset, partition.end, 1);
-        let found = found.map_err(|error| self.shared.damage.note(error))?;
-        let Some(ours) = found.first().and_then(|b| BatchHeader::decode(&b.bytes).ok()) else {
-            return Ok(());
+        });
+        let ours = match staged {
+            Some(frame) => BatchHeader::decode(&frame.payload).ok(),
+            None => {
+                let found = self.log.reader().read(no, header.base_offset, partition.end, 1);
+                let found = found.map_err(|error| self.shared.damage.note(error))?;
+                found.first().and_then(|batch| BatchHeader::decode(&batch.bytes).ok())
+            }
         };
+        let Some(ours) = ours else { return Ok(()) };
         let same = (ours.base_offset, ours.next_offset(), ours.crc, ours.leader_epoch)
             == (header.base_offset, header.next_offset(), header.crc, header.leader_epoch);
         if same { Ok(()) } else { Err(diverged("the source holds another batch than we do")) }

@@ -115,6 +115,12 @@ impl SendPartition {
         true
     }
 
+    /// Begins again at what the replica has acknowledged.
+    pub(crate) fn go_back(&mut self) {
+        self.next = self.next.map(|next| next.min(self.acked));
+        self.lineage_told = Lineage::default();
+    }
+
     pub(crate) fn handle_ack(&mut self, offset: i64) {
         if offset > self.acked {
             self.acked = offset;

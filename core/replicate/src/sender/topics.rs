@@ -47,6 +47,12 @@ impl ToldTopics {
             && self.topics.get(&origin).is_some_and(|topic| partition < topic.partitions)
     }
 
+    /// The topic is to be told again, whatever the replica is known to hold.
+    pub(crate) fn forget_told(&mut self, origin: OriginTopicId) {
+        self.told.remove(&origin);
+        self.held.remove(&origin);
+    }
+
     /// Everything up to here was told.
     pub(crate) fn told_to(&self) -> Option<CatalogSeq> {
         self.told_to

@@ -145,3 +145,29 @@ fn a_full_disk_stops_links_and_not_cursors_and_trims() {
 fn cursor_key() -> CursorKey {
     CursorKey { stream: REPLICA, group: "g".parse().unwrap(), topic: TOPIC, partition: 0 }
 }
+
+#[test]
+fn two_feeders_may_bring_the_same_batch_within_one_group() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    let mut world = World::new(9);
+    let (link, no) = world.replica();
+    let engine = world.engine.clone();
+    let twice = async move {
+        let first = engine.append_replica(append(link, vec![at(0, 3, "x")])).await.unwrap();
+        let second = engine.append_replica(append(link, vec![at(0, 3, "x")])).await.unwrap();
+        let rival = engine.append_replica(append(link, vec![at(0, 3, "rival")])).await.unwrap();
+        (first.await.unwrap(), second.await.unwrap(), rival.await.unwrap())
+    };
+    let mut twice = pin!(twice);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(twice.as_mut().poll(&mut context).is_pending(), "all three wait for one step");
+    world.sequencer.step().unwrap();
+    let Poll::Ready((first, second, rival)) = twice.as_mut().poll(&mut context) else {
+        panic!("one step answers all that was queued before it");
+    };
+    assert_eq!((first, second), (Ok(3), Ok(3)));
+    assert_eq!(rival.unwrap_err().kind(), ErrorKind::Diverged);
+    assert_eq!(world.read_all(no).len(), 1);
+}
