@@ -66,6 +66,11 @@ impl World {
             .filter(|batch| batch.base >= verified && batch.next <= end)
             .cloned()
             .collect();
+        // I8: what is missing here is what retention took there before it could be sent.
+        let theirs: Vec<_> = theirs
+            .into_iter()
+            .filter(|batch| batch.next > truth.start || ours.contains(batch))
+            .collect();
         let lineage = partition.lineage().entries().to_vec();
         if ours != theirs || !truth.lineage.starts_with(&lineage) {
             let at = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a.base);

@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) link: usize,
     pub(crate) sender: Option<SenderSide>,
     pub(crate) receiver: Option<ReceiverSide>,
+    /// What it still holds comes late, perhaps after its successor's Hello.
+    pub(crate) is_slow: bool,
     /// Nobody has taken the call yet.
     pub(crate) is_new: bool,
     down: VecDeque<BytesMut>,
@@ -48,6 +50,7 @@ impl Connection {
             link,
             sender: Some(sender),
             receiver: None,
+            is_slow: false,
             is_new: true,
             down: VecDeque::new(),
             up: VecDeque::new(),
@@ -76,6 +79,12 @@ impl Connection {
 
     pub(crate) fn has_up(&self) -> bool {
         !self.up.is_empty()
+    }
+
+    /// The source gives the connection up; the replica does not know yet.
+    pub(crate) fn abandon(&mut self) {
+        self.sender = None;
+        self.is_slow = true;
     }
 
     /// The network broke: nothing that was under way arrives.

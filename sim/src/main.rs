@@ -93,11 +93,12 @@ fn run_all(settings: &Settings) -> ExitCode {
     let seeds: u64 = results.iter().map(|(_, seeds, _)| seeds).sum();
     println!(
         "{seeds} seeds: {} records acknowledged, {} sessions, {} crashes, {} frames of batches, \
-         {} ms",
+         {} gaps, {} ms",
         total.records,
         total.sessions,
         total.crashes,
         total.frames,
+        total.gaps,
         clock.monotonic_ms()
     );
     let violations: Vec<Violation> = results.into_iter().filter_map(|(_, _, v)| v).collect();
@@ -111,6 +112,7 @@ fn add(sum: &mut Report, report: &Report) {
     sum.records += report.records;
     sum.bytes += report.bytes;
     sum.frames += report.frames;
+    sum.gaps += report.gaps;
     sum.sessions += report.sessions;
     sum.crashes += report.crashes;
 }

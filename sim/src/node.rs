@@ -110,7 +110,8 @@ impl Node {
 
     /// One group commit, and what was answered. `None` if the power went meanwhile.
     pub(crate) fn step(&mut self) -> Option<Vec<(Purpose, Answer)>> {
-        if self.sequencer.step().is_err() {
+        // A disk may die under work that the engine takes for optional, such as its view.
+        if self.sequencer.step().is_err() || self.disk.is_dead() {
             return None;
         }
         let mut context = Context::from_waker(Waker::noop());

@@ -141,6 +141,7 @@ impl World {
     fn check_send(&mut self, link: usize, side: &SenderSide, frame: &Frame) {
         let Frame::Batches(batches) = frame else { return };
         self.frames += 1;
+        self.gaps += u64::from(batches.gap_from.is_some());
         self.bytes += batches.payload_bytes() as u64;
         let key = (batches.origin, batches.partition);
         self.links[link].remembered.insert(key, batches.to);
@@ -225,8 +226,11 @@ impl World {
             return;
         };
         let mut batches = Vec::new();
-        if request.from < partition.durable_end() {
-            let read = partition.read(request.from, request.bytes_max).expect("durable bytes");
+        let mut empty_to = partition.log_start();
+        let from = request.from.max(partition.log_start());
+        if from < partition.durable_end() {
+            let read = partition.read(from, request.bytes_max).expect("durable bytes");
+            empty_to = empty_to.max(request.to);
             batches.extend(read.into_iter().map(|batch| SourceBatch {
                 base_offset: batch.base_offset,
                 next_offset: batch.next_offset,
@@ -244,7 +248,7 @@ impl World {
                 bytes: bytes.freeze(),
             });
         }
-        side.sender.handle_read(request, partition.log_start(), batches);
+        side.sender.handle_read(request, empty_to, batches);
     }
 
     /// A partition of a node's stream.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use mainstem_catalog::{Command, Place, ReplicaSettings, StreamSettings, TopicPatch};
+use mainstem_catalog::{Command, Place, ReplicaSettings, StreamPatch, StreamSettings, TopicPatch};
 use mainstem_engine::{Ack, Append, CursorCommit};
 use mainstem_env::{Clock, CrashPolicy, ManualClock, Random, SeededRandom};
 use mainstem_group::CursorKey;
@@ -20,6 +20,9 @@ use crate::truth::Truth;
 const EVENTS: u64 = 900;
 /// Rounds that the calm may take until both sides are alike.
 const CALM_ROUNDS: u64 = 400;
+
+/// The retention of a source that has one.
+const TTL_SECONDS: u64 = 30;
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct Report {
     pub bytes: u64,
     /// Frames of batches sent.
     pub frames: u64,
+    /// Gaps declared, where retention overtook a link.
+    pub gaps: u64,
     /// Sessions begun.
     pub sessions: u64,
     /// Crashes of either side.
@@ -101,6 +106,7 @@ pub(crate) struct World {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) frames: u64,
+    pub(crate) gaps: u64,
     pub(crate) sessions: u64,
     crashes: u64,
 }
@@ -135,7 +141,7 @@ impl World {
         let streams = vec![StreamId(0xa0), StreamId(0xb0)];
         for (node, id) in nodes.iter_mut().zip(&streams) {
             let path = "/s".parse().expect("a legal path");
-            let settings = StreamSettings::default();
+            let settings = StreamSettings { ttl_seconds: 0, ..StreamSettings::default() };
             node.change_now(Command::CreateStream { path, id: Some(*id), settings });
         }
         let link = |source, replica| Link {
@@ -170,6 +176,7 @@ impl World {
             records: 0,
             bytes: 0,
             frames: 0,
+            gaps: 0,
             sessions: 0,
             crashes: 0,
         };
@@ -212,12 +219,13 @@ impl World {
             780..860 => self.dial(self.pick(self.links.len())),
             860..900 => self.pass_time(self.random.below(400)),
             900..930 => self.commit_cursor(),
-            930..942 => self.create_topic(),
+            930..938 => self.create_topic(),
+            938..942 => self.expire(),
             942..946 => self.grow_topic(),
             946..950 => self.delete_topic(),
             950..960 => self.intrude(),
-            960..966 => self.cut_one(),
-            966..974 => self.crash(self.pick(2)),
+            960..967 => self.cut_one(),
+            967..974 => self.crash(self.pick(2)),
             974..980 => self.doom(),
             980..988 => self.pause_or_resume(),
             988..992 => self.remove_replica(),
@@ -316,6 +324,7 @@ impl World {
             return;
         }
         match waiting[self.pick(waiting.len())] {
+            (id, true) if self.connections[&id].is_slow && self.random.below(8) != 0 => {}
             (id, true) => self.deliver_down(id),
             (id, false) => self.deliver_up(id),
         }
@@ -336,8 +345,14 @@ impl World {
 
     fn cut_one(&mut self) {
         let ids: Vec<u64> = self.connections.keys().copied().collect();
-        if !ids.is_empty() {
-            self.hang_up(ids[self.pick(ids.len())]);
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[self.pick(ids.len())];
+        if self.random.below(2) == 0 {
+            self.hang_up(id);
+        } else if let Some(connection) = self.connections.get_mut(&id) {
+            connection.abandon();
         }
     }
 
@@ -374,7 +389,7 @@ impl World {
             if self.random.below(2) == 0 {
                 connection.cut();
             } else if link.source == node {
-                connection.sender = None;
+                connection.abandon();
             } else {
                 connection.receiver = None;
                 connection.is_new = false;
@@ -397,6 +412,7 @@ impl World {
             records: self.records,
             bytes: self.bytes,
             frames: self.frames,
+            gaps: self.gaps,
             sessions: self.sessions,
             crashes: self.crashes,
             fingerprint,
@@ -525,6 +541,19 @@ impl World {
             config: BTreeMap::new(),
         };
         self.nodes[node].change(Purpose::Whatever, create);
+    }
+
+    /// Retention takes what is old at the source, whether or not a link has carried it yet.
+    fn expire(&mut self) {
+        let node = self.links[self.pick(self.links.len())].source;
+        let ttl_seconds = Some(if self.random.below(2) == 0 { 0 } else { TTL_SECONDS });
+        let patch = StreamPatch { ttl_seconds, ..StreamPatch::default() };
+        let path = self.place(node).path;
+        self.nodes[node].change(Purpose::Whatever, Command::EditStream { path, patch });
+        if self.random.below(2) == 0 {
+            // Nobody waits so long in a storm: links see a silent peer and begin anew.
+            self.pass_time(TTL_SECONDS * 1_000);
+        }
     }
 
     fn grow_topic(&mut self) {

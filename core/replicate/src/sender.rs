@@ -191,8 +191,8 @@ impl Sender {
         self.cursors_dirty = true;
     }
 
-    /// What a [`ReadRequest`] found.
-    pub fn handle_read(&mut self, request: ReadRequest, log_start: i64, batches: Vec<SourceBatch>) {
+    /// What a [`ReadRequest`] found. If that is nothing, then nothing is kept below `empty_to`.
+    pub fn handle_read(&mut self, request: ReadRequest, empty_to: i64, batches: Vec<SourceBatch>) {
         let key = (request.origin, request.partition);
         self.end_read(&request);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
@@ -207,7 +207,7 @@ impl Sender {
             self.stop_partition(key, Code::Diverged, message, true);
             return;
         }
-        self.send_batches(key, request.from, log_start, batches);
+        self.send_batches(key, request.from, empty_to, batches);
         self.cursors_dirty = true;
         self.queue(key);
     }
@@ -526,7 +526,7 @@ impl Sender {
     }
 
     /// Sends runs of consecutive batches; where the source keeps nothing, the gap is declared.
-    fn send_batches(&mut self, key: Key, from: i64, log_start: i64, batches: Vec<SourceBatch>) {
+    fn send_batches(&mut self, key: Key, from: i64, empty_to: i64, batches: Vec<SourceBatch>) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let target = partition.target();
         let mut next = from;
@@ -548,7 +548,7 @@ impl Sender {
         if !run.is_empty() {
             frames.push(frame_of(key, &mut next, run, partition));
         }
-        let empty_to = log_start.min(target);
+        let empty_to = empty_to.min(target);
         if frames.is_empty() && empty_to > next {
             let gap = gap_frame(key, next, empty_to, partition);
             next = empty_to;
