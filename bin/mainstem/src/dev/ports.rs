@@ -1,7 +1,9 @@
 //! Which ports a dev cluster listens on.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 
+use mainstem_env::{Random, SystemRandom};
 use mainstem_types::Error;
 
 /// The three listeners of one cluster.
@@ -14,6 +16,11 @@ pub(crate) struct Ports {
 
 const FIRST: Ports = Ports { kafka: 9092, gateway: 7660, admin: 8443 };
 const STEP: u16 = 100;
+/// Where free ports are picked: below those that the system lends to outgoing connections. From
+/// there any client may hold a cluster's port at the moment when it comes back after a crash.
+const FREE: Range<u16> = 10_000..32_768;
+/// So many draws find all ports unless nearly all are taken.
+const DRAWS_MAX: usize = 10_000;
 
 impl Ports {
     /// The documented ports of the cluster at `index`.
@@ -30,17 +37,24 @@ impl Ports {
     /// For each of `count` clusters, ports that nobody uses now.
     pub(crate) fn free(count: usize) -> Result<Vec<Self>, Error> {
         // All are held until all are chosen, so that none is given twice.
-        let held: Result<Vec<_>, _> =
-            (0..count * 3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-        let held = held.map_err(|e| Error::retry(format!("no free port: {e}")))?;
-        let ports: Result<Vec<_>, _> = held.iter().map(|l| l.local_addr()).collect();
-        let ports = ports.map_err(|e| Error::retry(format!("no free port: {e}")))?;
-        let three = |ports: &[SocketAddr]| Self {
-            kafka: ports[0].port(),
-            gateway: ports[1].port(),
-            admin: ports[2].port(),
+        let mut held = Vec::new();
+        for _ in 0..DRAWS_MAX {
+            if held.len() == count * 3 {
+                break;
+            }
+            let drawn = SystemRandom.below(u64::from(FREE.end - FREE.start));
+            let port = FREE.start + u16::try_from(drawn).expect("less than the range's length");
+            held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|held| (held, port)));
+        }
+        if held.len() < count * 3 {
+            return Err(Error::retry(format!("too few free ports in {FREE:?}")));
+        }
+        let three = |held: &[(TcpListener, u16)]| Self {
+            kafka: held[0].1,
+            gateway: held[1].1,
+            admin: held[2].1,
         };
-        Ok(ports.chunks(3).map(three).collect())
+        Ok(held.chunks(3).map(three).collect())
     }
 
     /// Refuses, by name, a port that somebody else listens on.
@@ -66,6 +80,8 @@ pub(crate) fn local(port: u16) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -73,6 +89,15 @@ mod tests {
         let second = Ports { kafka: 9192, gateway: 7760, admin: 8543 };
         assert_eq!(Ports::documented(1).unwrap(), second);
         assert!(Ports::documented(600).is_err());
+    }
+
+    #[test]
+    fn free_ports_are_all_different_and_never_lent() {
+        let clusters = Ports::free(20).unwrap();
+        let all: BTreeSet<u16> =
+            clusters.iter().flat_map(|ports| [ports.kafka, ports.gateway, ports.admin]).collect();
+        assert_eq!(all.len(), 60);
+        assert!(all.iter().all(|port| FREE.contains(port)));
     }
 
     #[test]
