@@ -348,7 +348,7 @@ def main():
         clusters.run("stream", "create", "-path", f"/mapr/{CLUSTER}/hostile", "-produceperm", "p",
                      "-consumeperm", "p", "-topicperm", "p")
         door = Door(clusters, random.Random(seed))
-        fill(door.kafka, 40)
+        fill(door.kafka, 200)
         bystander = Bystander(door.kafka)
         bystander.start()
         try:
