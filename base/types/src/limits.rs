@@ -35,6 +35,10 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// One fetch response, whatever a client asks for.
 pub const FETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What all fetch responses under way may hold together before they get smaller.
+pub const FETCH_ROOM_BYTES: usize = 128 * 1024 * 1024;
+/// What a fetch response may hold even then; about the batch of a stock client.
+pub const FETCH_SHARE_BYTES: usize = 1024 * 1024;
 /// Records of one batch after decompression, where the server must look inside.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Idempotent producers that one partition remembers; the one that was quiet longest goes first.
@@ -81,3 +85,4 @@ const _: () = assert!(BATCH_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(LINK_FRAME_BYTES_MAX as u64 <= LINK_CREDIT_BYTES);
 const _: () = assert!(REQUEST_BYTES_MAX <= SEQUENCER_QUEUE_BYTES);
 const _: () = assert!(LINK_HEARTBEAT_MS * 3 < LINK_SILENCE_MS_MAX);
+const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);

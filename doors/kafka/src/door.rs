@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::context::Context;
+use crate::fetch_room::FetchRoom;
 use crate::groups::Groups;
 use crate::node::{Listener, Node};
 use crate::settings::KafkaSettings;
@@ -33,7 +34,7 @@ impl KafkaDoor {
     /// names it.
     pub async fn open(engine: Engine, env: Env, settings: KafkaSettings) -> Result<Self, Error> {
         let groups = Groups::new(settings.groups, env.clock.clone());
-        let node = Arc::new(Node { engine, env, groups });
+        let node = Arc::new(Node { engine, env, groups, fetch_room: FetchRoom::new() });
         let (closing, closed) = watch::channel(false);
         let room = Arc::new(Semaphore::new(settings.connections_max));
         let mut sockets = Vec::new();

@@ -17,6 +17,7 @@ use tokio::time::timeout_at;
 use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
+use crate::fetch_room::{FetchRoom, Room};
 
 /// Before this version clients are not told of zstd.
 const ZSTD_FROM: i16 = 10;
@@ -54,6 +55,7 @@ struct Plan {
 
 /// What one look at all places gave.
 struct Round {
+    room: Room,
     responses: Vec<FetchableTopicResponse>,
     bytes: usize,
     /// Something that the client should hear of without waiting.
@@ -70,7 +72,7 @@ pub(crate) async fn handle(ctx: &Context, version: i16, request: FetchRequest) -
     let wait = Duration::from_millis(u64::try_from(wait_ms).expect("clamped above"));
     let deadline = tokio::time::Instant::now() + wait;
     let plan = plan(ctx, version, request);
-    let mut round = look(&plan).await;
+    let mut round = look(&ctx.node.fetch_room, &plan).await;
     if !round.is_enough(&plan) && !wait.is_zero() {
         // Whatever moves after this is noticed; what moved before is seen by the next look.
         let subscription = ctx.node.engine.subscribe();
@@ -79,10 +81,10 @@ pub(crate) async fn handle(ctx: &Context, version: i16, request: FetchRequest) -
                 subscription.add(partition);
             }
         }
-        round = look(&plan).await;
+        round = look(&ctx.node.fetch_room, &plan).await;
         while !round.is_enough(&plan) && timeout_at(deadline, subscription.changed()).await.is_ok()
         {
-            round = look(&plan).await;
+            round = look(&ctx.node.fetch_room, &plan).await;
         }
     }
     FetchResponse { responses: round.responses, ..Default::default() }
@@ -163,30 +165,39 @@ impl Round {
 }
 
 /// Reads from memory here, or from disk where blocking is allowed.
-async fn look(plan: &Plan) -> Round {
-    if let Some(round) =
-        look_with(plan, |partition, from, max| partition.read_tail(from, max).map(Ok))
-    {
-        return round;
-    }
-    let plan = plan.clone();
-    blocking(move || {
-        look_with(&plan, |partition, from, max| Some(partition.read(from, max)))
-            .expect("a read from disk always has an answer")
-    })
-    .await
+async fn look(left: &FetchRoom, plan: &Plan) -> Round {
+    let room = left.take(plan.bytes_max);
+    let round = match look_with(plan, room, |partition, from, max| {
+        partition.read_tail(from, max).map(Ok)
+    }) {
+        Ok(round) => round,
+        Err(room) => {
+            let plan = plan.clone();
+            blocking(move || {
+                look_with(&plan, room, |partition, from, max| Some(partition.read(from, max)))
+                    .unwrap_or_else(|_| unreachable!("a read from disk always has an answer"))
+            })
+            .await
+        }
+    };
+    round.room.shrink(round.bytes);
+    round
 }
 
-/// `None` when a read has no answer.
+/// Gives the room back when a read has no answer.
 fn look_with(
     plan: &Plan,
+    room: Room,
     read: impl Fn(&Partition, i64, usize) -> Option<Result<Vec<StoredBatch>, Error>>,
-) -> Option<Round> {
-    let mut round = Round { responses: Vec::new(), bytes: 0, urgent: false };
+) -> Result<Round, Room> {
+    let mut round = Round { room, responses: Vec::new(), bytes: 0, urgent: false };
     for topic in &plan.topics {
         let mut partitions = Vec::with_capacity(topic.places.len());
         for place in &topic.places {
-            partitions.push(look_at(plan, place, &mut round, &read)?);
+            match look_at(plan, place, &mut round, &read) {
+                Some(data) => partitions.push(data),
+                None => return Err(round.room),
+            }
         }
         round.responses.push(FetchableTopicResponse {
             topic: topic.name.clone(),
@@ -194,7 +205,7 @@ fn look_with(
             partitions,
         });
     }
-    Some(round)
+    Ok(round)
 }
 
 fn look_at(
@@ -237,7 +248,7 @@ fn look_at(
     if place.offset >= high_watermark {
         return Some(data);
     }
-    let room = plan.bytes_max.saturating_sub(round.bytes).min(place.bytes_max);
+    let room = round.room.bytes.saturating_sub(round.bytes).min(place.bytes_max);
     if room == 0 && round.bytes > 0 {
         return Some(data);
     }
@@ -276,7 +287,7 @@ fn take(
             }
             break;
         }
-        records.push(batch.bytes);
+        records.push(round.room.hold(batch.bytes));
     }
     round.bytes += records.len();
     data.records = records;

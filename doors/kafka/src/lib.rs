@@ -16,6 +16,7 @@ mod create_topics;
 mod distinct;
 mod door;
 mod fetch;
+mod fetch_room;
 mod frames;
 mod group_admin;
 mod groups;

@@ -7,12 +7,14 @@ use mainstem_engine::Engine;
 use mainstem_env::Env;
 use mainstem_types::StreamPath;
 
+use crate::fetch_room::FetchRoom;
 use crate::groups::Groups;
 
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) env: Env,
     pub(crate) groups: Groups,
+    pub(crate) fetch_room: FetchRoom,
 }
 
 impl Node {
