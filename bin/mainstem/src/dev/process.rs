@@ -124,5 +124,8 @@ impl Process {
 /// Whether the kernel keeps of the process nothing but its exit code (proc(5), `stat`).
 fn is_zombie(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
+    let is_over = |rest: &str| rest.trim_start().starts_with(['Z', 'X']);
+    // The first thread may be over while others still hold the files, and with them the lock.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.rsplit(')').next().is_none_or(is_over) && threads <= 1
 }
