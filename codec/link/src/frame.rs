@@ -171,10 +171,21 @@ pub fn decode_frame(arrived: &mut BytesMut) -> Result<Option<Frame>> {
         let (kind, _flags) = (frame.get_u8(), frame.get_u8());
         let header_length = frame.get_u32() as usize;
         let header = frame.split_to(header_length);
+        let frame = own_payload(frame, body);
         if let Some(frame) = decode_body(kind, &header, frame)? {
             return Ok(Some(frame));
         }
     }
+}
+
+/// Batches are kept in memory long after their frame: those that are small beside it, or beside
+/// the buffer that they arrived in, get bytes of their own rather than hold all of that.
+fn own_payload(payload: Bytes, body: usize) -> Bytes {
+    const SHARE_FROM_BYTES: usize = 64 * 1024;
+    if payload.len() < SHARE_FROM_BYTES || payload.len() * 2 < body {
+        return Bytes::copy_from_slice(&payload);
+    }
+    payload
 }
 
 fn check_header_length(bytes: &[u8], body: usize) -> Result<()> {

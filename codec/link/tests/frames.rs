@@ -142,6 +142,27 @@ fn batches_account_for_every_byte() {
     assert_eq!(decode_frame(&mut shorter).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+#[test]
+fn a_small_batch_does_not_hold_the_buffer_it_came_in() {
+    let batch = |length: usize| Batches {
+        origin: OriginTopicId(1),
+        partition: 0,
+        from: 0,
+        to: 1,
+        gap_from: None,
+        lineage: Vec::new(),
+        source_end: 1,
+        items: vec![BatchItem { arrival_ms: 0, bytes: vec![7; length].into() }],
+    };
+    for (length, shares) in [(100, false), (200_000, true)] {
+        let mut bytes = encoded(&batch(length).into());
+        let arrived = bytes.as_ptr() as usize..bytes.as_ptr() as usize + bytes.len();
+        let Some(Frame::Batches(read)) = decode_frame(&mut bytes).unwrap() else { panic!() };
+        let lies_in_it = arrived.contains(&(read.items[0].bytes.as_ptr() as usize));
+        assert_eq!(lies_in_it, shares, "{length} bytes");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -130,8 +130,8 @@ pub struct Sender {
     beats: u64,
 }
 
-/// Heartbeats between two attempts to end a conflict.
-const CONFLICT_RETRY_BEATS: u64 = 5;
+/// Heartbeats between two attempts at topics that stopped.
+const RETRY_BEATS: u64 = 5;
 
 impl Sender {
     /// A session that begins with this Hello, at `now_ms` of the monotonic clock.
@@ -263,19 +263,19 @@ impl Sender {
                 ends: Vec::new(),
             };
             self.actions.push_back(SenderAction::Send(beat.into()));
-            self.retry_conflicts();
+            self.retry_stopped();
         }
     }
 
-    /// A conflict may be cured at the replica, where this side cannot see it: tell those topics
-    /// again now and then.
-    fn retry_conflicts(&mut self) {
+    /// What stops a topic may be cured at the replica, where this side cannot see it: tell such
+    /// topics again now and then. Two histories do not become one by waiting.
+    fn retry_stopped(&mut self) {
         self.beats += 1;
-        if !self.beats.is_multiple_of(CONFLICT_RETRY_BEATS) {
+        if !self.beats.is_multiple_of(RETRY_BEATS) {
             return;
         }
         for (origin, (code, _)) in &self.stopped {
-            if *code == Code::Conflict {
+            if !matches!(code, Code::Diverged | Code::Corrupt) {
                 self.topics.forget_told(*origin);
                 self.catalog_dirty = true;
             }

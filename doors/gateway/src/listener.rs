@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_link::{Code, Frame, Hello, Refused};
-use mainstem_types::Error;
+use mainstem_types::{Error, ErrorKind};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -39,8 +39,15 @@ pub(crate) async fn listen(
                     };
                     let (ctx, stop) = (ctx.clone(), stop.clone());
                     calls.spawn(async move {
-                        if let Err(error) = answer(&ctx, tcp, stop).await {
-                            tracing::warn!(%from, %error, "a call to the gateway failed");
+                        match answer(&ctx, tcp, stop).await {
+                            Ok(()) => {}
+                            // Who only looks whether the gateway lives hangs up like this.
+                            Err(error) if error.kind() == ErrorKind::Unreachable => {
+                                tracing::debug!(%from, %error, "a call came to nothing");
+                            }
+                            Err(error) => {
+                                tracing::warn!(%from, %error, "a call to the gateway failed");
+                            }
                         }
                         drop(permit);
                     });
@@ -71,7 +78,7 @@ async fn answer(ctx: &Context, tcp: TcpStream, stop: watch::Receiver<bool>) -> R
     };
     let (peer, reader, writer, first) = timeout(HELLO_TIMEOUT, opening)
         .await
-        .map_err(|_| Error::unreachable("the caller said nothing for five seconds"))??;
+        .map_err(|_| Error::invalid("the caller said nothing for five seconds"))??;
     match first {
         Frame::Hello(hello) => meet(ctx, &peer, hello, reader, writer, stop).await,
         Frame::Request(request) => serve_requests(ctx, &peer, request, reader, writer, stop).await,

@@ -7,7 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+/// Room for reading is made in steps of this size,
 const READ_BYTES: usize = 64 * 1024;
+/// when less than this is left.
+const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// Takes frames off a connection.
 pub(crate) struct FrameReader {
@@ -22,7 +25,9 @@ impl FrameReader {
             if let Some(frame) = decode_frame(&mut self.arrived)? {
                 return Ok(frame);
             }
-            self.arrived.reserve(READ_BYTES);
+            if self.arrived.capacity() - self.arrived.len() < READ_BYTES_MIN {
+                self.arrived.reserve(READ_BYTES);
+            }
             match self.stream.read_buf(&mut self.arrived).await {
                 Ok(0) => return Err(Error::unreachable("the peer closed the connection")),
                 Ok(_) => {}
