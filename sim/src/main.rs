@@ -8,7 +8,7 @@ use mainstem_env::{Clock, SystemClock};
 use mainstem_sim::{Plant, Report, Violation, run};
 
 const HELP: &str = "mainstem-sim runs two clusters from one seed, many times.
-  --seeds N     run N seeds (default 500)
+  --seeds N     run at least N seeds (default 500, or 0 with --seconds)
   --seconds N   run seeds until N seconds have passed
   --from S      begin at seed S (default 1)
   --seed S      replay seed S alone
@@ -16,8 +16,8 @@ const HELP: &str = "mainstem-sim runs two clusters from one seed, many times.
 
 struct Settings {
     from: u64,
-    seeds: u64,
-    seconds: Option<u64>,
+    seeds: Option<u64>,
+    seconds: u64,
     plant: Plant,
 }
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settings>, String> {
-    let mut settings = Settings { from: 1, seeds: 500, seconds: None, plant: Plant::None };
+    let mut settings = Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None };
     while let Some(flag) = arguments.next() {
         if flag == "--help" {
             return Ok(None);
@@ -44,10 +44,10 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{value} is not a number"));
         match flag.as_str() {
-            "--seeds" => settings.seeds = number()?,
-            "--seconds" => (settings.seconds, settings.seeds) = (Some(number()?), u64::MAX),
+            "--seeds" => settings.seeds = Some(number()?),
+            "--seconds" => settings.seconds = number()?,
             "--from" => settings.from = number()?,
-            "--seed" => (settings.from, settings.seeds) = (number()?, 1),
+            "--seed" => (settings.from, settings.seeds) = (number()?, Some(1)),
             "--plant" => {
                 let named = Plant::ALL.iter().find(|plant| plant.to_string() == value);
                 settings.plant = *named.ok_or_else(|| format!("no bug is called {value}"))?;
@@ -62,12 +62,13 @@ fn run_all(settings: &Settings) -> ExitCode {
     let clock = SystemClock::new();
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
-    let late = || settings.seconds.is_some_and(|s| clock.monotonic_ms() >= s * 1_000);
+    let seeds_min = settings.seeds.unwrap_or(if settings.seconds == 0 { 500 } else { 0 });
+    let late = || clock.monotonic_ms() >= settings.seconds * 1_000;
     let worker = || {
         let (mut sum, mut seeds, mut violation) = (Report::default(), 0, None);
-        while !failed.load(Ordering::Relaxed) && !late() {
+        while !failed.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= settings.seeds {
+            if at >= seeds_min && late() {
                 break;
             }
             match run(settings.from + at, settings.plant) {
