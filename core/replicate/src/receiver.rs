@@ -373,6 +373,7 @@ impl Receiver {
 
     fn handle_topics(&mut self, topics: Topics) {
         for item in topics.tombstones {
+            self.stopped.retain(|(origin, _), _| *origin != item.origin);
             self.actions.push_back(ReceiverAction::ApplyTombstone(item));
         }
         for item in topics.topics {
@@ -426,7 +427,7 @@ impl Receiver {
             ErrorKind::Diverged => self.stop(origin, None, Code::Diverged, error.message(), None),
             ErrorKind::NotFound => self.stop(origin, None, Code::NoTopic, error.message(), None),
             ErrorKind::Policy => self.stop(origin, None, Code::Conflict, error.message(), None),
-            ErrorKind::Corrupt => {
+            ErrorKind::Corrupt | ErrorKind::Invalid => {
                 self.stop(origin, partition, Code::Corrupt, error.message(), None);
             }
             _ => self.give_up(error),

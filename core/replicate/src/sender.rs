@@ -4,7 +4,7 @@ mod cursors;
 mod partition;
 mod topics;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mainstem_link::{
@@ -109,6 +109,7 @@ pub struct Sender {
     settings: SenderSettings,
     mode: Mode,
     phase: Phase,
+    source: StreamId,
     replica: Option<StreamId>,
     topics: ToldTopics,
     catalog_dirty: bool,
@@ -136,11 +137,12 @@ const RETRY_BEATS: u64 = 5;
 impl Sender {
     /// A session that begins with this Hello, at `now_ms` of the monotonic clock.
     pub fn new(settings: SenderSettings, hello: Hello, now_ms: u64) -> Self {
-        let (mode, wall_ms) = (hello.mode, hello.now_ms);
+        let (mode, wall_ms, source) = (hello.mode, hello.now_ms, hello.source_id);
         Self {
             settings,
             mode,
             phase: Phase::Greeting,
+            source,
             replica: None,
             topics: ToldTopics::default(),
             catalog_dirty: false,
@@ -170,9 +172,9 @@ impl Sender {
         topics: Vec<TopicItem>,
         tombstones: Vec<TombstoneItem>,
     ) {
-        for item in &tombstones {
-            self.partitions.retain(|(origin, _), _| *origin != item.origin);
-        }
+        let gone: BTreeSet<OriginTopicId> = tombstones.iter().map(|item| item.origin).collect();
+        self.partitions.retain(|(origin, _), _| !gone.contains(origin));
+        self.stopped.retain(|origin, _| !gone.contains(origin));
         self.topics.handle_catalog(seq, topics, tombstones);
         self.catalog_dirty = true;
     }
@@ -191,13 +193,25 @@ impl Sender {
         self.cursors_dirty = true;
     }
 
+    /// All cursors as they are now. What the replica knows of a topic that is owned here, and is
+    /// not among them, was deleted here, and is taken back there.
+    pub fn handle_all_cursors(&mut self, items: Vec<CursorItem>) {
+        if self.phase == Phase::Open {
+            let (source, topics) = (self.source, &self.topics);
+            self.cursors.drop_missing(&items, |origin| topics.owner(origin) == Some(source));
+        }
+        self.handle_cursors(items);
+    }
+
     /// What a [`ReadRequest`] found. If that is nothing, then nothing is kept below `empty_to`.
     pub fn handle_read(&mut self, request: ReadRequest, empty_to: i64, batches: Vec<SourceBatch>) {
         let key = (request.origin, request.partition);
         self.end_read(&request);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if partition.next != Some(request.from) || partition.fault.is_some() {
-            // It was rewound or stopped while the read was under way.
+        let rewound = partition.next != Some(request.from) || partition.fault.is_some();
+        if rewound || self.credit <= 0 {
+            // It was rewound or stopped while the read was under way; or large batches that were
+            // read at the same time took all the credit, and this is read again when some comes.
             self.queue(key);
             return;
         }
@@ -215,7 +229,11 @@ impl Sender {
     /// A read failed: that partition stops, the others go on.
     pub fn handle_read_failed(&mut self, request: ReadRequest, code: Code, message: String) {
         self.end_read(&request);
-        self.stop_partition((request.origin, request.partition), code, message, true);
+        let key = (request.origin, request.partition);
+        // A topic that was deleted meanwhile has nothing to read, which is no fault.
+        if self.partitions.contains_key(&key) {
+            self.stop_partition(key, code, message, true);
+        }
     }
 
     /// A frame of the replica.
@@ -316,14 +334,21 @@ impl Sender {
         self.phase == Phase::Open
     }
 
+    /// The session is over: what is left to do is sent whether there is room or not.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
     /// Bytes of batches sent in this session.
     pub const fn bytes_sent(&self) -> u64 {
         self.bytes_sent
     }
 
-    /// What is durable at the replica, as far as this session knows: (topic, partition, end).
+    /// What is durable at the replica, as far as this session knows, of what it is to have:
+    /// (topic, partition, end).
     pub fn acked_ends(&self) -> impl Iterator<Item = (OriginTopicId, u32, i64)> + '_ {
-        self.partitions.iter().map(|((origin, partition), p)| (*origin, *partition, p.acked))
+        let told = self.partitions.iter().filter(|(key, _)| self.topics.is_told(key.0, key.1));
+        told.map(|((origin, partition), p)| (*origin, *partition, p.acked))
     }
 
     /// What stopped.
@@ -403,9 +428,11 @@ impl Sender {
     }
 
     fn start(&mut self, key: Key) {
-        let open = self.phase == Phase::Open;
+        let Some(owner) = self.topics.owner(key.0).filter(|_| self.phase == Phase::Open) else {
+            return;
+        };
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if let Err((code, message)) = partition.start(open) {
+        if let Err((code, message)) = partition.start(owner != self.source) {
             self.stop_partition(key, code, message, true);
         }
     }
@@ -466,7 +493,10 @@ impl Sender {
             self.actions.push_back(SenderAction::Send(frame.into()));
         }
         let keys: Vec<Key> = self.partitions.keys().copied().collect();
-        keys.into_iter().for_each(|key| self.queue(key));
+        for key in keys {
+            self.start(key);
+            self.queue(key);
+        }
     }
 
     /// A topic that is told anew gets another chance. What was sent while it was stopped has been

@@ -2,9 +2,14 @@
 
 mod model;
 
-use mainstem_link::{Code, CursorItem, Mode, TombstoneItem};
-use mainstem_types::limits::LINK_SILENCE_MS_MAX;
-use mainstem_types::{CatalogSeq, LineageEntry, OriginTopicId, TermId};
+use mainstem_link::{
+    Code, Credit, CursorItem, CursorVersion, Frame, Mode, PartitionItem, TombstoneItem, Welcome,
+};
+use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
+use mainstem_types::limits::{
+    BATCH_BYTES_MAX, LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX, LINK_SILENCE_MS_MAX,
+};
+use mainstem_types::{CatalogSeq, Lineage, LineageEntry, OriginTopicId, TermId};
 use model::{SOURCE, World, topic};
 
 fn cursor(id: u128, offset: i64, version: u64) -> CursorItem {
@@ -229,8 +234,6 @@ fn an_empty_stream_is_copied_at_once() {
 
 #[test]
 fn credit_bounds_what_is_under_way() {
-    use mainstem_link::{Frame, Welcome};
-    use mainstem_replicate::{Sender, SenderAction, SenderSettings, SourceBatch};
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     for _ in 0..100 {
         world.log(1, 0).push(1, &"x".repeat(1_000));
@@ -297,4 +300,198 @@ fn fault_9_equal_epochs_of_two_terms_are_not_taken_for_one() {
     world.run();
     assert_eq!(world.sender.faults()[0].code, Code::Diverged);
     assert_eq!(world.replica[&(OriginTopicId(1), 0)].end(), 5);
+}
+
+/// Answers a Hello as a replica would that holds `partitions` and `cursors`.
+fn welcome(partitions: Vec<PartitionItem>, cursors: Vec<CursorVersion>) -> Frame {
+    Frame::Welcome(Welcome {
+        version: 1,
+        features: 0,
+        cluster_id: mainstem_types::ClusterId(2),
+        cluster_name: "b".parse().unwrap(),
+        producer_prefix: 2,
+        node_id: 2,
+        replica_id: model::REPLICA,
+        link_epoch: mainstem_types::LinkEpoch(1),
+        applied_seq: CatalogSeq(0),
+        term: model::TERM,
+        credit_bytes: LINK_CREDIT_BYTES,
+        partitions,
+        cursors,
+        more: false,
+    })
+}
+
+#[test]
+fn large_batches_of_many_partitions_never_pass_what_the_receiver_bears() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 8);
+    world.tell_source();
+    let sender = &mut world.sender;
+    sender.handle_frame(welcome(Vec::new(), Vec::new()), 0);
+    let lineage = Lineage::from_entries(world.source[&(OriginTopicId(1), 0)].lineage.clone());
+    for partition in 0..8 {
+        let lineage = lineage.clone().unwrap();
+        let view = PartitionView { log_start: 0, durable_end: 5, lineage };
+        sender.handle_partition(OriginTopicId(1), partition, view);
+    }
+    let large = bytes::Bytes::from(vec![0; BATCH_BYTES_MAX]);
+    let mut sent = 0;
+    // The answers come together, as they do from a disk that is busy.
+    loop {
+        let mut reads = Vec::new();
+        while let Some(action) = sender.poll_action() {
+            match action {
+                SenderAction::Read(request) => reads.push(request),
+                SenderAction::Send(Frame::Batches(batches)) => sent += batches.payload_bytes(),
+                _ => {}
+            }
+        }
+        if reads.is_empty() {
+            break;
+        }
+        for request in reads {
+            let (base_offset, next_offset) = (request.from, request.from + 1);
+            let bytes = large.clone();
+            let batch = SourceBatch { base_offset, next_offset, arrival_ms: 0, bytes };
+            sender.handle_read(request, 0, vec![batch]);
+        }
+    }
+    assert!(sent > 0);
+    let borne = LINK_CREDIT_BYTES as usize + LINK_FRAME_BYTES_MAX;
+    assert!(sent <= borne, "{sent} bytes are under way; the receiver closes above {borne}");
+    sender.handle_frame(Credit { bytes: sent as u64 }.into(), 0);
+    assert!(
+        std::iter::from_fn(|| sender.poll_action()).any(|a| matches!(a, SenderAction::Read(_))),
+        "what was put off is read again"
+    );
+}
+
+#[test]
+fn a_read_that_a_deletion_overtook_is_no_fault() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(3, "old");
+    world.tell_source();
+    world.sender.handle_frame(welcome(Vec::new(), Vec::new()), 0);
+    let read = std::iter::from_fn(|| world.sender.poll_action()).find_map(|action| match action {
+        SenderAction::Read(request) => Some(request),
+        _ => None,
+    });
+    let stone = TombstoneItem {
+        origin: OriginTopicId(1),
+        name: "t1".parse().unwrap(),
+        seq: CatalogSeq(2),
+        owner_seq: CatalogSeq(2),
+    };
+    world.sender.handle_catalog(CatalogSeq(2), Vec::new(), vec![stone]);
+    world.sender.handle_read_failed(read.unwrap(), Code::Corrupt, "gone".into());
+    assert_eq!(world.sender.faults(), []);
+}
+
+#[test]
+fn what_stopped_is_forgotten_with_its_topic_on_both_sides() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.conflicts.push(OriginTopicId(1));
+    world.run();
+    assert_eq!((world.sender.faults().len(), world.receiver.faults().len()), (1, 1));
+    world.topics.clear();
+    world.source.clear();
+    world.tombstones = vec![TombstoneItem {
+        origin: OriginTopicId(1),
+        name: "t1".parse().unwrap(),
+        seq: CatalogSeq(2),
+        owner_seq: CatalogSeq(2),
+    }];
+    world.seq = CatalogSeq(2);
+    world.run();
+    assert_eq!((world.sender.faults(), world.receiver.faults()), (vec![], vec![]));
+}
+
+#[test]
+fn a_stopped_topic_that_changed_is_tried_again_in_the_same_session() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.conflicts.push(OriginTopicId(1));
+    world.log(1, 0).push(3, "x");
+    world.run();
+    world.conflicts.clear();
+    world.topics[0].seq = CatalogSeq(2);
+    world.seq = CatalogSeq(2);
+    world.run();
+    assert_eq!(world.source, world.replica);
+    assert_eq!(world.sender.faults(), []);
+}
+
+#[test]
+fn what_the_replica_owns_is_not_pending() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+    world.topics[1].owner = model::REPLICA;
+    world.log(1, 0).push(1, "ours");
+    world.log(2, 0).push(1, "theirs");
+    world.run();
+    let ends: Vec<_> = world.sender.acked_ends().collect();
+    assert_eq!(ends, [(OriginTopicId(1), 0, 1)]);
+}
+
+#[test]
+fn fault_24_a_relay_behind_another_way_waits_and_accuses_nobody() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    let owner = mainstem_types::StreamId(0x50);
+    world.topics[0].owner = owner;
+    world.log(1, 0).push(3, "x");
+    let held = PartitionItem {
+        origin: OriginTopicId(1),
+        partition: 0,
+        log_start: 0,
+        end: 5,
+        lineage: world.log(1, 0).lineage.clone(),
+    };
+    world.tell_source();
+    world.sender.handle_frame(welcome(vec![held], Vec::new()), 0);
+    while let Some(action) = world.sender.poll_action() {
+        assert!(!matches!(action, SenderAction::Read(_)), "it has all that we have");
+    }
+    assert_eq!(world.sender.faults(), []);
+    world.log(1, 0).push(4, "y");
+    world.tell_source();
+    let read = std::iter::from_fn(|| world.sender.poll_action()).find_map(|action| match action {
+        SenderAction::Read(request) => Some(request.from),
+        _ => None,
+    });
+    assert_eq!(read, Some(5), "past its end the relay feeds it");
+}
+
+#[test]
+fn a_deleted_cursor_is_taken_back_once_and_may_come_again() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.tell_source();
+    let known = |group: &str| CursorVersion {
+        group: group.into(),
+        origin: OriginTopicId(1),
+        partition: 0,
+        version: 7,
+        term: TermId(7),
+    };
+    world.sender.handle_frame(welcome(Vec::new(), vec![known("g"), known("gone")]), 0);
+    let cursors = |world: &mut World, all: Vec<CursorItem>| {
+        world.sender.handle_all_cursors(all);
+        let mut sent = Vec::new();
+        while let Some(action) = world.sender.poll_action() {
+            match action {
+                SenderAction::Send(Frame::Cursors(c)) => sent.extend(c.cursors),
+                SenderAction::Read(request) => {
+                    let bytes = bytes::Bytes::from_static(b"x");
+                    let batch =
+                        SourceBatch { base_offset: 0, next_offset: 5, arrival_ms: 0, bytes };
+                    world.sender.handle_read(request, 0, vec![batch]);
+                }
+                _ => {}
+            }
+        }
+        sent.into_iter().map(|c| (c.group, c.offset)).collect::<Vec<_>>()
+    };
+    assert_eq!(cursors(&mut world, vec![cursor(1, 3, 7)]), [("gone".to_owned(), -1)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 3, 7)]), []);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 4, 8)]), [("g".to_owned(), 4)]);
+    assert_eq!(cursors(&mut world, Vec::new()), [("g".to_owned(), -1)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 2, 1)]), [("g".to_owned(), 2)]);
 }

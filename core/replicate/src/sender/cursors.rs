@@ -1,6 +1,6 @@
 //! Cursors that wait for their data to be sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_link::{CursorItem, CursorVersion, Cursors};
 use mainstem_types::{OriginTopicId, TermId};
@@ -33,10 +33,30 @@ impl CursorQueue {
 
     pub(crate) fn push(&mut self, item: CursorItem) {
         let key = (item.group.clone(), item.origin, item.partition);
-        let waiting = self.waiting.get(&key).map(|w| (w.term, w.version));
+        let waiting = self.waiting.get(&key);
+        let is_back = waiting.is_some_and(|waiting| waiting.offset < 0);
+        let waiting = waiting.map(|w| (w.term, w.version));
         let newest = waiting.or_else(|| self.known.get(&key).copied());
-        if newest.is_none_or(|have| is_news(&item, have)) {
+        if is_back || newest.is_none_or(|have| is_news(&item, have)) {
             self.waiting.insert(key, item);
+        }
+    }
+
+    /// Takes back what the replica knows and `present` has not, of topics that are ours to speak of.
+    pub(crate) fn drop_missing(
+        &mut self,
+        present: &[CursorItem],
+        is_ours: impl Fn(OriginTopicId) -> bool,
+    ) {
+        let present: BTreeSet<(&str, OriginTopicId, u32)> =
+            present.iter().map(|item| (item.group.as_str(), item.origin, item.partition)).collect();
+        let is_missing =
+            |key: &Key| is_ours(key.1) && !present.contains(&(key.0.as_str(), key.1, key.2));
+        self.waiting.retain(|key, item| item.offset < 0 || !is_missing(key));
+        for (key, (term, version)) in &self.known {
+            if is_missing(key) && !self.waiting.contains_key(key) {
+                self.waiting.insert(key.clone(), deletion(key, *term, *version));
+            }
         }
     }
 
@@ -50,7 +70,12 @@ impl CursorQueue {
         let (mut items, mut text) = (Vec::new(), 0);
         for (key, item) in self.waiting.extract_if(.., |_, item| is_due(item)) {
             text += item.group.len() + item.metadata.len();
-            self.known.insert(key, (item.term, item.version));
+            if item.offset < 0 {
+                // Whatever is committed next is news.
+                self.known.remove(&key);
+            } else {
+                self.known.insert(key, (item.term, item.version));
+            }
             items.push(item);
             if items.len() == CURSORS_PER_FRAME || text >= TEXT_BYTES_PER_FRAME {
                 frames.push(Cursors { cursors: std::mem::take(&mut items) });
@@ -61,6 +86,20 @@ impl CursorQueue {
             frames.push(Cursors { cursors: items });
         }
         frames
+    }
+}
+
+fn deletion(key: &Key, term: TermId, version: u64) -> CursorItem {
+    CursorItem {
+        group: key.0.clone(),
+        origin: key.1,
+        partition: key.2,
+        offset: -1,
+        leader_epoch: -1,
+        metadata: String::new(),
+        commit_ms: 0,
+        version,
+        term,
     }
 }
 

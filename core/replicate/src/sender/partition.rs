@@ -46,11 +46,17 @@ impl SendPartition {
     }
 
     /// Starts the partition once both sides are known; `Err` if they contradict each other.
-    pub(crate) fn start(&mut self, welcomed: bool) -> Result<(), (Code, String)> {
-        if self.next.is_some() || self.fault.is_some() || !welcomed {
+    /// `relayed` says that somebody else owns the topic, who may feed the replica by another way
+    /// too: then the replica may well be ahead, and is served once we have passed its end.
+    pub(crate) fn start(&mut self, relayed: bool) -> Result<(), (Code, String)> {
+        if self.next.is_some() || self.fault.is_some() {
             return Ok(());
         }
         let Some(view) = &self.view else { return Ok(()) };
+        let ahead = self.welcome.as_ref().is_some_and(|(end, _)| *end > view.durable_end);
+        if relayed && ahead {
+            return Ok(());
+        }
         let (end, theirs) = self.welcome.take().unwrap_or_default();
         if end > view.durable_end {
             return Err((

@@ -53,6 +53,11 @@ impl ToldTopics {
         self.held.remove(&origin);
     }
 
+    /// Who owns a topic that the replica is told of.
+    pub(crate) fn owner(&self, origin: OriginTopicId) -> Option<StreamId> {
+        self.topics.get(&origin).map(|topic| topic.owner)
+    }
+
     /// Everything up to here was told.
     pub(crate) fn told_to(&self) -> Option<CatalogSeq> {
         self.told_to
