@@ -65,6 +65,11 @@ impl Board {
         self.receiving.lock().get(key).cloned()
     }
 
+    /// Forgets what is no longer agreed on.
+    pub(crate) fn keep_receiving(&self, stands: impl Fn(&UpstreamKey) -> bool) {
+        self.receiving.lock().retain(|key, _| stands(key));
+    }
+
     pub(crate) fn note_receiving(
         &self,
         key: &UpstreamKey,
@@ -75,8 +80,12 @@ impl Board {
 }
 
 impl SendingNote {
-    /// What a Welcome says that the replica holds.
-    pub(crate) fn note_welcome(&mut self, partitions: &[PartitionItem]) {
+    /// What a Welcome says that the replica holds; its first part begins a new account, since the
+    /// replica may have been made anew.
+    pub(crate) fn note_welcome(&mut self, partitions: &[PartitionItem], first: bool) {
+        if first {
+            self.acked.clear();
+        }
         for item in partitions {
             self.acked.insert((item.origin, item.partition), item.end);
         }

@@ -137,6 +137,7 @@ impl Task {
     pub(crate) async fn dial_any(&mut self, catalog: &Catalog) -> Option<(Dialled, String)> {
         let cluster = self.key.1.cluster.clone();
         let gateways = self.ctx.gateways(catalog, &cluster);
+        let concern = self.concern(catalog);
         if gateways.is_empty() {
             self.note_error("ErrNoGateway", &no_gateway(&cluster));
             return None;
@@ -155,6 +156,10 @@ impl Task {
                     return Some((dialled, gateway));
                 }
                 Err(error) => last_error = Some(error),
+            }
+            if self.concern(&self.ctx.engine.catalog()) != concern {
+                // The rest of a list that was corrected meanwhile is not worth its time-outs.
+                break;
             }
         }
         let error = last_error.unwrap_or_else(|| Error::unreachable("none was tried"));

@@ -46,8 +46,16 @@ impl Links for LinkDesk {
         path: &StreamPath,
     ) -> Option<UpstreamReport> {
         let place = Place { cluster: cluster.clone(), path: path.clone() };
-        let note = self.ctx.board.receiving(&(stream, place))?;
         let catalog = self.ctx.engine.catalog();
+        catalog.stream(stream)?.upstream(&place)?;
+        let mut note = self.ctx.board.receiving(&(stream, place.clone())).unwrap_or_default();
+        if !note.connected && note.error.is_none() {
+            let message = match note.last_contact_ms {
+                None => format!("{place} has not called since this cluster was started"),
+                Some(_) => format!("no session stands; the last one of {place} did its work"),
+            };
+            note.error = Some(self.error("NotConnected", message));
+        }
         Some(UpstreamReport {
             connected: note.connected,
             last_contact_ms: note.last_contact_ms,
@@ -197,10 +205,15 @@ impl LinkDesk {
         } else {
             note.error.clone().or_else(|| self.reason(replica))
         };
+        let unknown = note.last_contact_ms.is_none() && backlog.partitions > 0;
+        let error = if unknown { Some(self.with_unknown(error)) } else { error };
         LinkReport {
             state: setup.map_or(ReplicaState::Replicating, |setup| state_of(setup.step)),
             connected: note.connected,
-            is_uptodate: backlog.partitions == 0 && note.last_contact_ms.is_some(),
+            // What an earlier contact said holds as long as nothing is known to be wrong.
+            is_uptodate: backlog.partitions == 0
+                && note.last_contact_ms.is_some()
+                && error.is_none(),
             min_pending_ms: backlog.oldest_ms,
             max_pending_ms: backlog.newest_ms,
             bytes_pending: backlog.bytes,
@@ -229,6 +242,17 @@ impl LinkDesk {
             None => ("Connecting", "no session stands yet; the gateways are being called".into()),
         };
         Some(self.error(code, message))
+    }
+
+    /// What the replica holds is learned when it answers, and nothing less than all is claimed to
+    /// be pending before.
+    fn with_unknown(&self, error: Option<LinkError>) -> LinkError {
+        const UNKNOWN: &str = "the replica was not heard since this cluster was started, so all \
+            that is kept counts as pending";
+        match error {
+            None => self.error("NotConnected", UNKNOWN.to_owned()),
+            Some(error) => LinkError { message: format!("{}; {UNKNOWN}", error.message), ..error },
+        }
     }
 
     fn fault_as_error(&self, fault: &TopicFault) -> LinkError {

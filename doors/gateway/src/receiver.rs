@@ -289,6 +289,14 @@ impl Session<'_> {
             return;
         }
         let key = (replica, self.source.clone());
+        let catalog = self.ctx.engine.catalog();
+        let listed = |key: &UpstreamKey| {
+            catalog.stream(key.0).is_some_and(|stream| stream.upstream(&key.1).is_some())
+        };
+        self.ctx.board.keep_receiving(listed);
+        if !listed(&key) {
+            return; // Whoever calls could otherwise fill the board with names.
+        }
         let error = self.link_error(code, message);
         self.ctx.board.note_receiving(&key, |note| {
             if !note.connected {

@@ -29,6 +29,10 @@ const CURSOR_LINGER_MS: u64 = 50;
 /// Partitions with a backlog that a heartbeat adds up; more would cost more than it tells.
 const PENDING_PARTITIONS_MAX: usize = 64;
 
+/// How long what stopped stays stopped before all is tried again in a new session: a conflict may
+/// have been cleared at the replica, a disk repaired.
+const FAULTS_MS_MAX: u64 = 30_000;
+
 /// Why a session ended.
 #[derive(Debug)]
 pub(crate) struct SessionEnd {
@@ -57,6 +61,10 @@ struct Session<'a> {
     cursors_due_ms: Option<u64>,
     reads: mpsc::Sender<ReadAnswer>,
     acked_tombstones: CatalogSeq,
+    /// The first part of the Welcome has come.
+    welcomed: bool,
+    /// Since when something stands stopped.
+    faulty_ms: Option<u64>,
 }
 
 /// Runs one session until it ends, over a connection that stands.
@@ -91,6 +99,8 @@ pub(crate) async fn run_session(
         cursors_due_ms: Some(ctx.now_ms()),
         reads,
         acked_tombstones: replica.acked_tombstone_seq,
+        welcomed: false,
+        faulty_ms: None,
     };
     session.tell_catalog(&stream);
     let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
@@ -150,7 +160,8 @@ impl Session<'_> {
     }
 
     async fn do_actions(&mut self, writer: &mut FrameWriter) -> Result<Option<Closing>, Error> {
-        while writer.waiting_bytes() < OUT_BYTES_MAX {
+        // A peer that reads nothing must not keep a session from ending.
+        while writer.waiting_bytes() < OUT_BYTES_MAX || self.sender.is_closed() {
             let Some(action) = self.sender.poll_action() else { return Ok(None) };
             match action {
                 SenderAction::Send(frame) => {
@@ -179,10 +190,12 @@ impl Session<'_> {
 
     fn handle_frame(&mut self, frame: Frame) {
         let now_ms = self.ctx.wall_ms();
+        let first =
+            matches!(frame, Frame::Welcome(_)) && !std::mem::replace(&mut self.welcomed, true);
         self.ctx.board.note_sending(self.key, |note| {
             note.last_contact_ms = Some(now_ms);
             match &frame {
-                Frame::Welcome(chunk) => note.note_welcome(&chunk.partitions),
+                Frame::Welcome(chunk) => note.note_welcome(&chunk.partitions, first),
                 Frame::Ack(ack) => note.note_ack(&ack.ends),
                 _ => {}
             }
@@ -345,6 +358,8 @@ impl Session<'_> {
             }
         }
         self.partitions.retain(|(origin, _), _| stream.topic_by_origin(*origin).is_some());
+        let partitions = &self.partitions;
+        self.watched.retain(|_, key| partitions.contains_key(key));
         self.sender.handle_catalog(
             stream.catalog_seq,
             translate::topic_items(stream),
@@ -367,13 +382,29 @@ impl Session<'_> {
             let catalog = self.ctx.engine.catalog();
             if let Some(stream) = catalog.stream(self.key.0) {
                 let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
-                self.sender.handle_cursors(items);
+                self.sender.handle_all_cursors(items);
             }
         }
         if now_ms >= self.sender.next_timeout_ms() {
             self.sender.handle_pending(self.pending());
             self.sender.handle_time(now_ms, self.ctx.wall_ms());
+            self.look_at_faults(now_ms);
         }
+    }
+
+    fn look_at_faults(&mut self, now_ms: u64) {
+        let faults = self.sender.faults();
+        let since = faults.first().map(|_| self.faulty_ms.unwrap_or(now_ms));
+        self.faulty_ms = since;
+        if self.mode == Mode::Replicate
+            && let Some(fault) = faults.first()
+            && since.is_some_and(|since| now_ms >= since + FAULTS_MS_MAX)
+        {
+            let message = format!("what stopped is tried again: {}", fault.message);
+            self.sender.stop(Code::Busy, &message);
+        }
+        // What stopped on this side, and what was cured, the peer does not tell.
+        self.ctx.board.note_sending(self.key, |note| note.faults = faults);
     }
 
     fn pending(&self) -> Pending {
@@ -460,8 +491,11 @@ pub(crate) fn backlog(
         for (index, no) in (0u32..).zip(&topic.partitions) {
             let Some(partition) = engine.partition(*no) else { continue };
             let from = acked.get(&(topic.origin, index)).copied().unwrap_or(0);
-            let Ok(pending) = partition.pending_from(from) else { continue };
-            sum.add(&pending);
+            match partition.pending_from(from) {
+                Ok(pending) => sum.add(&pending),
+                // What cannot be read is not sent either: damage must not look like no lag.
+                Err(_) => sum.add_unreadable(partition.durable_end() - from),
+            }
         }
     }
     sum
@@ -478,6 +512,13 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
+    fn add_unreadable(&mut self, offsets: i64) {
+        if let Ok(records @ 1..) = u64::try_from(offsets) {
+            self.records += records;
+            self.partitions += 1;
+        }
+    }
+
     fn add(&mut self, pending: &mainstem_engine::Pending) {
         if pending.records == 0 && pending.bytes == 0 {
             return;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstem_catalog::Catalog;
 use mainstem_types::StreamId;
@@ -16,12 +17,14 @@ use crate::link::run_link;
 struct LinkTask {
     stop: watch::Sender<bool>,
     nudge: Arc<Notify>,
+    /// Set before the supervisor is told, who may look before the handle says so.
+    ended: Arc<AtomicBool>,
     handle: JoinHandle<()>,
 }
 
 /// The tasks that run now.
 #[derive(Default)]
-pub(crate) struct Tasks(Mutex<BTreeMap<LinkKey, LinkTask>>);
+pub(crate) struct Tasks(Mutex<BTreeMap<LinkKey, LinkTask>>, Arc<Notify>);
 
 impl Tasks {
     /// Wakes the links of a stream from their pauses.
@@ -40,11 +43,11 @@ impl Tasks {
     /// sees so itself and ends.
     fn follow(&self, ctx: &Context, catalog: &Catalog) {
         let mut tasks = self.0.lock();
-        tasks.retain(|_, task| !task.handle.is_finished());
+        tasks.retain(|_, task| !task.ended.load(Ordering::Acquire) && !task.handle.is_finished());
         for stream in catalog.streams() {
             for replica in &stream.replicas {
                 let key = (stream.id, replica.place.clone());
-                tasks.entry(key.clone()).or_insert_with(|| spawn_link(ctx, key));
+                tasks.entry(key.clone()).or_insert_with(|| spawn_link(ctx, key, self.1.clone()));
             }
         }
     }
@@ -61,11 +64,17 @@ impl Tasks {
     }
 }
 
-fn spawn_link(ctx: &Context, key: LinkKey) -> LinkTask {
+fn spawn_link(ctx: &Context, key: LinkKey, told: Arc<Notify>) -> LinkTask {
     let (stop, stopped) = watch::channel(false);
-    let nudge = Arc::new(Notify::new());
-    let handle = tokio::spawn(run_link(ctx.clone(), key, stopped, nudge.clone()));
-    LinkTask { stop, nudge, handle }
+    let (nudge, ended) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let link = run_link(ctx.clone(), key, stopped, nudge.clone());
+    let mark = ended.clone();
+    let handle = tokio::spawn(async move {
+        link.await;
+        mark.store(true, Ordering::Release);
+        told.notify_one();
+    });
+    LinkTask { stop, nudge, ended, handle }
 }
 
 /// Follows the catalog until told to stop, then stops every link.
@@ -74,16 +83,10 @@ pub(crate) async fn supervise(ctx: Context, tasks: Arc<Tasks>, mut stop: watch::
     loop {
         let now = catalog.borrow_and_update().clone();
         tasks.follow(&ctx, &now);
-        let ended = async {
-            // A replica that was removed and added again finds its old task ending: look again.
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        };
-        let restless = tasks.0.lock().iter().any(|(key, _)| {
-            now.stream(key.0).is_none_or(|stream| stream.replica(&key.1).is_none())
-        });
         tokio::select! {
             changed = catalog.changed() => if changed.is_err() { break },
-            () = ended, if restless => {}
+            // A replica that was removed and added again waits for its old task to end.
+            () = tasks.1.notified() => {}
             _ = stop.changed() => break,
         }
     }

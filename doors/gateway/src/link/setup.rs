@@ -70,6 +70,10 @@ pub(crate) async fn undo(task: &mut Task, setup: &Setup) {
         }
         return;
     }
+    tracing::warn!(
+        replica = %place,
+        "no gateway answered, so what the set-up made there was not taken back; delete it by hand"
+    );
 }
 
 struct Act<'a> {

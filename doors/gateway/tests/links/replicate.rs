@@ -96,6 +96,18 @@ async fn cursors_follow_and_wait_for_their_data() {
         cursor.and_then(|c| c.replicated).is_some_and(|c| c.offset == 7 && c.metadata == "mine")
     })
     .await;
+    source.engine.delete_cursors(vec![key(from)]).await.unwrap();
+    until("its deletion follows", || replica.engine.cursor(&key(to)).is_none()).await;
+
+    // After a restart nothing is left that would tell how high versions were.
+    let source = source.restart(&group).await;
+    let commit = CursorCommit { key: key(from), offset: 4, leader_epoch: 0, metadata: "".into() };
+    source.engine.commit_cursors(vec![commit]).await.unwrap();
+    until("and it comes again", || {
+        let cursor = replica.engine.cursor(&key(to));
+        cursor.and_then(|c| c.replicated).is_some_and(|c| c.offset == 4)
+    })
+    .await;
     source.stop().await;
     replica.stop().await;
 }

@@ -1,0 +1,216 @@
+//! Peers that freeze, vanish, or come back as somebody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mainstem_catalog::{Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind};
+use mainstem_env::{Random, SystemRandom};
+use mainstem_types::{JobId, StreamId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::cluster::{Cluster, Group, until};
+
+/// Passes bytes on, both ways, until it is told to freeze: then its connections stay, and nothing
+/// is read from them any more. Gives its own address.
+async fn freezing_proxy(to: String, frozen: Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(&to).await.unwrap();
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
+                let frozen = frozen.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+                        if frozen.load(Ordering::Relaxed) {
+                            std::future::pending::<()>().await;
+                        }
+                        if to.write_all(&buffer[..count]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    address
+}
+
+async fn set_gateway(source: &Cluster, cluster: &str, gateway: String) {
+    let (cluster, gateways) = (cluster.parse().unwrap(), vec![gateway]);
+    source.engine.change(Command::SetGateways { cluster, gateways }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_a_peer_that_reads_nothing_any_more_is_not_called_connected() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    let frozen = Arc::new(AtomicBool::new(false));
+    let proxy = freezing_proxy(replica.gateway.address().to_string(), frozen.clone()).await;
+    set_gateway(&source, "newyork", proxy).await;
+    replica.add_upstream(to, source.place("/s")).await;
+    let place = replica.place("/s");
+    source.add_replica(from, place.clone(), false).await;
+    source.create_topic(from, "t", 1).await;
+    until("it is connected", || source.report(from, &place).connected).await;
+    frozen.store(true, Ordering::Relaxed);
+    // More than sockets and the sender's own buffer hold together.
+    let text = "x".repeat(1024 * 1024);
+    for _ in 0..24 {
+        source.produce(from, "t", 0, &text).await.unwrap();
+    }
+    until("silence is noticed", || {
+        let report = source.report(from, &place);
+        !report.connected && report.error.is_some() && !report.is_uptodate
+    })
+    .await;
+    set_gateway(&source, "newyork", replica.gateway.address().to_string()).await;
+    until("another way is taken", || source.content(from) == replica.content(to)).await;
+    source.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_added_again_while_its_old_setup_is_undone_gets_its_link() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    replica.add_upstream(to, source.place("/s")).await;
+    let place = replica.place("/s");
+    // A gateway that takes calls and never speaks.
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    set_gateway(&source, "newyork", deaf.local_addr().unwrap().to_string()).await;
+    begin_autosetup(&source, from, &place).await;
+    let (call, _) = deaf.accept().await.unwrap();
+    let remove = Command::RemoveReplica { stream: from, replica: place.clone() };
+    source.engine.change(remove).await.unwrap();
+    drop(call);
+    // This call is the old task's last: it takes back what it may have made.
+    let (call, _) = deaf.accept().await.unwrap();
+    set_gateway(&source, "newyork", replica.gateway.address().to_string()).await;
+    source.add_replica(from, place.clone(), false).await;
+    // Everyone has seen the catalog by the time the old task ends.
+    source.links().refresh(from).await;
+    drop(call);
+    until("the new link works", || source.report(from, &place).connected).await;
+    source.stop().await;
+    replica.stop().await;
+}
+
+async fn begin_autosetup(source: &Cluster, from: StreamId, place: &Place) {
+    let setup = NewSetup {
+        job: JobId::from_random(SystemRandom.next_u128()),
+        kind: SetupKind::Autosetup,
+        grant: Some(GrantId::from_bytes(SystemRandom.next_u128().to_be_bytes())),
+        multimaster: false,
+        direct_copy: true,
+        use_existing: false,
+    };
+    let add = Command::AddReplica {
+        stream: from,
+        replica: place.clone(),
+        replica_id: Some(StreamId::from_random(SystemRandom.next_u128())),
+        settings: ReplicaSettings::default(),
+        paused: false,
+        setup: Some(setup),
+    };
+    source.engine.change(add).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_a_replica_made_anew_is_not_called_up_to_date() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    replica.add_upstream(to, source.place("/s")).await;
+    let place = replica.place("/s");
+    source.add_replica(from, place.clone(), false).await;
+    source.create_topic(from, "t", 1).await;
+    source.produce(from, "t", 0, "1").await.unwrap();
+    until("all is there", || source.report(from, &place).is_uptodate).await;
+    let path = place.path.clone();
+    replica.engine.change(Command::DeleteStream { path }).await.unwrap();
+    let anew = replica.create_stream("/s").await;
+    replica.add_upstream(anew, source.place("/s")).await;
+    until("the other uuid shows, and no claim beside it", || {
+        let report = source.report(from, &place);
+        report.error.is_some_and(|e| e.code == "ErrAnotherStream") && !report.is_uptodate
+    })
+    .await;
+    assert!(replica.content(anew).is_empty());
+    let remove = Command::RemoveReplica { stream: from, replica: place.clone() };
+    source.engine.change(remove).await.unwrap();
+    source.add_replica(from, place.clone(), false).await;
+    until("agreed on anew, it is filled", || source.content(from) == replica.content(anew)).await;
+    source.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_both_sides_say_what_they_do_not_know_after_a_restart() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    replica.add_upstream(to, source.place("/s")).await;
+    let place = replica.place("/s");
+    source.add_replica(from, place.clone(), false).await;
+    source.create_topic(from, "t", 1).await;
+    source.produce(from, "t", 0, "1").await.unwrap();
+    until("all is there", || source.report(from, &place).is_uptodate).await;
+    let (up, id, listen) = (source.place("/s"), source.id, source.gateway.address());
+    let folder = source.stop().await;
+    let replica = replica.restart(&group).await;
+    let report = replica.links().upstream(to, &up.cluster, &up.path).unwrap();
+    assert!(!report.connected);
+    assert!(report.error.unwrap().message.contains("has not called since"));
+    replica.stop().await;
+    let source = Cluster::start(&group, "sanfrancisco", id, folder, listen).await;
+    let report = source.report(from, &place);
+    assert!(!report.connected && !report.is_uptodate && report.puts_pending == 1);
+    assert!(report.error.unwrap().message.contains("was not heard since"));
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_uuid_alone_opens_nothing_to_another_cluster() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let thief = group.cluster("elsewhere").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    let upstream =
+        Command::AddUpstream { stream: to, upstream: source.place("/s"), stream_id: Some(from) };
+    replica.engine.change(upstream).await.unwrap();
+    // It names its own stream by the uuid that was agreed on.
+    let stolen = Command::CreateStream {
+        path: "/s".parse().unwrap(),
+        id: Some(from),
+        settings: Default::default(),
+    };
+    thief.engine.change(stolen).await.unwrap();
+    thief.create_topic(from, "t", 1).await;
+    thief.produce(from, "t", 0, "forged").await.unwrap();
+    let place = replica.place("/s");
+    thief.add_replica(from, place.clone(), false).await;
+    until("it is refused", || {
+        thief.report(from, &place).error.is_some_and(|e| e.code == "ErrNoUpstream")
+    })
+    .await;
+    assert!(replica.content(to).is_empty());
+    source.stop().await;
+    thief.stop().await;
+    replica.stop().await;
+}
