@@ -196,6 +196,22 @@ fn a_replica_inside_one_cluster_has_kafka_ids_of_its_own() {
     assert_eq!(story.catalog.topic_by_kafka_id(copy.kafka_id).unwrap().0.id, to);
 }
 
+#[test]
+fn i6_another_cluster_opens_nothing_by_knowing_a_uuid() {
+    let mut replica = Replica::new();
+    let before = replica.epoch;
+    let hello = |source: &str| Command::OpenLink {
+        stream: replica.stream,
+        source: place(source),
+        source_id: SOURCE,
+        source_seq: CatalogSeq(0),
+    };
+    let (thief, moved) = (hello("/mapr/elsewhere/activity"), hello("/mapr/sanfrancisco/renamed"));
+    assert_eq!(replica.story.run(&thief).unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(replica.story.see(replica.stream).upstreams[0].link_epoch, before);
+    replica.story.run(&moved).unwrap();
+}
+
 const GRANT: GrantId = GrantId::from_bytes([3; 16]);
 const CHOSEN: StreamId = StreamId(0x99);
 

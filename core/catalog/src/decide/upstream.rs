@@ -45,7 +45,10 @@ impl Catalog {
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         self.check_other(stream, source, Some(source_id))?;
-        let pinned = stream.upstream_by_id(source_id);
+        // A uuid is no secret: only the cluster that was agreed on may speak for it.
+        let pinned = stream
+            .upstream_by_id(source_id)
+            .filter(|upstream| upstream.place.cluster == source.cluster);
         let Some(upstream) = pinned.or_else(|| stream.upstream(source)) else {
             let here = Place { cluster: self.cluster.name.clone(), path: stream.path.clone() };
             return Err(Error::denied(format!(
