@@ -74,9 +74,13 @@ impl Sequencer {
         }
     }
 
-    /// Rises over every commit here, also across restarts: the highest is with the cursors.
+    /// Rises over every commit here, also across restarts: the highest is with the cursors, unless
+    /// that very one was deleted, and then the clock has gone on. A replica that still knows the
+    /// deleted one would take a lower version for an old one.
     fn next_cursor_version(&mut self) -> u64 {
-        self.cursor_version = self.cursor_version.max(self.shared.cursors.read().version()) + 1;
+        let known = self.shared.cursors.read().version();
+        let clock = u64::try_from(self.now_ms).unwrap_or(0);
+        self.cursor_version = self.cursor_version.max(known).max(clock) + 1;
         self.cursor_version
     }
 

@@ -1,8 +1,8 @@
 //! What a link may bring: exactly what follows, under a standing agreement (I2, I5, I6).
 
 use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
-use mainstem_catalog::Command;
-use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
+use mainstem_catalog::{Command, StreamSettings};
+use mainstem_engine::{CursorCommit, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_record::{patch_base_offset, patch_leader_epoch};
@@ -57,6 +57,34 @@ fn what_is_here_already_is_dropped_and_what_differs_is_a_divergence() {
     let other_past = ReplicaAppend { lineage: vec![rival], ..append(link, vec![at(6, 1, "z")]) };
     assert_eq!(send(&mut world, other_past).unwrap_err().kind(), ErrorKind::Diverged);
     assert_eq!(world.read_all(no).len(), 3);
+}
+
+#[test]
+fn versions_of_cursors_rise_also_when_the_highest_was_deleted() {
+    let mut world = World::new(22);
+    let no = world.owned("/s", StreamSettings::default());
+    let home = world.engine.catalog().partition(no).unwrap();
+    let key = CursorKey {
+        stream: home.stream,
+        group: "g".parse().unwrap(),
+        topic: home.topic,
+        partition: 0,
+    };
+    let commit = |world: &mut World| {
+        let (engine, key) = (world.engine.clone(), key.clone());
+        let commit =
+            CursorCommit { key: key.clone(), offset: 0, leader_epoch: 0, metadata: "".into() };
+        world.run(engine.commit_cursors(vec![commit])).unwrap();
+        engine.cursor(&key).unwrap().local.unwrap().version
+    };
+    commit(&mut world);
+    let highest = commit(&mut world);
+    let engine = world.engine.clone();
+    world.run(engine.delete_cursors(vec![key.clone()])).unwrap();
+    world.clock.advance_ms(2_000);
+    world.sequencer.step().unwrap();
+    world.crash(CrashPolicy::LoseAll);
+    assert!(commit(&mut world) > highest);
 }
 
 #[test]
