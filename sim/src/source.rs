@@ -181,7 +181,7 @@ impl World {
         if self.plant == Plant::CursorsEarly && side.sender.is_open() && !cursors.is_empty() {
             connection.send_down(&Cursors { cursors: cursors.clone() }.into());
         }
-        side.sender.handle_cursors(cursors);
+        side.sender.handle_all_cursors(cursors);
     }
 
     fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {
