@@ -213,6 +213,7 @@ impl LinkDesk {
             // What an earlier contact said holds as long as nothing is known to be wrong.
             is_uptodate: backlog.partitions == 0
                 && note.last_contact_ms.is_some()
+                && note.error.is_none()
                 && error.is_none(),
             min_pending_ms: backlog.oldest_ms,
             max_pending_ms: backlog.newest_ms,

@@ -272,6 +272,10 @@ impl Session<'_> {
 
     fn note_open(&self) {
         let Some(key) = self.key() else { return };
+        let catalog = self.ctx.engine.catalog();
+        self.ctx.board.keep_receiving(|(stream, source)| {
+            catalog.stream(*stream).is_some_and(|stream| stream.upstream(source).is_some())
+        });
         let (number, now_ms) = (self.number, self.ctx.wall_ms());
         self.ctx.board.note_receiving(&key, |note| {
             note.session = number;
@@ -289,14 +293,6 @@ impl Session<'_> {
             return;
         }
         let key = (replica, self.source.clone());
-        let catalog = self.ctx.engine.catalog();
-        let listed = |key: &UpstreamKey| {
-            catalog.stream(key.0).is_some_and(|stream| stream.upstream(&key.1).is_some())
-        };
-        self.ctx.board.keep_receiving(listed);
-        if !listed(&key) {
-            return; // Whoever calls could otherwise fill the board with names.
-        }
         let error = self.link_error(code, message);
         self.ctx.board.note_receiving(&key, |note| {
             if !note.connected {

@@ -29,8 +29,8 @@ const CURSOR_LINGER_MS: u64 = 50;
 /// Partitions with a backlog that a heartbeat adds up; more would cost more than it tells.
 const PENDING_PARTITIONS_MAX: usize = 64;
 
-/// How long what stopped stays stopped before all is tried again in a new session: a conflict may
-/// have been cleared at the replica, a disk repaired.
+/// How long what stopped stays stopped before all is tried again in a new session: a disk may have
+/// been repaired, a topic restored.
 const FAULTS_MS_MAX: u64 = 30_000;
 
 /// Why a session ended.
@@ -394,10 +394,12 @@ impl Session<'_> {
 
     fn look_at_faults(&mut self, now_ms: u64) {
         let faults = self.sender.faults();
-        let since = faults.first().map(|_| self.faulty_ms.unwrap_or(now_ms));
+        // Conflicts are told again by the sender itself.
+        let stuck = faults.iter().find(|fault| fault.code != Code::Conflict);
+        let since = stuck.map(|_| self.faulty_ms.unwrap_or(now_ms));
         self.faulty_ms = since;
         if self.mode == Mode::Replicate
-            && let Some(fault) = faults.first()
+            && let Some(fault) = stuck
             && since.is_some_and(|since| now_ms >= since + FAULTS_MS_MAX)
         {
             let message = format!("what stopped is tried again: {}", fault.message);
