@@ -4,5 +4,6 @@
 mod append;
 mod crash;
 mod damage;
+mod model;
 mod replica;
 mod world;

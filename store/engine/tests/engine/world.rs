@@ -11,7 +11,7 @@ use mainstem_engine::{
     Ack, Append, Appended, Engine, EngineSettings, LinkName, LogSettings, ReserveMode, Sequencer,
     ViewMode,
 };
-use mainstem_env::{CrashPolicy, Env, ManualClock, Random, SeededRandom, SimDisk};
+use mainstem_env::{Clock, CrashPolicy, Env, ManualClock, Random, SeededRandom, SimDisk};
 use mainstem_record::BatchBuilder;
 use mainstem_types::{
     CatalogSeq, ClusterId, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId, Term, TermId,
@@ -178,15 +178,25 @@ impl World {
 
     /// Everything that a consumer can read.
     pub(crate) fn read_all(&self, no: PartitionNo) -> Vec<Bytes> {
+        self.try_read_all(no).unwrap()
+    }
+
+    /// As [`Self::read_all`], which may fail.
+    pub(crate) fn try_read_all(&self, no: PartitionNo) -> Result<Vec<Bytes>, Error> {
         let partition = self.engine.partition(no).unwrap();
         let (mut at, mut all) = (partition.log_start(), Vec::new());
         while at < partition.durable_end() {
-            for batch in partition.read(at, usize::MAX).unwrap() {
+            for batch in partition.read(at, usize::MAX)? {
                 at = batch.next_offset;
                 all.push(batch.bytes);
             }
         }
-        all
+        Ok(all)
+    }
+
+    /// What the wall clock shows.
+    pub(crate) fn env_now_ms(&self) -> i64 {
+        self.clock.wall_ms()
     }
 
     pub(crate) fn below(&self, end: u64) -> u64 {
