@@ -15,6 +15,9 @@ mod cursors;
 mod damage;
 mod duties;
 mod engine;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod golden;
 mod housekeeping;
 mod op;
 mod partition;
