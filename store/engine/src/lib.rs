@@ -17,7 +17,7 @@ mod duties;
 mod engine;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod golden;
+mod golden_tests;
 mod housekeeping;
 mod op;
 mod partition;
