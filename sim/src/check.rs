@@ -7,7 +7,7 @@ use mainstem_types::OriginTopicId;
 
 use crate::Plant;
 use crate::truth::batches_from;
-use crate::world::World;
+use crate::world::{NAMES, World};
 
 impl World {
     /// I1 and I8 at the owners, I2, I3 and I4 at the replicas, and that acks are true.
@@ -18,6 +18,7 @@ impl World {
             if let Err(lost) = self.truth.note(&engine, &catalog, self.streams[node]) {
                 self.violate("I1", lost);
             }
+            self.note_starts(node);
         }
         for node in 0..self.nodes.len() {
             self.check_replica(node);
@@ -45,6 +46,7 @@ impl World {
         partition: &mainstem_engine::Partition,
     ) {
         let end = partition.durable_end();
+        let kept_from = self.kept_from(node, key);
         let verified = self.verified.get(&(node, key.0, key.1)).copied().unwrap_or(0);
         let truth = self.truth.0.entry(key).or_default();
         if end > truth.end() {
@@ -69,15 +71,46 @@ impl World {
         // I8: what is missing here is what retention took there before it could be sent.
         let theirs: Vec<_> = theirs
             .into_iter()
-            .filter(|batch| batch.next > truth.start || ours.contains(batch))
+            .filter(|batch| batch.next > kept_from || ours.contains(batch))
             .collect();
         let lineage = partition.lineage().entries().to_vec();
         if ours != theirs || !truth.lineage.starts_with(&lineage) {
             let at = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a.base);
-            self.violate("I2", format!("offsets {verified} to {end} differ, first at {at:?}"));
+            let kept = truth.lineage.starts_with(&lineage);
+            let message = format!(
+                "offsets {verified} to {end} of {} {} differ at {at:?}: {} batches at the replica, {} at \
+                 the owner, which keeps {} on; lineage {}",
+                NAMES[node],
+                key.0,
+                ours.len(),
+                theirs.len(),
+                kept_from,
+                if kept { "equal" } else { "other" }
+            );
+            self.violate("I2", message);
             return;
         }
         self.verified.insert((node, key.0, key.1), end);
+    }
+
+    /// Where what its sources keep begins, be they next to it or far up a chain: each copy has a
+    /// retention of its own.
+    fn kept_from(&self, node: usize, key: (OriginTopicId, u32)) -> i64 {
+        let others = (0..self.nodes.len()).filter(|other| *other != node);
+        let start = |other| self.starts.get(&(other, key.0, key.1)).copied().unwrap_or(0);
+        others.map(start).max().unwrap_or(0)
+    }
+
+    fn note_starts(&mut self, node: usize) {
+        let catalog = self.nodes[node].catalog();
+        let Some(stream) = catalog.stream(self.streams[node]) else { return };
+        for topic in stream.topics.values() {
+            for (index, no) in (0u32..).zip(&topic.partitions) {
+                let Some(partition) = self.nodes[node].engine.partition(*no) else { continue };
+                let start = self.starts.entry((node, topic.origin, index)).or_default();
+                *start = partition.log_start().max(*start);
+            }
+        }
     }
 
     /// I4: what a consumer at the replica is told to go on at is there.
@@ -173,7 +206,7 @@ impl World {
             ) else {
                 return Err("a stream is gone".into());
             };
-            for topic in from.topics.values().filter(|topic| topic.owner.stream == from.id) {
+            for topic in from.topics.values().filter(|topic| topic.owner.stream != to.id) {
                 let Some(copy) = to.topic_by_origin(topic.origin) else {
                     // A topic that was deleted while there was no agreement stays at the replica,
                     // and its name with it: a conflict, not a loss.
@@ -211,15 +244,21 @@ impl World {
             .collect();
         let to = self.nodes[replica].catalog();
         let to = to.stream(self.streams[replica]).expect("streams stay");
+        let from = self.nodes[source].catalog();
+        let from = from.stream(self.streams[source]).expect("streams stay");
         for (key, cursor) in self.nodes[source].engine.cursors(self.streams[source]) {
-            let Some(local) = cursor.local else { continue };
-            if to.topic_by_origin(key.topic).is_none() {
+            let Some(topic) = from.topic_by_origin(key.topic) else { continue };
+            let ours = topic.owner.stream == from.id;
+            let Some(value) = (if ours { cursor.local } else { cursor.replicated }) else {
+                continue;
+            };
+            if topic.owner.stream == to.id || to.topic_by_origin(key.topic).is_none() {
                 continue;
             }
             let there = theirs.get(&(key.group.clone(), key.topic, key.partition));
             let offset = there.and_then(|cursor| cursor.replicated.as_ref()).map(|v| v.offset);
-            if offset != Some(local.offset) {
-                return Err(format!("cursor of {}: {}, {offset:?}", key.group, local.offset));
+            if offset != Some(value.offset) {
+                return Err(format!("cursor of {}: {}, {offset:?}", key.group, value.offset));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Two whole clusters in one thread, from one seed: real engines over simulated disks, real link
+//! Two or three whole clusters in one thread, from one seed: real engines over simulated disks, real link
 //! state machines over a simulated network, and the invariants checked after every event.
 //!
 //! It must never know sockets, threads or the real time: the same seed makes the same history,

@@ -67,6 +67,18 @@ pub struct Report {
     pub fingerprint: u64,
 }
 
+pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Who feeds whom: mostly one source and one replica; also both ways, a chain, and a loop.
+fn topology(random: &SeededRandom) -> (&'static [&'static str], &'static [(usize, usize)]) {
+    match random.below(8) {
+        0 | 1 => (&NAMES[..2], &[(0, 1), (1, 0)]),
+        2 => (&NAMES, &[(0, 1), (1, 2)]),
+        3 => (&NAMES, &[(0, 1), (1, 2), (2, 0)]),
+        _ => (&NAMES[..2], &[(0, 1)]),
+    }
+}
+
 /// A source, its replica, and their agreement.
 pub(crate) struct Link {
     pub(crate) source: usize,
@@ -100,6 +112,8 @@ pub(crate) struct World {
     pub(crate) producers: Vec<Producer>,
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) verified: BTreeMap<(usize, OriginTopicId, u32), i64>,
+    /// Where each copy's retention has got to, also of topics that are gone by now.
+    pub(crate) starts: BTreeMap<(usize, OriginTopicId, u32), i64>,
     pub(crate) fences: Vec<Fence>,
     event: u64,
     violation: Option<Violation>,
@@ -133,28 +147,29 @@ impl World {
     fn new(seed: u64, plant: Plant) -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let random = SeededRandom::new(seed);
-        let node = |at: u64, name| {
-            let id = ClusterId(0x1000 * (u128::from(at) + 1) + 7);
-            Node::new(name, id, seed.wrapping_mul(31).wrapping_add(at), clock.clone())
-        };
-        let mut nodes = vec![node(0, "a"), node(1, "b")];
-        let streams = vec![StreamId(0xa0), StreamId(0xb0)];
+        let (names, pairs) = topology(&random);
+        let mut nodes: Vec<Node> = (0u64..)
+            .zip(names)
+            .map(|(at, name)| {
+                let id = ClusterId(0x1000 * (u128::from(at) + 1) + 7);
+                Node::new(name, id, seed.wrapping_mul(31).wrapping_add(at), clock.clone())
+            })
+            .collect();
+        let streams: Vec<StreamId> =
+            (1..=nodes.len() as u128).map(|at| StreamId(0xa0 * at)).collect();
         for (node, id) in nodes.iter_mut().zip(&streams) {
             let path = "/s".parse().expect("a legal path");
             let settings = StreamSettings { ttl_seconds: 0, ..StreamSettings::default() };
             node.change_now(Command::CreateStream { path, id: Some(*id), settings });
         }
-        let link = |source, replica| Link {
+        let link = |&(source, replica): &(usize, usize)| Link {
             source,
             replica,
             raising: false,
             was_removed: false,
             remembered: BTreeMap::new(),
         };
-        let mut links = vec![link(0, 1)];
-        if random.below(4) == 0 {
-            links.push(link(1, 0));
-        }
+        let links = pairs.iter().map(link).collect();
         let producers = (0..3).map(|at| Producer::new(1_000 + at)).collect();
         let mut world = Self {
             seed,
@@ -170,6 +185,7 @@ impl World {
             producers,
             acknowledged: Vec::new(),
             verified: BTreeMap::new(),
+            starts: BTreeMap::new(),
             fences: Vec::new(),
             event: 0,
             violation: None,
@@ -194,9 +210,8 @@ impl World {
     }
 
     pub(crate) fn place(&self, node: usize) -> Place {
-        let name = if node == 0 { "a" } else { "b" };
         Place {
-            cluster: name.parse().expect("a legal name"),
+            cluster: NAMES[node].parse().expect("a legal name"),
             path: "/s".parse().expect("a legal path"),
         }
     }
@@ -214,7 +229,7 @@ impl World {
     fn happen(&mut self) {
         match self.random.below(1000) {
             0..420 => self.deliver_one(),
-            420..620 => self.step(self.pick(2)),
+            420..620 => self.step(self.pick(self.nodes.len())),
             620..780 => self.produce(),
             780..860 => self.dial(self.pick(self.links.len())),
             860..900 => self.pass_time(self.random.below(400)),
@@ -225,7 +240,7 @@ impl World {
             946..950 => self.delete_topic(),
             950..960 => self.intrude(),
             960..967 => self.cut_one(),
-            967..974 => self.crash(self.pick(2)),
+            967..974 => self.crash(self.pick(self.nodes.len())),
             974..980 => self.doom(),
             980..988 => self.pause_or_resume(),
             988..992 => self.remove_replica(),
@@ -358,7 +373,7 @@ impl World {
 
     /// The power goes in the middle of a group commit.
     fn doom(&mut self) {
-        let node = self.pick(2);
+        let node = self.pick(self.nodes.len());
         self.nodes[node].doom(self.random.below(12));
         self.step(node);
         // It survived: there was less to do than the doom allowed.
@@ -532,7 +547,7 @@ impl World {
 
     fn create_topic(&mut self) {
         let node = self.links[self.pick(self.links.len())].source;
-        let name = format!("{}{}", if node == 0 { "t" } else { "u" }, self.random.below(4));
+        let name = format!("{}{}", NAMES[node], self.random.below(4));
         let create = Command::CreateTopic {
             stream: self.streams[node],
             name: name.parse().expect("a legal name"),
@@ -639,7 +654,7 @@ impl World {
 impl World {
     /// No more faults: everything is put right, and both sides must become alike.
     fn calm_down(&mut self) {
-        for node in 0..2 {
+        for node in 0..self.nodes.len() {
             self.nodes[node].crash(CrashPolicy::KeepAll);
         }
         self.connections.clear();
@@ -690,7 +705,7 @@ impl World {
         for at in 0..self.producers.len() {
             self.send(at);
         }
-        for node in 0..2 {
+        for node in 0..self.nodes.len() {
             self.step(node);
         }
         let ids: Vec<u64> = self.connections.keys().copied().collect();

@@ -3,7 +3,7 @@
 use mainstem_sim::{Plant, run};
 
 /// Enough for every kind of event to happen many times; `cargo xtask check` runs far more.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 /// Seeds within which a planted bug must show.
 const SEEDS_PER_PLANT: u64 = 120;
 
