@@ -34,6 +34,11 @@ impl DamageReports {
         self.any.load(Ordering::Acquire)
     }
 
+    /// How many partitions it is about.
+    pub(crate) fn count(&self) -> usize {
+        self.first_offsets.lock().len()
+    }
+
     /// Hands over what was reported since the last call.
     pub(crate) fn take(&self) -> BTreeMap<PartitionNo, i64> {
         if !self.any.swap(false, Ordering::AcqRel) {

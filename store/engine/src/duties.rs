@@ -1,9 +1,15 @@
 //! What the sequencer remembers of its recurring duties.
 
+use crate::room::Room;
+
 /// When each duty was last done.
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeping {
     pub(crate) expired_at_ms: u64,
     pub(crate) viewed_at_ms: u64,
     pub(crate) disk_is_full: bool,
+    /// Whether the current step looks at damage and expiry, for which it has found room.
+    pub(crate) are_duties_due: bool,
+    /// What the last group found.
+    pub(crate) room: Room,
 }

@@ -10,9 +10,10 @@ use mainstem_types::limits::{ACE_LENGTH_MAX, PARTITIONS_PER_TOPIC_MAX};
 use crate::op::Op;
 
 /// What a group has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Room {
     /// Everything.
+    #[default]
     All,
     /// Everything but batches.
     NoAppends,

@@ -109,7 +109,9 @@ impl Sequencer {
                 for op in ops {
                     self.sequence(op, room);
                 }
-                if self.look_at_damage() | self.expire_if_due() {
+                if self.housekeeping.are_duties_due
+                    && (self.look_at_damage() | self.expire_if_due())
+                {
                     step = Step::Worked;
                 }
                 self.commit()?;
