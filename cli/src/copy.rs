@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
-use crate::session::{Session, first, info, name_clusters, stream, text, value};
+use crate::session::{Session, first, name_clusters, stream, text, value};
+use crate::steps::ask_grant;
 
 const fn flag(name: &'static str, kind: Kind, required: bool, help: &'static str) -> Flag {
     Flag { name, kind, required, default: "", help, hidden: false }
@@ -20,10 +21,14 @@ const fn flag(name: &'static str, kind: Kind, required: bool, help: &'static str
 /// `mapr copystream`, which the servers of both clusters carry out.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
     words: &["copystream"],
-    summary: "Copy what is in a stream into its replica, and wait for the end",
-    about: "The servers copy; this side only waits, and can be called again to go on. The \
-            destination must list the source as its upstream, so that a later `stream replica \
-            resume` goes on where the copy ended.",
+    summary: "Copy what is in a stream into another, and wait for the end",
+    about: "The servers copy; this side only waits, and can be called again to go on. A destination \
+            that does not exist is created with the source's settings. If the destination is \
+            declared as the source's replica, with the source as its upstream, topics keep their \
+            owner and a later `stream replica resume` goes on where the copy ended. Otherwise what \
+            is copied belongs to the destination afterwards: clients write there at once, and the \
+            copy leaves no agreement behind. A topic of the same name in the destination that was \
+            not copied from the source is refused before anything is changed.",
     flags: &[
         flag("src", Kind::Stream, true, "the stream to copy"),
         flag("dst", Kind::Stream, true, "the stream to copy into"),
@@ -57,12 +62,8 @@ pub(crate) fn copy_stream(
         return Err(Error::invalid(format!("{source} cannot be copied into itself")).into());
     }
     let here = session.cluster_of(&source)?;
-    info(session, &source)?;
     session.cluster_of(&target)?;
-    info(session, &target).map_err(|refusal| explain_missing(refusal, &source, &target))?;
-    let asked = [("src".to_owned(), source.to_string()), ("dst".to_owned(), target.to_string())];
-    let start = find_command(&["stream", "copy"])?;
-    let begin = || first(session.client.ask(here, start, &asked)?).map(|row| text(&row, "job"));
+    let begin = || begin(session, here, &source, &target);
     let status = find_command(&["stream", "copy", "status"])?;
     let mut job = begin()?;
     let mut wait = Wait::new(session, format!("{source} → {target}"));
@@ -83,16 +84,32 @@ pub(crate) fn copy_stream(
     }
 }
 
-fn explain_missing(refusal: Refusal, source: &StreamRef, target: &StreamRef) -> Refusal {
-    if !refusal.is_not_found() {
-        return refusal;
+/// Begins the copy, or joins it if it is under way, and gives its job. Where no agreement is
+/// declared, the destination is asked for a grant: this side reaches both clusters.
+fn begin(
+    session: &Session,
+    here: &KnownCluster,
+    source: &StreamRef,
+    target: &StreamRef,
+) -> Result<String, Refusal> {
+    let list = find_command(&["stream", "replica", "list"])?;
+    let replicas = session.client.ask(here, list, &[("path".to_owned(), source.to_string())])?;
+    let mut asked =
+        vec![("src".to_owned(), source.to_string()), ("dst".to_owned(), target.to_string())];
+    if !replicas.iter().any(|row| is_of(row, target)) {
+        let flags = vec![("copy".to_owned(), "true".to_owned())];
+        let granted = ask_grant(session, source, target, flags)?;
+        for name in ["grant", "replicauuid"] {
+            asked.push((name.to_owned(), text(&granted, name)));
+        }
     }
-    Error::not_found(format!(
-        "{target} is not a valid stream; create it with `maprcli stream create -path {target} \
-         -copymetafrom {source}`, and declare the agreement with `stream replica add -paused true` \
-         and `stream upstream add`"
-    ))
-    .into()
+    let start = find_command(&["stream", "copy"])?;
+    first(session.client.ask(here, start, &asked)?).map(|row| text(&row, "job"))
+}
+
+/// Whether a row of `replica list` is that replica's.
+fn is_of(row: &Row, replica: &StreamRef) -> bool {
+    text(row, "replicaPath") == replica.to_string()
 }
 
 /// Waits until an autosetup has reached its steady state.
@@ -108,15 +125,7 @@ pub(crate) fn wait_for_setup(
     loop {
         match session.client.ask(here, list, &asked) {
             Ok(rows) => {
-                let path = replica.path.as_str();
-                let ours = |row: &&Row| {
-                    text(row, "replicaPath").ends_with(path)
-                        && replica
-                            .cluster
-                            .as_ref()
-                            .is_some_and(|c| text(row, "cluster") == c.as_str())
-                };
-                let Some(row) = rows.iter().find(ours) else {
+                let Some(row) = rows.iter().find(|row| is_of(row, replica)) else {
                     return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
                 };
                 wait.show(row, "copyTableCompletionPercentage");

@@ -1,7 +1,7 @@
 //! What takes more than one question: this side reaches both clusters, and tells the one what it
 //! learnt from the other.
 
-use mainstem_api::{CommandSpec, find_command};
+use mainstem_api::{CommandSpec, Row, find_command};
 use mainstem_types::{Error, StreamRef};
 
 use crate::client::Refusal;
@@ -105,23 +105,35 @@ fn copy_meta(
 fn obtain_grant(session: &Session, pairs: &mut Pairs) -> Result<(), Refusal> {
     let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
     check_pair(&source, &replica)?;
-    let there = session.cluster_of(&replica)?;
-    let found = info(session, &source)?;
+    let mut flags = Vec::new();
+    for flag in ["multimaster", "useexistingreplica"] {
+        if let Some(given) = value(pairs, flag) {
+            flags.push((flag.to_owned(), given.to_owned()));
+        }
+    }
+    let granted = ask_grant(session, &source, &replica, flags)?;
+    set(pairs, "replicauuid", text(&granted, "replicauuid"));
+    set(pairs, "grant", text(&granted, "grant"));
+    Ok(())
+}
+
+/// What the replica's cluster lets a job of the source's do.
+pub(crate) fn ask_grant(
+    session: &Session,
+    source: &StreamRef,
+    replica: &StreamRef,
+    flags: Pairs,
+) -> Result<Row, Refusal> {
+    let there = session.cluster_of(replica)?;
+    let found = info(session, source)?;
     let mut asked = vec![
         ("path".to_owned(), replica.to_string()),
         ("source".to_owned(), source.to_string()),
         ("sourceuuid".to_owned(), text(&found, "uuid")),
     ];
-    for flag in ["multimaster", "useexistingreplica"] {
-        if let Some(given) = value(pairs, flag) {
-            asked.push((flag.to_owned(), given.to_owned()));
-        }
-    }
+    asked.extend(flags);
     let command = find_command(&["stream", "grant"])?;
-    let granted = first(session.client.ask(there, command, &asked)?)?;
-    set(pairs, "replicauuid", text(&granted, "replicauuid"));
-    set(pairs, "grant", text(&granted, "grant"));
-    Ok(())
+    first(session.client.ask(there, command, &asked)?)
 }
 
 fn check_pair(source: &StreamRef, replica: &StreamRef) -> Result<(), Error> {

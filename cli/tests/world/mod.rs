@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
-use mainstem_api::links::{BoxFuture, CopyReport, LinkReport, Links, UpstreamReport};
+use mainstem_api::links::{BoxFuture, CopyGrant, CopyReport, LinkReport, Links, UpstreamReport};
 use mainstem_api::{Envelope, Row};
 use mainstem_catalog::Command;
 use mainstem_cli::{Clusters, Invocation, KnownCluster, Printed, command_line};
@@ -28,7 +28,12 @@ impl Links for Silent {
         Box::pin(async {})
     }
 
-    fn start_copy(&self, _: StreamId, _: &StreamRef) -> BoxFuture<'_, Result<JobId, Error>> {
+    fn start_copy(
+        &self,
+        _: StreamId,
+        _: &StreamRef,
+        _: Option<CopyGrant>,
+    ) -> BoxFuture<'_, Result<JobId, Error>> {
         Box::pin(async { Ok(JobId::from_random(1)) })
     }
 

@@ -147,6 +147,15 @@ pub struct CopyReport {
     pub waiting: Option<LinkError>,
 }
 
+/// What a destination granted to a copy after which the topics belong to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CopyGrant {
+    /// The grant, a secret.
+    pub grant: [u8; 16],
+    /// The destination's uuid: chosen, or found.
+    pub stream: StreamId,
+}
+
 /// What the gateway door answers for the others.
 pub trait Links: Send + Sync {
     /// The state of one replica of a stream; `None` if no such replica is listed.
@@ -170,12 +179,14 @@ pub trait Links: Send + Sync {
     /// moment for what comes of it.
     fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()>;
 
-    /// Starts a bounded copy of a stream into another; the destination must list the source as its
-    /// upstream. Asking again for the same pair joins the copy under way.
+    /// Starts a bounded copy of a stream into another. Without a grant both halves of an agreement
+    /// must stand, and stay; with one it makes an agreement for its own time, and the topics belong
+    /// to the destination afterwards. Asking again for the same pair joins the copy under way.
     fn start_copy(
         &self,
         source: StreamId,
         destination: &StreamRef,
+        grant: Option<CopyGrant>,
     ) -> BoxFuture<'_, Result<JobId, Error>>;
 
     /// How a copy goes; `None` if it is unknown or long over.

@@ -24,7 +24,10 @@ pub use cursors::{CursorItem, Cursors};
 pub use frame::{Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, encode_frame};
 pub use hello::{Bye, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
 pub use progress::{Ack, Credit, End, Heartbeat, HighWatermarks, Trims};
-pub use request::{AddReplica, AddUpstream, CreateStream, Described, Reply, Request, Setting};
+pub use request::{
+    AddReplica, AddUpstream, CheckCopy, CopyTopic, CreateStream, Described, Reply, Request,
+    Setting, TakeOver,
+};
 pub use reserved::{DigestItem, Digests, Positions, TermItem, Terms};
 pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};

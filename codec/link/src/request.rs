@@ -1,9 +1,11 @@
 //! One-shot requests between clusters: the remote steps of a set-up.
 
-use mainstem_types::{ClusterId, ClusterName, JobId, StreamId, StreamPath};
+use mainstem_types::{
+    ClusterId, ClusterName, JobId, OriginTopicId, StreamId, StreamPath, TopicName,
+};
 use minicbor::{Decode, Encode};
 
-use crate::Code;
+use crate::{Code, PartitionItem};
 
 /// A key and its value, both text.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -51,6 +53,54 @@ pub struct Request {
     /// Take back the replica of this uuid, if this set-up made it and nobody else has touched it.
     #[n(9)]
     pub undo: Option<StreamId>,
+    /// Say whether a copy of these can be taken and finished; changes nothing.
+    #[n(10)]
+    pub check_copy: Option<Box<CheckCopy>>,
+    /// Make what was copied the destination's own.
+    #[n(11)]
+    pub take_over: Option<Box<TakeOver>>,
+}
+
+/// Part of what a copy would bring.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CheckCopy {
+    /// The destination's uuid.
+    #[n(0)]
+    pub stream: StreamId,
+    /// The source's topics.
+    #[cbor(n(1), with = "crate::items", has_nil)]
+    pub topics: Vec<CopyTopic>,
+    /// Partitions of these topics, as the source has them.
+    #[cbor(n(2), with = "crate::items", has_nil)]
+    pub partitions: Vec<PartitionItem>,
+}
+
+/// A topic that is to be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CopyTopic {
+    /// Its identity.
+    #[n(0)]
+    pub origin: OriginTopicId,
+    /// Its name.
+    #[n(1)]
+    pub name: TopicName,
+}
+
+/// The end of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TakeOver {
+    /// The destination's uuid.
+    #[n(0)]
+    pub stream: StreamId,
+    /// Copied topics that the source does not own itself; its own are meant in any case.
+    #[cbor(n(1), with = "crate::items", has_nil)]
+    pub topics: Vec<OriginTopicId>,
+    /// Whether another list follows, and the agreement stands until then.
+    #[n(2)]
+    pub more: bool,
 }
 
 /// Make a stream with this uuid.
@@ -129,6 +179,10 @@ pub struct Reply {
     /// For `describe`.
     #[n(5)]
     pub described: Option<Described>,
+    /// For `check_copy`: how many of the partitions are the destination's own and hold all that
+    /// the source has.
+    #[n(6)]
+    pub whole: Option<u64>,
 }
 
 /// What stands at a path.

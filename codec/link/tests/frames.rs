@@ -220,3 +220,22 @@ proptest! {
         let _ = decode_frame(&mut bytes);
     }
 }
+
+#[test]
+fn a_copys_questions_are_as_they_were_released() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/link/v1");
+    for (name, frame) in samples::of_a_copy() {
+        let path = folder.join(name);
+        if std::env::var_os("MAINSTEM_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, encoded(&frame)).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(encoded(&frame), golden, "{name} is sent otherwise than before");
+        let read = decode_frame(&mut BytesMut::from(&golden[..])).unwrap().unwrap();
+        assert_eq!(read, frame);
+        for length in 0..golden.len() {
+            let mut cut = BytesMut::from(&golden[..length]);
+            assert_eq!(decode_frame(&mut cut).unwrap(), None, "{name} at {length}");
+        }
+    }
+}

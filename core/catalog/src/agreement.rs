@@ -119,6 +119,11 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Whether it is a copy that made its agreement itself, and ends it when it ends.
+    pub fn is_temporary(&self) -> bool {
+        self.kind == SetupKind::Copy && self.grant.is_some()
+    }
+
     /// Whether there is still something to do.
     pub fn is_open(&self) -> bool {
         self.step != SetupStep::Replicating
@@ -201,6 +206,10 @@ pub struct Upstream {
     /// When it was added.
     #[n(5)]
     pub created_ms: i64,
+    /// Listed for one copy only, under this grant: at its end the topics become this stream's own
+    /// and the agreement goes.
+    #[n(6)]
+    pub copy: Option<GrantId>,
 }
 
 /// Names one grant; whoever knows it may use it, so it is random and shown to one job only.
@@ -226,7 +235,8 @@ impl fmt::Debug for GrantId {
     }
 }
 
-/// What a destination lets one autosetup do: make this stream, list that upstream, nothing else.
+/// What a destination lets one autosetup or copy do: make this stream, list that upstream, for a
+/// copy take its topics over; nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Grant {
@@ -254,4 +264,7 @@ pub struct Grant {
     /// It cannot be used first after this moment.
     #[n(7)]
     pub expires_ms: i64,
+    /// For a copy, whose topics belong to the destination afterwards.
+    #[cbor(n(8), default, skip_if = "std::ops::Not::not")]
+    pub copy: bool,
 }

@@ -16,6 +16,8 @@ pub struct Applied {
     pub partitions_added: Vec<PartitionNo>,
     /// Partitions that are gone, with the stream and topic they belonged to.
     pub partitions_removed: Vec<(PartitionNo, PartitionHome)>,
+    /// Partitions that somebody else wrote and that this cluster writes from here on.
+    pub partitions_taken_over: Vec<PartitionNo>,
 }
 
 impl Applied {
@@ -182,7 +184,7 @@ impl Catalog {
         Applied {
             rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
             partitions_added,
-            partitions_removed: Vec::new(),
+            ..Applied::default()
         }
     }
 
@@ -218,6 +220,8 @@ impl Catalog {
         let topic = Arc::make_mut(home.topics.get_mut(name).expect("names lead to topics"));
         assert!(topic.owner.term.number <= owner.term.number, "terms never go down");
         let first_index = topic.partition_count();
+        let taken_over = topic.owner.stream != *stream && owner.stream == *stream;
+        let partitions_taken_over = if taken_over { topic.partitions.clone() } else { Vec::new() };
         topic.partitions.extend(&more);
         topic.timestamp_type = *timestamp_type;
         topic.config = config.clone();
@@ -228,7 +232,8 @@ impl Catalog {
         Applied {
             rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
             partitions_added: more,
-            partitions_removed: Vec::new(),
+            partitions_taken_over,
+            ..Applied::default()
         }
     }
 

@@ -162,7 +162,8 @@ pub enum Command {
         source_seq: CatalogSeq,
     },
 
-    /// At a destination: lets one autosetup make one stream. `grant` is random and secret.
+    /// At a destination: lets one autosetup make one stream, or with `copy` one copy fill one.
+    /// `grant` is random and secret.
     IssueGrant {
         grant: GrantId,
         replica_path: StreamPath,
@@ -171,6 +172,7 @@ pub enum Command {
         source_id: StreamId,
         multimaster: bool,
         use_existing: bool,
+        copy: bool,
         expires_ms: i64,
     },
     /// Redeems a grant: makes the replica, with the source's settings. May be repeated.
@@ -194,6 +196,16 @@ pub enum Command {
     RollbackByGrant {
         grant: GrantId,
         replica_id: StreamId,
+    },
+
+    /// Redeems a copy's grant once all is copied: these topics and all of the source's own belong
+    /// to the replica from now on, in a term of its own. Unless there is `more` to name, the
+    /// agreement goes too. May be repeated.
+    TakeOverByGrant {
+        grant: GrantId,
+        replica_id: StreamId,
+        topics: Vec<OriginTopicId>,
+        more: bool,
     },
 
     SetGateways {

@@ -1,6 +1,7 @@
 //! Commands become events, or are refused with a sentence that says what to do next.
 
 mod cluster;
+mod copy;
 mod grant;
 mod link;
 mod replica;
@@ -80,6 +81,7 @@ impl Catalog {
             C::CreateByGrant { .. }
             | C::AddUpstreamByGrant { .. }
             | C::AddReplicaByGrant { .. }
+            | C::TakeOverByGrant { .. }
             | C::RollbackByGrant { .. } => self.decide_by_grant(command, draw),
         }
     }

@@ -85,6 +85,7 @@ fn events() -> Vec<(&'static str, Event)> {
         link_epoch: LinkEpoch(2),
         applied_seq: CatalogSeq(3),
         created_ms: 1_700_000_000_000,
+        copy: None,
     };
     let grant = Grant {
         id: GRANT,
@@ -95,6 +96,7 @@ fn events() -> Vec<(&'static str, Event)> {
         multimaster: true,
         use_existing: false,
         expires_ms: 1_700_000_009_000,
+        copy: false,
     };
     vec![
         (
@@ -289,5 +291,27 @@ proptest! {
             }
             let _ = Catalog::from_rows([(vec![1], damaged)]);
         }
+    }
+}
+
+#[test]
+fn what_stands_for_a_copy_is_written_as_it_was_released() {
+    let told = |found: fn(&Event) -> bool| events().into_iter().find(|(_, e)| found(e)).unwrap().1;
+    let Event::UpstreamSet { stream, upstream } =
+        told(|event| matches!(event, Event::UpstreamSet { .. }))
+    else {
+        unreachable!("it was looked for")
+    };
+    let Event::GrantIssued { grant } = told(|event| matches!(event, Event::GrantIssued { .. }))
+    else {
+        unreachable!("it was looked for")
+    };
+    let upstream = Upstream { copy: Some(GRANT), ..upstream };
+    let events = [
+        ("10-UpstreamSet-copy.event", Event::UpstreamSet { stream, upstream }),
+        ("14-GrantIssued-copy.event", Event::GrantIssued { grant: Grant { copy: true, ..grant } }),
+    ];
+    for (name, event) in events {
+        assert_eq!(Event::decode(&check_golden(name, &event.encode())).unwrap(), event);
     }
 }

@@ -224,6 +224,7 @@ fn issue(path: &str, use_existing: bool) -> Command {
         source_id: SOURCE,
         multimaster: true,
         use_existing,
+        copy: false,
         expires_ms: 2000,
     }
 }

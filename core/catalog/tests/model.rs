@@ -219,16 +219,23 @@ impl Wish {
                 source: place(1, self.c),
                 source_id: foreign(self.c),
                 multimaster: self.c > 3,
-                use_existing: false,
+                use_existing: self.a % 2 == 1,
+                copy: self.a > 3,
                 expires_ms: i64::from(self.b) * 300,
             },
-            25 => match self.c % 4 {
+            25 => match self.c % 5 {
                 0 => Command::RollbackByGrant { grant, replica_id },
                 1 => Command::AddUpstreamByGrant { grant, replica_id },
                 2 => Command::AddReplicaByGrant {
                     grant,
                     replica_id,
                     settings: ReplicaSettings::default(),
+                },
+                3 => Command::TakeOverByGrant {
+                    grant,
+                    replica_id,
+                    topics: vec![OriginTopicId(0x100 + u128::from(self.b % 3))],
+                    more: self.a.is_multiple_of(3),
                 },
                 _ => Command::CreateByGrant {
                     grant,

@@ -24,8 +24,11 @@ pub enum SetupStage {
 /// What kind of job it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetupPlan {
-    /// `autosetup` rather than `copystream`: streams and agreements are made as well.
+    /// Streams and agreements are made as well: an `autosetup`, or a copy between two streams that
+    /// have none.
     pub makes_agreement: bool,
+    /// At the end the topics belong to the destination, and the agreement goes.
+    pub takes_over: bool,
     /// Both sides are to feed each other.
     pub multimaster: bool,
 }
@@ -37,6 +40,10 @@ pub enum SetupEvent {
     Resumed,
     /// What the last action asked for is done.
     Done,
+    /// The destination can take the copy.
+    Checked,
+    /// All is there already, and the destination's own: an earlier copy's end was not heard of.
+    AlreadyThere,
     /// It could not be done now; the same again after a pause.
     Interrupted,
     /// It was refused for good.
@@ -48,6 +55,8 @@ pub enum SetupEvent {
 pub enum SetupAction {
     /// Write the stage down, then come back with `Resumed`.
     Advance(SetupStage),
+    /// Ask the destination whether anything stands against the copy.
+    CheckDestination,
     /// Ask the destination to create the replica.
     CreateReplica,
     /// Ask the destination to list the source as upstream.
@@ -56,7 +65,9 @@ pub enum SetupAction {
     RunCopy,
     /// Declare the reverse agreement, there and here.
     DeclareReverse,
-    /// Let the replica run, and write the stage `Done` down.
+    /// Ask the destination to take the topics over and to end the agreement.
+    TakeOver,
+    /// Let the replica run, and write the stage `Done` down; after a take-over, remove it.
     Release,
     /// Undo what was made, in reverse, then write `Failed` down with the reason.
     RollBack(Code, String),
@@ -80,12 +91,15 @@ impl SetupPlan {
             (Stage::Copy, SetupEvent::Interrupted) => Act::Advance(Stage::Recover),
             (_, SetupEvent::Interrupted) => Act::WaitAndRetry,
             (Stage::Create, _) if !self.makes_agreement => Act::Advance(Stage::Copy),
+            (Stage::Create, SetupEvent::AlreadyThere) => Act::Advance(Stage::Conclude),
+            (Stage::Create, SetupEvent::Resumed) if self.takes_over => Act::CheckDestination,
             (Stage::Create, _) if done => Act::Advance(Stage::Declare),
             (Stage::Create, _) => Act::CreateReplica,
             (Stage::Declare, _) if done || !self.makes_agreement => Act::Advance(Stage::Copy),
             (Stage::Declare, _) => Act::DeclareUpstream,
             (Stage::Copy | Stage::Recover, _) if done => Act::Advance(Stage::Conclude),
             (Stage::Copy | Stage::Recover, _) => Act::RunCopy,
+            (Stage::Conclude, _) if self.takes_over && !done => Act::TakeOver,
             (Stage::Conclude, _) if self.multimaster && !concluded && !done => Act::DeclareReverse,
             (Stage::Conclude, _) => Act::Release,
         }
@@ -115,6 +129,7 @@ mod tests {
                     SetupEvent::Resumed
                 }
                 _ if interrupted => SetupEvent::Interrupted,
+                SetupAction::CheckDestination => SetupEvent::Checked,
                 _ => SetupEvent::Done,
             };
             if !matches!(action, SetupAction::Advance(_) | SetupAction::WaitAndRetry) {
@@ -126,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_documented_steps_in_their_order() {
-        let plan = SetupPlan { makes_agreement: true, multimaster: false };
+        let plan = SetupPlan { makes_agreement: true, takes_over: false, multimaster: false };
         use SetupAction as Act;
         assert_eq!(
             walk(plan, 0),
@@ -134,13 +149,27 @@ mod tests {
         );
         let both = SetupPlan { multimaster: true, ..plan };
         assert_eq!(walk(both, 0)[3..], [Act::DeclareReverse, Act::Release]);
-        let copy = SetupPlan { makes_agreement: false, multimaster: false };
+        let copy = SetupPlan { makes_agreement: false, ..plan };
         assert_eq!(walk(copy, 0), [Act::RunCopy, Act::Release]);
+        let own = SetupPlan { takes_over: true, ..plan };
+        assert_eq!(
+            walk(own, 0),
+            [
+                Act::CheckDestination,
+                Act::CreateReplica,
+                Act::DeclareUpstream,
+                Act::RunCopy,
+                Act::TakeOver,
+                Act::Release
+            ]
+        );
+        let there = own.next(SetupStage::Create, &SetupEvent::AlreadyThere, false);
+        assert_eq!(there, Act::Advance(SetupStage::Conclude), "nothing is made anew");
     }
 
     #[test]
     fn interruptions_repeat_a_step_and_skip_none() {
-        let plan = SetupPlan { makes_agreement: true, multimaster: true };
+        let plan = SetupPlan { makes_agreement: true, takes_over: false, multimaster: true };
         for every in 2..7 {
             let mut steps = walk(plan, every);
             steps.dedup();
@@ -150,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_refusal_rolls_back_at_every_stage() {
-        let plan = SetupPlan { makes_agreement: true, multimaster: true };
+        let plan = SetupPlan { makes_agreement: true, takes_over: true, multimaster: true };
         let refused = SetupEvent::Refused(Code::Exists, "taken".into());
         for stage in [SetupStage::Create, SetupStage::Declare, SetupStage::Copy] {
             let action = plan.next(stage, &refused, false);

@@ -1,4 +1,4 @@
-//! Grants, which a destination gives to an autosetup, and the autosetup itself.
+//! Grants, which a destination gives to an autosetup or a copy, and the autosetup itself.
 
 use mainstem_api::Arguments;
 use mainstem_catalog::{Command, GrantId, NewSetup, SetupKind};
@@ -19,8 +19,11 @@ impl AdminDoor {
         let catalog = self.engine.catalog();
         let replica_path = self.local_path(arguments, "path")?;
         let (multimaster, use_existing) = modes(arguments)?;
+        let copy = arguments.boolean("copy").unwrap_or(false);
         let random: &dyn Random = &*self.env.random;
         let clock: &dyn Clock = &*self.env.clock;
+        // A copy takes the destination as it is, or makes it.
+        let use_existing = use_existing || (copy && catalog.stream_at(&replica_path).is_some());
         let replica_id = if use_existing {
             catalog.expect_stream_at(&replica_path)?.id
         } else {
@@ -35,6 +38,7 @@ impl AdminDoor {
             source_id: arguments.required("sourceuuid")?,
             multimaster,
             use_existing,
+            copy,
             expires_ms: clock.wall_ms() + GRANT_LIFE_MS,
         };
         self.engine.change(command).await?;
@@ -93,7 +97,7 @@ fn modes(arguments: &Arguments) -> Result<(bool, bool), Error> {
     Ok((multimaster, use_existing))
 }
 
-fn parse_grant(hex: &str) -> Result<GrantId, Error> {
+pub(crate) fn parse_grant(hex: &str) -> Result<GrantId, Error> {
     let bits = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32);
     bits.map(|bits| GrantId::from_bytes(bits.to_be_bytes()))
         .ok_or_else(|| Error::invalid("-grant is not what /rest/stream/grant gives; ask it again"))

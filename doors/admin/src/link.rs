@@ -1,12 +1,13 @@
 //! What links report, as rows show it; and bounded copies.
 
 use mainstem_api::Arguments;
-use mainstem_api::links::{LinkError, TopicFault};
+use mainstem_api::links::{CopyGrant, LinkError, TopicFault};
 use mainstem_types::{Error, JobId, StreamRef};
 use serde_json::{Value, json};
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
+use crate::grant::parse_grant;
 use crate::stream::row;
 
 /// `errors:{Code,Host,Msg}`, and since when.
@@ -41,7 +42,16 @@ impl AdminDoor {
             return Err(Error::invalid(format!("{to} cannot be copied into itself")));
         }
         let to = StreamRef { cluster: Some(to.cluster), path: to.path };
-        let job = self.links.start_copy(source.id, &to).await?;
+        let grant = match (arguments.text("grant"), arguments.parsed("replicauuid")?) {
+            (Some(hex), Some(stream)) => {
+                Some(CopyGrant { grant: parse_grant(hex)?.to_bytes(), stream })
+            }
+            (None, None) => None,
+            _ => {
+                return Err(Error::invalid("-grant and -replicauuid go together; give both"));
+            }
+        };
+        let job = self.links.start_copy(source.id, &to, grant).await?;
         Ok(vec![row(json!({"job": job.to_string()}))])
     }
 

@@ -1,12 +1,12 @@
 //! What is known of each link now, for those who ask (I9).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use mainstem_api::links::LinkError;
 use mainstem_catalog::Place;
 use mainstem_link::{End, PartitionItem};
 use mainstem_replicate::{CopyProgress, FaultNote, Pending};
-use mainstem_types::{OriginTopicId, StreamId};
+use mainstem_types::{JobId, OriginTopicId, StreamId};
 use parking_lot::Mutex;
 
 /// A replica of a stream of this cluster.
@@ -41,11 +41,15 @@ pub(crate) struct ReceivingNote {
     pub(crate) faults: Vec<FaultNote>,
 }
 
+/// Copies whose agreement went with them, and whose end somebody may still ask for.
+const ENDED_MAX: usize = 256;
+
 /// All notes.
 #[derive(Default)]
 pub(crate) struct Board {
     sending: Mutex<BTreeMap<LinkKey, SendingNote>>,
     receiving: Mutex<BTreeMap<UpstreamKey, ReceivingNote>>,
+    ended: Mutex<VecDeque<(JobId, Option<String>)>>,
 }
 
 impl Board {
@@ -59,6 +63,19 @@ impl Board {
 
     pub(crate) fn forget_sending(&self, key: &LinkKey) {
         self.sending.lock().remove(key);
+    }
+
+    /// A copy is over, for that reason if it was given up; its replica is no longer listed.
+    pub(crate) fn note_ended(&self, job: JobId, refused: Option<String>) {
+        let mut ended = self.ended.lock();
+        ended.truncate(ENDED_MAX - 1);
+        ended.push_front((job, refused));
+    }
+
+    /// How a copy ended that is no longer listed, as far as it is remembered.
+    pub(crate) fn ended(&self, job: JobId) -> Option<Option<String>> {
+        let ended = self.ended.lock();
+        ended.iter().find(|(of, _)| *of == job).map(|(_, refused)| refused.clone())
     }
 
     pub(crate) fn receiving(&self, key: &UpstreamKey) -> Option<ReceivingNote> {

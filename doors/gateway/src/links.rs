@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::{
-    BoxFuture, CopyReport, LinkError, LinkReport, Links, ReplicaState, TopicFault, UpstreamReport,
+    BoxFuture, CopyGrant, CopyReport, LinkError, LinkReport, Links, ReplicaState, TopicFault,
+    UpstreamReport,
 };
-use mainstem_catalog::{Command, NewSetup, Place, Replica, Setup, SetupKind, SetupStep, Stream};
+use mainstem_catalog::{
+    Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
+    Stream,
+};
 use mainstem_replicate::FaultNote;
 use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
 use tokio::time::sleep;
@@ -96,6 +100,7 @@ impl Links for LinkDesk {
         &self,
         source: StreamId,
         destination: &StreamRef,
+        grant: Option<CopyGrant>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
@@ -103,14 +108,8 @@ impl Links for LinkDesk {
             let stream = catalog.expect_stream(source)?;
             let cluster = destination.cluster.unwrap_or_else(|| catalog.cluster().name.clone());
             let place = Place { cluster, path: destination.path };
-            let replica = stream.replica(&place).ok_or_else(|| {
-                Error::unsupported(format!(
-                    "{place} is not a replica of {}; declare it by `maprcli stream replica add \
-                     -path {} -replica {place} -paused true` and its upstream, then copy",
-                    stream.path, stream.path
-                ))
-            })?;
-            if let Some(setup) = open_setup(replica) {
+            let listed = stream.replica(&place);
+            if let Some(setup) = listed.and_then(open_setup) {
                 return Ok(setup.job);
             }
             let job = JobId::from_random(self.ctx.env.random.next_u128());
@@ -122,7 +121,24 @@ impl Links for LinkDesk {
                 direct_copy: true,
                 use_existing: true,
             };
-            let begin = Command::BeginSetup { stream: stream.id, replica: place, setup };
+            let begin = match (listed, grant) {
+                (Some(_), _) => Command::BeginSetup { stream: stream.id, replica: place, setup },
+                (None, Some(CopyGrant { grant, stream: to })) => Command::AddReplica {
+                    stream: stream.id,
+                    replica: place,
+                    replica_id: Some(to),
+                    settings: ReplicaSettings::default(),
+                    paused: true,
+                    setup: Some(NewSetup { grant: Some(GrantId::from_bytes(grant)), ..setup }),
+                },
+                (None, None) => {
+                    return Err(Error::unsupported(format!(
+                        "{place} is not a replica of {}; `mapr copystream` asks it for a grant to \
+                         copy into it, or declare the replica and its upstream, then copy",
+                        stream.path
+                    )));
+                }
+            };
             self.ctx.engine.change(begin).await.map(|_| job)
         })
     }
@@ -133,7 +149,12 @@ impl Links for LinkDesk {
             let of_job = |replica: &&Replica| replica.setup.as_ref().is_some_and(|s| s.job == job);
             stream.replicas.iter().find(of_job).map(|replica| (stream.clone(), replica.clone()))
         });
-        let (stream, replica) = found?;
+        let Some((stream, replica)) = found else {
+            let refused = self.ctx.board.ended(job)?;
+            let percent = if refused.is_none() { 100 } else { 0 };
+            let finished = Some(refused.map_or(Ok(()), |reason| Err(Error::policy(reason))));
+            return Some(CopyReport { percent, finished, ..CopyReport::default() });
+        };
         let setup = replica.setup.as_ref()?;
         let note = self.ctx.board.sending(&(stream.id, replica.place.clone())).unwrap_or_default();
         let finished = match setup.step {
@@ -288,6 +309,8 @@ impl LinkDesk {
                 add_replica: None,
                 describe: Some(place.path.clone()),
                 undo: None,
+                check_copy: None,
+                take_over: None,
             };
             match ask(&self.ctx, &place.cluster, &gateway, request).await {
                 Ok(reply) if reply.code.is_none() => {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mainstem_catalog::{Command, GrantId};
-use mainstem_link::{Code, Described, Frame, Reply, Request};
-use mainstem_types::{Error, ErrorKind};
+use mainstem_catalog::{Catalog, Command, GrantId};
+use mainstem_link::{CheckCopy, Code, Described, Frame, Reply, Request};
+use mainstem_types::{Error, ErrorKind, Lineage};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -57,9 +57,10 @@ async fn reply_to(ctx: &Context, peer: &PeerIdentity, request: Request) -> Reply
         message: String::new(),
         may_retry: false,
         described: None,
+        whole: None,
     };
     match serve(ctx, peer, request).await {
-        Ok(described) => reply.described = described,
+        Ok(found) => (reply.described, reply.whole) = (found.described, found.whole),
         Err(error) => {
             tracing::info!(%job, %error, "a request of another cluster was refused");
             reply.code = Some(code_of(&error));
@@ -70,11 +71,14 @@ async fn reply_to(ctx: &Context, peer: &PeerIdentity, request: Request) -> Reply
     reply
 }
 
-async fn serve(
-    ctx: &Context,
-    peer: &PeerIdentity,
-    request: Request,
-) -> Result<Option<Described>, Error> {
+/// What is told besides that it is done.
+#[derive(Default)]
+struct Found {
+    described: Option<Described>,
+    whole: Option<u64>,
+}
+
+async fn serve(ctx: &Context, peer: &PeerIdentity, request: Request) -> Result<Found, Error> {
     let catalog = ctx.engine.catalog();
     let here = &catalog.cluster().name;
     if peer.id != request.cluster_id || !peer.is_named(&request.cluster_name) {
@@ -88,29 +92,71 @@ async fn serve(
     }
     if let Some(path) = &request.describe {
         let stream = catalog.stream_at(path);
-        return Ok(Some(Described {
+        let described = Some(Described {
             stream: stream.map(|stream| stream.id),
             settings: stream.map_or_else(Vec::new, |s| translate::settings_to_text(&s.settings)),
-        }));
+        });
+        return Ok(Found { described, ..Found::default() });
     }
-    let command = command_of(ctx, request)?;
-    ctx.engine.change(command).await.map(|_| None)
+    let grant = grant_of(&catalog, &request)?;
+    if let Some(check) = &request.check_copy {
+        let whole = Some(check_copy(ctx, &catalog, grant, check)?);
+        return Ok(Found { whole, ..Found::default() });
+    }
+    let command = command_of(grant, request)?;
+    ctx.engine.change(command).await.map(|_| Found::default())
 }
 
-/// The one change that a request asks for, under the grant that it shows.
-fn command_of(ctx: &Context, request: Request) -> Result<Command, Error> {
+/// The grant that a request shows, if it may.
+fn grant_of(catalog: &Catalog, request: &Request) -> Result<GrantId, Error> {
     let bytes: [u8; 16] = request
         .grant
         .as_slice()
         .try_into()
-        .map_err(|_| Error::denied("the request shows no grant; run autosetup again"))?;
+        .map_err(|_| Error::denied("the request shows no grant; give the command again"))?;
     let grant = GrantId::from_bytes(bytes);
-    let catalog = ctx.engine.catalog();
     let for_another =
         catalog.grant(grant).is_some_and(|known| known.source.cluster != request.cluster_name);
     if for_another {
-        return Err(Error::denied("the grant was given to another cluster; run autosetup again"));
+        return Err(Error::denied(
+            "the grant was given to another cluster; give the command again",
+        ));
     }
+    Ok(grant)
+}
+
+/// How many of these partitions an earlier copy brought whole; refuses what cannot be copied.
+fn check_copy(
+    ctx: &Context,
+    catalog: &Catalog,
+    grant: GrantId,
+    check: &CheckCopy,
+) -> Result<u64, Error> {
+    let topics = check.topics.iter().map(|topic| (topic.origin, &topic.name));
+    let here = catalog.check_copy(grant, check.stream, topics)?;
+    let mut whole = 0;
+    for item in check.partitions.iter().filter(|item| here.contains(&item.origin)) {
+        let stream = catalog.expect_stream(check.stream)?;
+        let Some(topic) = stream.topic_by_origin(item.origin) else { continue };
+        let ours = topic.partition(item.partition).and_then(|no| ctx.engine.partition(no));
+        let theirs = Lineage::from_entries(item.lineage.clone()).unwrap_or_default();
+        let is_whole = ours.is_some_and(|ours| {
+            theirs.common_end(item.end, &ours.lineage(), ours.durable_end()) >= item.end
+        });
+        if !is_whole {
+            return Err(Error::policy(format!(
+                "topic {} of {} was copied before and belongs to it now, and the source has \
+                 changed since; delete it there, or copy into another stream. Nothing was changed",
+                topic.name, stream.path
+            )));
+        }
+        whole += 1;
+    }
+    Ok(whole)
+}
+
+/// The one change that a request asks for.
+fn command_of(grant: GrantId, request: Request) -> Result<Command, Error> {
     if let Some(create) = request.create_stream {
         let settings = translate::settings_from_text(&create.settings)?;
         return Ok(Command::CreateByGrant { grant, replica_id: create.stream, settings });
@@ -121,6 +167,10 @@ fn command_of(ctx: &Context, request: Request) -> Result<Command, Error> {
     if let Some(add) = request.add_replica {
         let settings = translate::replica_from_text(&add.settings)?;
         return Ok(Command::AddReplicaByGrant { grant, replica_id: add.stream, settings });
+    }
+    if let Some(take) = request.take_over {
+        let (replica_id, topics, more) = (take.stream, take.topics, take.more);
+        return Ok(Command::TakeOverByGrant { grant, replica_id, topics, more });
     }
     match request.undo {
         Some(replica_id) => Ok(Command::RollbackByGrant { grant, replica_id }),

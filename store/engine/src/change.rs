@@ -28,7 +28,10 @@ impl Sequencer {
         let shared = self.shared.clone();
         let applied = self.state.apply_event(event, &mut shared.cursors.write());
         for no in applied.partitions_added {
-            self.begin_partition(no);
+            self.begin_reign(no);
+        }
+        for no in applied.partitions_taken_over {
+            self.begin_reign(no);
         }
         for (no, _) in applied.partitions_removed {
             self.group.frames.push(Frame::at(FrameKind::PartitionDelete, no, 0));
@@ -36,25 +39,31 @@ impl Sequencer {
         }
     }
 
-    /// A partition of a topic that is owned here begins its lineage; a replicated one gets its
-    /// from the source.
-    pub(crate) fn begin_partition(&mut self, no: PartitionNo) {
+    /// A partition of a topic that is owned here begins its owner's term at its end, whether it is
+    /// new or was taken over; a replicated one gets its lineage from the source.
+    pub(crate) fn begin_reign(&mut self, no: PartitionNo) {
         self.group.partitions.insert(no);
-        let partition = self.state.partitions.get_mut(&no).expect("just added");
-        let catalog = &self.state.catalog;
-        let stream = catalog.stream(partition.home.stream).expect("just added");
-        let topic = stream.topic_by_origin(partition.home.topic).expect("just added");
-        if topic.owner.stream != stream.id {
-            return;
-        }
-        let entry = LineageEntry {
-            leader_epoch: 0,
-            start_offset: 0,
+        let Some(entry) = self.due_epoch(no) else { return };
+        let partition = self.state.partitions.get_mut(&no).expect("its epoch is due");
+        let follows = Arc::make_mut(&mut partition.lineage).push(entry);
+        assert!(follows, "an epoch begins at the end, above those before it");
+        self.group.frames.push(epoch_frame(no, &entry));
+    }
+
+    /// The epoch that is still to begin where the topic's owner is this stream in a term that the
+    /// lineage does not know.
+    pub(crate) fn due_epoch(&self, no: PartitionNo) -> Option<LineageEntry> {
+        let partition = self.state.partitions.get(&no).expect("events name partitions that exist");
+        let stream = self.state.catalog.stream(partition.home.stream).expect("it has a stream");
+        let topic = stream.topic_by_origin(partition.home.topic).expect("it has a topic");
+        let newest = partition.lineage.last();
+        let known = newest.is_some_and(|entry| entry.term_id == topic.owner.term.id);
+        (topic.owner.stream == stream.id && !known).then(|| LineageEntry {
+            leader_epoch: newest.map_or(0, |entry| entry.leader_epoch + 1),
+            start_offset: partition.end,
             term_id: topic.owner.term.id,
             owner: stream.id,
-        };
-        Arc::make_mut(&mut partition.lineage).push(entry);
-        self.group.frames.push(epoch_frame(no, &entry));
+        })
     }
 
     /// Lets readers find new partitions and lose deleted ones.

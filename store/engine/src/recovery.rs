@@ -93,16 +93,16 @@ fn check_nothing_lost(recovered: &Recovered) -> Result<(), Error> {
 
 impl Sequencer {
     /// A group longer than one write can be cut by a crash between an event and the frames of the
-    /// partitions that it begins or ends. Nobody was told of it; the rest of it is done now.
+    /// partitions that it begins, takes over or ends. Nobody was told of it; the rest of it is done now.
     fn finish_what_was_cut(&mut self) {
-        let begun = |(no, partition): (&PartitionNo, &PartitionState)| {
-            (partition.lineage.entries().is_empty() && partition.quarantined.is_none())
-                .then_some(*no)
+        let in_service = |(no, partition): (&PartitionNo, &PartitionState)| {
+            partition.quarantined.is_none().then_some(*no)
         };
-        let mut begun: Vec<_> = self.state.partitions.iter().filter_map(begun).collect();
+        let mut begun: Vec<_> = self.state.partitions.iter().filter_map(in_service).collect();
+        begun.retain(|no| self.due_epoch(*no).is_some());
         begun.sort_unstable();
         for no in begun {
-            self.begin_partition(no);
+            self.begin_reign(no);
         }
         let mut ended = self.log.reader().partitions();
         ended.retain(|no| !self.state.partitions.contains_key(no));

@@ -164,6 +164,12 @@ impl State {
             self.partitions.insert(*no, PartitionState::new(home));
             self.dirty.partitions.insert(*no);
         }
+        for no in &applied.partitions_taken_over {
+            // What the old owner's producers sent it last may never have come here.
+            let partition = self.partitions.get_mut(no).expect("every partition has a state");
+            Arc::make_mut(&mut partition.producers).inherit();
+            self.dirty.partitions.insert(*no);
+        }
         for (no, _) in &applied.partitions_removed {
             self.partitions.remove(no);
             self.dirty.partitions.insert(*no);

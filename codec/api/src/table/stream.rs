@@ -129,14 +129,16 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         words: &["stream", "grant"],
-        summary: "Let one autosetup make one stream here",
-        about: "Asked for at the destination by the command line before an autosetup.",
+        summary: "Let one autosetup or copy make one stream here",
+        about: "Asked for at the destination by the command line before an autosetup, and before a copy \
+                between streams without an agreement.",
         flags: &[
             PATH,
             need("source", Kind::Stream, "the source, with its cluster"),
             need("sourceuuid", Kind::Text, "the source's uuid"),
             may("multimaster", Kind::Bool, "false", "both directions"),
             may("useexistingreplica", Kind::Bool, "false", "the stream at -path is to be used"),
+            may("copy", Kind::Bool, "false", "for a copy, which takes the topics over"),
             CLUSTER,
         ],
         output: &["grant", "replicauuid"],
@@ -151,6 +153,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: &[
             need("src", Kind::Stream, "the stream to copy"),
             need("dst", Kind::Stream, "the stream to copy into"),
+            may("grant", Kind::Text, "", "what the destination granted to this copy"),
+            may("replicauuid", Kind::Text, "", "the destination's uuid, as granted"),
             CLUSTER,
         ],
         output: &["job"],

@@ -149,6 +149,8 @@ fn request() -> Frame {
         }),
         describe: Some("/activity".parse().unwrap()),
         undo: Some(StreamId(0x52)),
+        check_copy: None,
+        take_over: None,
     }
     .into()
 }
@@ -164,6 +166,7 @@ fn reply() -> Frame {
             stream: Some(StreamId(0x52)),
             settings: vec![setting("ttl", "86400")],
         }),
+        whole: None,
     }
     .into()
 }
@@ -259,4 +262,44 @@ pub(crate) fn frames() -> Vec<Frame> {
     ];
     frames.extend(reserved());
     frames
+}
+
+/// Requests and the answer of a copy that takes over, each in a file of its own.
+pub(crate) fn of_a_copy() -> [(&'static str, Frame); 3] {
+    let (Frame::Request(request), Frame::Reply(reply)) = (request(), reply()) else {
+        unreachable!("that is what they are")
+    };
+    let bare = Request {
+        create_stream: None,
+        add_upstream: None,
+        add_replica: None,
+        describe: None,
+        undo: None,
+        ..request
+    };
+    let check = CheckCopy {
+        stream: StreamId(0x52),
+        topics: vec![CopyTopic { origin: OriginTopicId(0xa0), name: "clicks".parse().unwrap() }],
+        partitions: vec![PartitionItem {
+            origin: OriginTopicId(0xa0),
+            partition: 3,
+            log_start: 5,
+            end: 90,
+            lineage: vec![LineageEntry {
+                leader_epoch: 0,
+                start_offset: 0,
+                term_id: TermId(0x7e),
+                owner: StreamId(0x51),
+            }],
+        }],
+    };
+    let take = TakeOver { stream: StreamId(0x52), topics: vec![OriginTopicId(0xa1)], more: true };
+    let asked = Request { check_copy: Some(Box::new(check)), ..bare.clone() };
+    let told = Reply { code: None, described: None, whole: Some(1), ..reply };
+    let taken = Request { take_over: Some(Box::new(take)), ..bare };
+    [
+        ("18-Request-check-copy.bin", asked.into()),
+        ("18-Request-take-over.bin", taken.into()),
+        ("19-Reply-check-copy.bin", told.into()),
+    ]
 }

@@ -1,4 +1,4 @@
-//! What an autosetup may do at its destination: idempotent by the replica's uuid.
+//! What an autosetup or a copy may do at its destination: idempotent by the replica's uuid.
 
 use mainstem_types::{CatalogSeq, Error, StreamId};
 
@@ -23,6 +23,7 @@ impl Catalog {
             source_id,
             multimaster,
             use_existing,
+            copy,
             expires_ms,
         } = command
         else {
@@ -48,6 +49,9 @@ impl Catalog {
             (None, false) => self.check_stream_names(replica_path)?,
             (Some(_), true) => {}
         }
+        if *copy && let Some(stream) = self.stream(*replica_id) {
+            stream.check_not_upstream(source, *source_id)?;
+        }
         if *replica_id == *source_id {
             return Err(Error::invalid(format!("{source} cannot be a replica of itself")));
         }
@@ -55,7 +59,9 @@ impl Catalog {
         let mut events: Vec<Event> =
             expired.map(|grant| Event::GrantDropped { grant: grant.id }).collect();
         if self.grants.len() - events.len() >= GRANTS_MAX {
-            return Err(Error::limit("too many autosetups are under way; try again later"));
+            return Err(Error::limit(
+                "too many autosetups and copies are under way; try again later",
+            ));
         }
         events.push(Event::GrantIssued {
             grant: Grant {
@@ -67,6 +73,7 @@ impl Catalog {
                 multimaster: *multimaster,
                 use_existing: *use_existing,
                 expires_ms: *expires_ms,
+                copy: *copy,
             },
         });
         Ok(events)
@@ -81,6 +88,7 @@ impl Catalog {
         let (C::CreateByGrant { grant, replica_id, .. }
         | C::AddUpstreamByGrant { grant, replica_id }
         | C::AddReplicaByGrant { grant, replica_id, .. }
+        | C::TakeOverByGrant { grant, replica_id, .. }
         | C::RollbackByGrant { grant, replica_id }) = command
         else {
             unreachable!("called for commands by grant only")
@@ -90,6 +98,9 @@ impl Catalog {
             C::CreateByGrant { settings, .. } => self.create_by_grant(grant, settings, draw),
             C::AddUpstreamByGrant { .. } => {
                 let stream = self.granted_stream(grant)?;
+                if grant.copy {
+                    return stream.copy_upstream(grant, draw);
+                }
                 if stream.upstream_by_id(grant.source_id).is_some() {
                     return Ok(Vec::new());
                 }
@@ -101,19 +112,21 @@ impl Catalog {
                 check_replica_settings(settings)?;
                 self.replica_by_grant(grant, *settings, draw)
             }
+            C::TakeOverByGrant { topics, more, .. } => self.take_over(grant, topics, *more, draw),
+            C::RollbackByGrant { .. } if grant.copy => Ok(self.rollback_copy(grant)),
             C::RollbackByGrant { .. } => Ok(self.rollback(grant)),
             _ => unreachable!("matched above"),
         }
     }
 
-    fn check_grant(&self, id: GrantId, replica_id: StreamId) -> Result<&Grant, Error> {
+    pub(super) fn check_grant(&self, id: GrantId, replica_id: StreamId) -> Result<&Grant, Error> {
         self.grants.get(&id).filter(|grant| grant.replica_id == replica_id).ok_or_else(|| {
-            Error::denied("this grant is unknown here or has expired; run autosetup again")
+            Error::denied("this grant is unknown here or has expired; give the command again")
         })
     }
 
     /// The stream that the grant is for, if it is there.
-    fn granted_stream(&self, grant: &Grant) -> Result<&Stream, Error> {
+    pub(super) fn granted_stream(&self, grant: &Grant) -> Result<&Stream, Error> {
         match self.stream_at(&grant.replica_path) {
             Some(stream) if stream.id == grant.replica_id => Ok(stream),
             Some(_) => Err(taken(grant)),
@@ -198,11 +211,11 @@ fn taken(grant: &Grant) -> Error {
 }
 
 /// An expired grant may be used to confirm what was done, not to begin anything.
-fn check_fresh(grant: &Grant, draw: &Draw) -> Result<(), Error> {
+pub(super) fn check_fresh(grant: &Grant, draw: &Draw) -> Result<(), Error> {
     if draw.now_ms < grant.expires_ms {
         return Ok(());
     }
-    Err(Error::denied("this grant has expired; run autosetup again"))
+    Err(Error::denied("this grant has expired; give the command again"))
 }
 
 impl Catalog {

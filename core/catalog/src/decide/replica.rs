@@ -218,6 +218,7 @@ pub(super) fn check_replica_settings(settings: &ReplicaSettings) -> Result<(), E
 
 fn begin(new: &NewSetup) -> Setup {
     let step = match new.kind {
+        SetupKind::Copy if new.grant.is_some() => SetupStep::CreateSchedule,
         SetupKind::Autosetup => SetupStep::CreateSchedule,
         SetupKind::Copy => SetupStep::CopySchedule,
     };

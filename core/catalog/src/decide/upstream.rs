@@ -119,6 +119,7 @@ impl Stream {
                 link_epoch: LinkEpoch(self.link_epoch.0 + 1),
                 applied_seq: CatalogSeq::default(),
                 created_ms: draw.now_ms,
+                copy: None,
             },
         }
     }

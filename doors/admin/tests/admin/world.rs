@@ -7,7 +7,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use mainstem_admin::{AdminDoor, AdminSettings};
-use mainstem_api::links::{BoxFuture, CopyReport, LinkError, LinkReport, Links, UpstreamReport};
+use mainstem_api::links::{
+    BoxFuture, CopyGrant, CopyReport, LinkError, LinkReport, Links, UpstreamReport,
+};
 use mainstem_catalog::Command;
 use mainstem_engine::{
     Ack, Append, CursorCommit, Engine, EngineSettings, LogSettings, ReserveMode, ViewMode,
@@ -41,7 +43,12 @@ impl Links for Told {
         Box::pin(async {})
     }
 
-    fn start_copy(&self, _: StreamId, _: &StreamRef) -> BoxFuture<'_, Result<JobId, Error>> {
+    fn start_copy(
+        &self,
+        _: StreamId,
+        _: &StreamRef,
+        _: Option<CopyGrant>,
+    ) -> BoxFuture<'_, Result<JobId, Error>> {
         Box::pin(async { Ok(JobId::from_random(77)) })
     }
 

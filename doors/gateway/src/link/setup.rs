@@ -1,9 +1,11 @@
 //! The remote and local acts of a set-up; which one is next is decided in `core/replicate`.
 
+mod copy;
+
 use std::sync::Arc;
 
 use mainstem_catalog::{Command, Replica, Setup, SetupKind, SetupStep, Stream};
-use mainstem_link::{AddReplica, AddUpstream, Code, CreateStream, Mode, Request};
+use mainstem_link::{AddReplica, AddUpstream, Code, CreateStream, Mode, Reply, Request};
 use mainstem_replicate::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 use mainstem_types::{Error, ErrorKind};
 
@@ -16,7 +18,8 @@ use crate::translate;
 pub(crate) async fn step(task: &mut Task, stream: &Arc<Stream>, replica: &Replica) -> Next {
     let Some(setup) = replica.setup.clone() else { return Next::Rest };
     let plan = SetupPlan {
-        makes_agreement: setup.kind == SetupKind::Autosetup,
+        makes_agreement: setup.kind == SetupKind::Autosetup || setup.is_temporary(),
+        takes_over: setup.is_temporary(),
         multimaster: setup.multimaster,
     };
     let stage = stage_of(setup.step);
@@ -27,6 +30,8 @@ pub(crate) async fn step(task: &mut Task, stream: &Arc<Stream>, replica: &Replic
         tracing::info!(replica = %replica.place, job = %setup.job, ?stage, ?action, "set-up");
         event = match action {
             SetupAction::Advance(next) => return act.advance(next, None).await,
+            SetupAction::CheckDestination => act.check_destination().await,
+            SetupAction::TakeOver => act.take_over().await,
             SetupAction::CreateReplica => act.create_replica().await,
             SetupAction::DeclareUpstream => act.declare_upstream().await,
             SetupAction::RunCopy => act.run_copy().await,
@@ -56,6 +61,8 @@ pub(crate) async fn undo(task: &mut Task, setup: &Setup) {
         add_replica: None,
         describe: Some(place.path.clone()),
         undo: None,
+        check_copy: None,
+        take_over: None,
     };
     // The replica's uuid went with the agreement, so the destination is asked for it; the grant
     // holds only for the one that this job made.
@@ -151,6 +158,9 @@ impl Act<'_> {
 
     async fn advance(&mut self, stage: SetupStage, error: Option<String>) -> Next {
         let done = stage == SetupStage::Done;
+        if self.setup.is_temporary() && (done || stage == SetupStage::Failed) {
+            return self.end_copy(error).await;
+        }
         let release = done && self.setup.kind == SetupKind::Autosetup && self.replica.paused;
         let (stream, replica) = (self.stream.id, self.replica.place.clone());
         if release {
@@ -177,7 +187,7 @@ impl Act<'_> {
     async fn roll_back(&mut self, code: Code, message: String) -> Next {
         tracing::warn!(replica = %self.replica.place, %code, "a set-up was refused: {message}");
         self.task.note_error(code.word(), &message);
-        if self.setup.kind == SetupKind::Autosetup
+        if (self.setup.kind == SetupKind::Autosetup || self.setup.is_temporary())
             && let Some(replica_id) = self.replica.replica_id
         {
             let mut request = self.request();
@@ -203,28 +213,34 @@ impl Act<'_> {
             add_replica: None,
             describe: None,
             undo: None,
+            check_copy: None,
+            take_over: None,
         }
     }
 
-    /// Each gateway until one answers.
     async fn ask(&mut self, request: Request) -> SetupEvent {
+        self.ask_for(request).await.map_or_else(|event| event, |_| SetupEvent::Done)
+    }
+
+    /// Each gateway until one answers; what it said if it is done, or else what that means.
+    async fn ask_for(&mut self, request: Request) -> Result<Reply, SetupEvent> {
         let cluster = self.replica.place.cluster.clone();
         let catalog = self.task.ctx.engine.catalog();
         let gateways = self.task.ctx.gateways(&catalog, &cluster);
         if gateways.is_empty() {
             self.task.note_error("ErrNoGateway", &no_gateway(&cluster));
-            return SetupEvent::Interrupted;
+            return Err(SetupEvent::Interrupted);
         }
         for gateway in &gateways {
             match ask(&self.task.ctx, &cluster, gateway, request.clone()).await {
                 Ok(reply) => {
                     return match reply.code {
-                        None => SetupEvent::Done,
+                        None => Ok(reply),
                         Some(code) if reply.may_retry => {
                             self.task.note_error(code.word(), &reply.message);
-                            SetupEvent::Interrupted
+                            Err(SetupEvent::Interrupted)
                         }
-                        Some(code) => SetupEvent::Refused(code, reply.message),
+                        Some(code) => Err(SetupEvent::Refused(code, reply.message)),
                     };
                 }
                 Err(error) => {
@@ -235,7 +251,7 @@ impl Act<'_> {
                 }
             }
         }
-        SetupEvent::Interrupted
+        Err(SetupEvent::Interrupted)
     }
 
     fn no_uuid(&self) -> SetupEvent {

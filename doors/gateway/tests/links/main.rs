@@ -3,5 +3,6 @@
 mod adverse;
 mod agreement;
 mod cluster;
+mod copy;
 mod replicate;
 mod setup;

@@ -30,6 +30,7 @@ async fn autosetup(
         source_id: from,
         multimaster,
         use_existing: false,
+        copy: false,
         expires_ms: i64::MAX,
     };
     destination.engine.change(issue).await.unwrap();
@@ -173,15 +174,15 @@ async fn a_copy_runs_though_paused_and_a_resume_goes_on_from_it() {
     }
     let place = destination.place("/s");
     let target = StreamRef { cluster: Some(place.cluster.clone()), path: place.path.clone() };
-    assert!(source.links().start_copy(from, &target).await.is_err(), "no agreement");
+    assert!(source.links().start_copy(from, &target, None).await.is_err(), "no agreement");
     source.add_replica(from, place.clone(), true).await;
-    let refused = source.links().start_copy(from, &target).await.unwrap();
+    let refused = source.links().start_copy(from, &target, None).await.unwrap();
     until("no upstream", || {
         source.links().copy(refused).is_some_and(|copy| matches!(copy.finished, Some(Err(_))))
     })
     .await;
     destination.add_upstream(to, source.place("/s")).await;
-    let job = source.links().start_copy(from, &target).await.unwrap();
+    let job = source.links().start_copy(from, &target, None).await.unwrap();
     until("copied", || source.links().copy(job).is_some_and(|copy| copy.finished == Some(Ok(()))))
         .await;
     assert_eq!(source.content(from), destination.content(to));

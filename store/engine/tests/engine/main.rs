@@ -6,4 +6,5 @@ mod crash;
 mod damage;
 mod model;
 mod replica;
+mod take_over;
 mod world;
