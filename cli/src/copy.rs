@@ -1,11 +1,6 @@
-//! `mapr copystream`, and waiting for what servers copy.
+//! `mapr copystream`.
 
-use std::io::IsTerminal;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use mainstem_api::{CommandSpec, Flag, Kind, Method, Row, find_command};
-use mainstem_env::Clock;
 use mainstem_types::{Error, StreamRef};
 use serde_json::Value;
 
@@ -13,6 +8,7 @@ use crate::client::Refusal;
 use crate::clusters::KnownCluster;
 use crate::session::{Session, first, name_clusters, stream, text, value};
 use crate::steps::ask_grant;
+use crate::wait::{POLL, Wait, failure, is_of};
 
 const fn flag(name: &'static str, kind: Kind, required: bool, help: &'static str) -> Flag {
     Flag { name, kind, required, default: "", help, hidden: false }
@@ -40,12 +36,6 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     method: Method::Post,
     hidden: false,
 };
-
-const POLL: Duration = Duration::from_millis(200);
-/// Trouble that passes sooner is not worth a line.
-const TROUBLE_MS_MIN: u64 = 2_000;
-/// How long a server may be away before waiting is given up.
-const AWAY_MS_MAX: u64 = 60_000;
 
 /// Starts the copy and waits for its end.
 pub(crate) fn copy_stream(
@@ -105,111 +95,4 @@ fn begin(
     }
     let start = find_command(&["stream", "copy"])?;
     first(session.client.ask(here, start, &asked)?).map(|row| text(&row, "job"))
-}
-
-/// Whether a row of `replica list` is that replica's.
-fn is_of(row: &Row, replica: &StreamRef) -> bool {
-    text(row, "replicaPath") == replica.to_string()
-}
-
-/// Waits until an autosetup has reached its steady state.
-pub(crate) fn wait_for_setup(
-    session: &Session,
-    here: &KnownCluster,
-    source: &StreamRef,
-    replica: &StreamRef,
-) -> Result<(), Refusal> {
-    let list = find_command(&["stream", "replica", "list"])?;
-    let asked = [("path".to_owned(), source.to_string())];
-    let mut wait = Wait::new(session, format!("{source} → {replica}"));
-    loop {
-        match session.client.ask(here, list, &asked) {
-            Ok(rows) => {
-                let Some(row) = rows.iter().find(|row| is_of(row, replica)) else {
-                    return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
-                };
-                wait.show(row, "copyTableCompletionPercentage");
-                match text(row, "replicaState").as_str() {
-                    "REPLICA_STATE_REPLICATING" => return Ok(()),
-                    "REPLICA_STATE_UNEXPECTED" => {
-                        let reason = failure(row);
-                        return Err(reason.unwrap_or_else(|| {
-                            Error::policy("the set-up was refused; see replica list").into()
-                        }));
-                    }
-                    _ => {}
-                }
-            }
-            Err(refusal) => wait.bear(refusal)?,
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-/// The reason in a row's `errors`, if it has one.
-fn failure(row: &Row) -> Option<Refusal> {
-    let errors = row.get("errors")?.as_object()?;
-    let message = errors.get("Msg")?.as_str()?.to_owned();
-    let errno = errors.get("errno").and_then(Value::as_i64).unwrap_or(5);
-    Some(Refusal { errno, message })
-}
-
-/// What is shown while something goes on, and how long silence is borne.
-struct Wait<'a> {
-    session: &'a Session,
-    bar: ProgressBar,
-    heard_ms: u64,
-    /// Why nothing goes on, since when, and whether it was said.
-    trouble: (String, u64, bool),
-}
-
-impl<'a> Wait<'a> {
-    fn new(session: &'a Session, what: String) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new(100)
-        } else {
-            ProgressBar::hidden()
-        };
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {elapsed}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(what);
-        Self { session, bar, heard_ms: session.clock.monotonic_ms(), trouble: Default::default() }
-    }
-
-    fn show(&mut self, row: &Row, percent: &str) {
-        self.heard_ms = self.session.clock.monotonic_ms();
-        self.bar.set_position(row.get(percent).and_then(Value::as_u64).unwrap_or(0));
-        let message = failure(row).map(|refusal| refusal.message).unwrap_or_default();
-        self.tell(message);
-    }
-
-    /// Goes on waiting for a server that is away, for a while.
-    fn bear(&mut self, refusal: Refusal) -> Result<(), Refusal> {
-        let away_ms = self.session.clock.monotonic_ms() - self.heard_ms;
-        if !refusal.is_unreachable() || away_ms > AWAY_MS_MAX {
-            return Err(refusal);
-        }
-        self.tell(refusal.message);
-        Ok(())
-    }
-
-    /// Says why nothing goes on, once, and only when it lasts.
-    fn tell(&mut self, message: String) {
-        let now_ms = self.session.clock.monotonic_ms();
-        if self.trouble.0 != message {
-            self.trouble = (message, now_ms, false);
-        }
-        let (message, since_ms, said) = &mut self.trouble;
-        if !*said && !message.is_empty() && now_ms - *since_ms >= TROUBLE_MS_MIN {
-            self.bar.println(format!("waiting: {message}"));
-            *said = true;
-        }
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
 }

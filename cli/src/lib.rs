@@ -13,6 +13,7 @@ mod output;
 mod run;
 mod session;
 mod steps;
+mod wait;
 
 pub use clusters::{Clusters, KnownCluster};
 pub use output::{Printed, report, table};

@@ -6,8 +6,9 @@ use mainstem_types::{Error, StreamRef};
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
-use crate::copy;
+
 use crate::session::{Session, first, info, plain, stream, text, value};
+use crate::wait::wait_for_setup;
 
 type Pairs = Vec<(String, String)>;
 
@@ -68,7 +69,7 @@ pub(crate) fn follow(
     let by_client = value(pairs, "directcopy").is_some_and(|v| v.eq_ignore_ascii_case("false"));
     if autosetup && by_client {
         let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
-        copy::wait_for_setup(session, here, &source, &replica)?;
+        wait_for_setup(session, here, &source, &replica)?;
     }
     Ok(())
 }
