@@ -59,23 +59,16 @@ pub trait DiskFile: Send + Sync {
     /// Grows the file to `len` with zeros that are really written, so that a later write to them
     /// changes no metadata and its sync costs no journal commit. Not synced yet.
     fn zero_up_to(&self, len: u64) -> Result<()> {
-        write_zeros(self, self.len()?, len)
+        const CHUNK_BYTES: usize = 1024 * 1024;
+        let zeros = vec![0; CHUNK_BYTES];
+        let mut at = self.len()?;
+        while at < len {
+            let step = usize::try_from(len - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            self.write_at(at, &[IoSlice::new(&zeros[..step])])?;
+            at += step as u64;
+        }
+        Ok(())
     }
-}
-
-/// The most zeros that one write brings.
-const ZEROS_BYTES: usize = 1024 * 1024;
-
-/// Writes zeros from byte `at` to byte `end`, if it is further.
-fn write_zeros(file: &(impl DiskFile + ?Sized), at: u64, end: u64) -> Result<()> {
-    let zeros = vec![0; ZEROS_BYTES];
-    let mut at = at;
-    while at < end {
-        let step = usize::try_from(end - at).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
-        file.write_at(at, &[IoSlice::new(&zeros[..step])])?;
-        at += step as u64;
-    }
-    Ok(())
 }
 
 /// Holds the exclusive lock of a data directory; dropping it lets go.

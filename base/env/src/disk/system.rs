@@ -2,20 +2,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, DiskLock, write_zeros};
+use super::{Disk, DiskFile, DiskLock};
 
 /// The most slices that one `pwritev` takes (`IOV_MAX` on Linux).
 const SLICES_PER_CALL_MAX: usize = 1024;
-
-/// What direct writes are aligned to, in memory and in the file; a multiple of what disks ask for.
-const DIRECT_ALIGN_BYTES: u64 = 4096;
-/// The most zeros that one direct write brings. Their pages are never touched, so they cost nothing.
-const DIRECT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The file that carries the directory's lock.
 const LOCK_NAME: &str = "lock";
@@ -176,47 +170,6 @@ impl DiskFile for SystemFile {
     fn len(&self) -> Result<u64> {
         Ok(self.file.metadata()?.len())
     }
-
-    /// Past the page cache where the file system allows it: copying zeros into pages that nobody
-    /// reads took more of a busy server's time than all else.
-    fn zero_up_to(&self, len: u64) -> Result<()> {
-        let mut at = self.len()?;
-        let from = at.next_multiple_of(DIRECT_ALIGN_BYTES);
-        if from < len
-            && let Ok(direct) = self.open_direct()
-        {
-            write_zeros(self, at, from)?;
-            at = write_zeros_direct(&direct, from, len);
-        }
-        write_zeros(self, at, len)
-    }
-}
-
-impl SystemFile {
-    /// The same file by a descriptor of its own, whatever name it has by now.
-    fn open_direct(&self) -> Result<File> {
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-        OpenOptions::new().write(true).custom_flags(flags).open(path)
-    }
-}
-
-/// Writes zeros in whole blocks and returns how far it came: on any error, and before a last part
-/// of a block, the ordinary way goes on and says what is wrong.
-fn write_zeros_direct(file: &File, from: u64, end: u64) -> u64 {
-    let align = usize::try_from(DIRECT_ALIGN_BYTES).expect("a block is small");
-    let zeros = vec![0_u8; DIRECT_BYTES_MAX + align];
-    let skip = zeros.as_ptr().align_offset(align);
-    let mut at = from;
-    while at + DIRECT_ALIGN_BYTES <= end {
-        let left = usize::try_from(end - at).unwrap_or(DIRECT_BYTES_MAX).min(DIRECT_BYTES_MAX);
-        let step = left - left % align;
-        if file.write_all_at(&zeros[skip..skip + step], at).is_err() {
-            break;
-        }
-        at += step as u64;
-    }
-    at
 }
 
 /// One `pwritev`, and plain writes for what it left over. Returns the bytes of `part`.
