@@ -79,7 +79,7 @@ class Bench:
             "live": self._live(topic, lines, records, size),
         }
         phases["consume at replica"] = self._consume(REPLICA, topic, records, size)
-        phases["lag"] = measure_lag(self.kafka[SOURCE], self.kafka[REPLICA], topic, size)
+        phases["lag"] = self._lag(topic, size)
         for name in (REPLICA, SOURCE):
             self.clusters.run("stream", "delete", "-path", f"/mapr/{name}{stream}")
         return phases
@@ -139,6 +139,15 @@ class Bench:
         self._wait_end(REPLICA, topic, 2 * records)
         behind = time.monotonic() - produced
         return {**meter.stop(records, size), "behind at end ms": behind * 1000}
+
+    def _lag(self, topic, size):
+        """One record a request: what each costs on its own, and how long it is on its way."""
+        meter = Meter(self.pids)
+        records, stretches = measure_lag(self.kafka[SOURCE], self.kafka[REPLICA], topic, size)
+        figures = meter.stop(records, size)
+        cpu = {what: figures[what] for what in figures if what.endswith("CPU us")
+               and not what.startswith("client")}
+        return {**stretches, **cpu}
 
     def _wait_end(self, name, topic, records):
         def held():
