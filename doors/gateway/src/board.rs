@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use mainstem_api::links::LinkError;
 use mainstem_catalog::Place;
-use mainstem_link::{End, PartitionItem};
+use mainstem_link::{Ack, Welcome};
 use mainstem_replicate::{CopyProgress, FaultNote, Pending};
-use mainstem_types::{JobId, OriginTopicId, StreamId};
+use mainstem_types::{CatalogSeq, JobId, OriginTopicId, StreamId};
 use parking_lot::Mutex;
 
 /// A replica of a stream of this cluster.
@@ -22,6 +22,8 @@ pub(crate) struct SendingNote {
     pub(crate) last_contact_ms: Option<i64>,
     pub(crate) error: Option<LinkError>,
     pub(crate) acked: HashMap<(OriginTopicId, u32), i64>,
+    /// Up to here the replica has applied the source's catalog.
+    pub(crate) applied_seq: CatalogSeq,
     pub(crate) faults: Vec<FaultNote>,
     pub(crate) bytes_sent: u64,
     pub(crate) records_sent: u64,
@@ -99,18 +101,20 @@ impl Board {
 impl SendingNote {
     /// What a Welcome says that the replica holds; its first part begins a new account, since the
     /// replica may have been made anew.
-    pub(crate) fn note_welcome(&mut self, partitions: &[PartitionItem], first: bool) {
+    pub(crate) fn note_welcome(&mut self, chunk: &Welcome, first: bool) {
         if first {
             self.acked.clear();
+            self.applied_seq = chunk.applied_seq;
         }
-        for item in partitions {
+        for item in &chunk.partitions {
             self.acked.insert((item.origin, item.partition), item.end);
         }
     }
 
     /// What an Ack says that it holds by now.
-    pub(crate) fn note_ack(&mut self, ends: &[End]) {
-        for end in ends {
+    pub(crate) fn note_ack(&mut self, ack: &Ack) {
+        self.applied_seq = self.applied_seq.max(ack.applied_seq);
+        for end in &ack.ends {
             let acked = self.acked.entry((end.origin, end.partition)).or_default();
             *acked = (*acked).max(end.offset);
         }

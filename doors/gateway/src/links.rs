@@ -233,6 +233,7 @@ impl LinkDesk {
             connected: note.connected,
             // What an earlier contact said holds as long as nothing is known to be wrong.
             is_uptodate: backlog.partitions == 0
+                && note.applied_seq >= stream.catalog_seq
                 && note.last_contact_ms.is_some()
                 && note.error.is_none()
                 && error.is_none(),

@@ -195,8 +195,8 @@ impl Session<'_> {
         self.ctx.board.note_sending(self.key, |note| {
             note.last_contact_ms = Some(now_ms);
             match &frame {
-                Frame::Welcome(chunk) => note.note_welcome(&chunk.partitions, first),
-                Frame::Ack(ack) => note.note_ack(&ack.ends),
+                Frame::Welcome(chunk) => note.note_welcome(chunk, first),
+                Frame::Ack(ack) => note.note_ack(ack),
                 _ => {}
             }
         });
