@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mainstem_api::links::{LinkReport, SharedLinks};
 use mainstem_catalog::{Catalog, Command, Place, ReplicaSettings, StreamSettings};
-use mainstem_engine::{Ack, Append, Engine, EngineSettings, LogSettings};
+use mainstem_engine::{Ack, Append, Engine, EngineSettings, LogSettings, StoredBatch};
 use mainstem_env::{Env, Random, SystemDisk, SystemRandom};
 use mainstem_gateway::{Authority, Directory, Gateway, GatewaySettings, LinkTls};
 use mainstem_record::BatchBuilder;
@@ -163,19 +163,22 @@ impl Cluster {
         answers.remove(0).map(|appended| appended.base_offset)
     }
 
-    /// Every batch of a stream, by topic and partition.
+    /// Every batch of a stream, by topic and partition. A topic may be deleted while it is read;
+    /// what is missing then is as if it had been read later, and the caller looks again.
     pub(crate) fn content(&self, stream: StreamId) -> Content {
         let catalog = self.catalog();
         let mut content = Content::new();
         for topic in catalog.stream(stream).unwrap().topics.values() {
             for (index, no) in topic.partitions.iter().enumerate() {
-                let partition = self.engine.partition(*no).unwrap();
+                let Some(partition) = self.engine.partition(*no) else { continue };
                 let (mut at, mut all) = (partition.log_start(), Vec::new());
                 while at < partition.durable_end() {
-                    for batch in partition.read(at, 1 << 20).unwrap() {
-                        at = batch.next_offset;
-                        all.push((batch.base_offset, batch.arrival_ms, batch.bytes));
-                    }
+                    let batches = partition.read(at, 1 << 20).unwrap_or_default();
+                    let Some(last) = batches.last() else { break };
+                    at = last.next_offset;
+                    let kept =
+                        |batch: StoredBatch| (batch.base_offset, batch.arrival_ms, batch.bytes);
+                    all.extend(batches.into_iter().map(kept));
                 }
                 content.insert((topic.name.to_string(), index), all);
             }
