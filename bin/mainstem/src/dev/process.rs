@@ -39,8 +39,10 @@ impl Process {
         let pid: i32 = fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()?;
         test_kill_process(Pid::from_raw(pid)?).ok()?;
         let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        if command_line.is_empty() {
-            // Dead and not yet buried, or so young that its arguments are not in place yet.
+        // A child that was just spawned shows the arguments of its parent, and then none, until
+        // its own are in place: the parent goes on before that (vfork(2)). The dead show none.
+        let is_young = fs::read("/proc/self/cmdline").is_ok_and(|parent| parent == command_line);
+        if command_line.is_empty() || is_young {
             return (!is_zombie(pid)).then_some(pid);
         }
         let config = self.config();
