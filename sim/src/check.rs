@@ -6,48 +6,47 @@ use mainstem_record::BatchHeader;
 use mainstem_types::OriginTopicId;
 
 use crate::Plant;
+use crate::topology::NAMES;
 use crate::truth::batches_from;
-use crate::world::{NAMES, World};
+use crate::world::World;
 
 impl World {
     /// I1 and I8 at the owners, I2, I3 and I4 at the replicas, and that acks are true.
     pub(crate) fn check_all(&mut self) {
-        for node in 0..self.nodes.len() {
-            let engine = self.nodes[node].engine.clone();
-            let catalog = self.nodes[node].catalog();
-            if let Err(lost) = self.truth.note(&engine, &catalog, self.streams[node]) {
+        for site in 0..self.sites.len() {
+            let (engine, catalog) = (self.engine(site).clone(), self.catalog(site));
+            if let Err(lost) = self.truth.note(&engine, &catalog, self.id(site)) {
                 self.violate("I1", lost);
             }
-            self.note_starts(node);
+            self.note_starts(site);
         }
-        for node in 0..self.nodes.len() {
-            self.check_replica(node);
+        for site in 0..self.sites.len() {
+            self.check_replica(site);
         }
         self.check_acks();
     }
 
-    fn check_replica(&mut self, node: usize) {
-        let catalog = self.nodes[node].catalog();
-        let Some(stream) = catalog.stream(self.streams[node]).cloned() else { return };
+    fn check_replica(&mut self, site: usize) {
+        let Some(stream) = self.stream(site) else { return };
         for topic in stream.topics.values().filter(|topic| topic.owner.stream != stream.id) {
             for (index, no) in (0u32..).zip(&topic.partitions) {
-                let Some(partition) = self.nodes[node].engine.partition(*no) else { continue };
+                let Some(partition) = self.engine(site).partition(*no) else { continue };
                 let end = partition.durable_end();
-                self.check_partition(node, (topic.origin, index), &partition);
-                self.check_cursors(node, topic.origin, index, topic.owner.term.id, end);
+                self.check_partition(site, (topic.origin, index), &partition);
+                self.check_cursors(site, topic.origin, index, topic.owner.term.id, end);
             }
         }
     }
 
     fn check_partition(
         &mut self,
-        node: usize,
+        site: usize,
         key: (OriginTopicId, u32),
         partition: &mainstem_engine::Partition,
     ) {
         let end = partition.durable_end();
-        let kept_from = self.kept_from(node, key);
-        let verified = self.verified.get(&(node, key.0, key.1)).copied().unwrap_or(0);
+        let kept_from = self.kept_from(site, key);
+        let verified = self.verified.get(&(site, key.0, key.1)).copied().unwrap_or(0);
         let truth = self.truth.0.entry(key).or_default();
         if end > truth.end() {
             let ahead = format!("a replica ends at {end}, its owner at {}", truth.end());
@@ -80,7 +79,7 @@ impl World {
             let message = format!(
                 "offsets {verified} to {end} of {} {} differ at {at:?}: {} batches at the replica, {} at \
                  the owner, which keeps {} on; lineage {}",
-                NAMES[node],
+                NAMES[site],
                 key.0,
                 ours.len(),
                 theirs.len(),
@@ -90,24 +89,23 @@ impl World {
             self.violate("I2", message);
             return;
         }
-        self.verified.insert((node, key.0, key.1), end);
+        self.verified.insert((site, key.0, key.1), end);
     }
 
     /// Where what its sources keep begins, be they next to it or far up a chain: each copy has a
     /// retention of its own.
-    fn kept_from(&self, node: usize, key: (OriginTopicId, u32)) -> i64 {
-        let others = (0..self.nodes.len()).filter(|other| *other != node);
+    fn kept_from(&self, site: usize, key: (OriginTopicId, u32)) -> i64 {
+        let others = (0..self.sites.len()).filter(|other| *other != site);
         let start = |other| self.starts.get(&(other, key.0, key.1)).copied().unwrap_or(0);
         others.map(start).max().unwrap_or(0)
     }
 
-    fn note_starts(&mut self, node: usize) {
-        let catalog = self.nodes[node].catalog();
-        let Some(stream) = catalog.stream(self.streams[node]) else { return };
+    fn note_starts(&mut self, site: usize) {
+        let Some(stream) = self.stream(site) else { return };
         for topic in stream.topics.values() {
             for (index, no) in (0u32..).zip(&topic.partitions) {
-                let Some(partition) = self.nodes[node].engine.partition(*no) else { continue };
-                let start = self.starts.entry((node, topic.origin, index)).or_default();
+                let Some(partition) = self.engine(site).partition(*no) else { continue };
+                let start = self.starts.entry((site, topic.origin, index)).or_default();
                 *start = partition.log_start().max(*start);
             }
         }
@@ -116,14 +114,14 @@ impl World {
     /// I4: what a consumer at the replica is told to go on at is there.
     fn check_cursors(
         &mut self,
-        node: usize,
+        site: usize,
         origin: OriginTopicId,
         index: u32,
         term: mainstem_types::TermId,
         end: i64,
     ) {
         let mut beyond = None;
-        for (key, cursor) in self.nodes[node].engine.cursors(self.streams[node]) {
+        for (key, cursor) in self.engine(site).cursors(self.id(site)) {
             if key.topic != origin || key.partition != index {
                 continue;
             }
@@ -188,31 +186,31 @@ impl World {
 
     /// Whether a topic is still there at its owner: what is deleted is not promised any more.
     fn stands(&self, origin: OriginTopicId) -> bool {
-        self.nodes.iter().zip(&self.streams).any(|(node, id)| {
-            let catalog = node.catalog();
-            let topic = catalog.stream(*id).and_then(|stream| stream.topic_by_origin(origin));
-            topic.is_some_and(|topic| topic.owner.stream == *id)
+        (0..self.sites.len()).any(|site| {
+            let stream = self.stream(site);
+            let topic = stream.as_ref().and_then(|stream| stream.topic_by_origin(origin));
+            topic.is_some_and(|topic| topic.owner.stream == self.id(site))
         })
     }
 
     /// Whether every replica has everything of its source.
     pub(crate) fn is_converged(&self) -> Result<(), String> {
         for link in &self.links {
-            let source = self.nodes[link.source].catalog();
-            let replica = self.nodes[link.replica].catalog();
-            let (Some(from), Some(to)) = (
-                source.stream(self.streams[link.source]),
-                replica.stream(self.streams[link.replica]),
-            ) else {
+            let (Some(from), Some(to)) = (self.stream(link.source), self.stream(link.replica))
+            else {
                 return Err("a stream is gone".into());
             };
             for topic in from.topics.values().filter(|topic| topic.owner.stream != to.id) {
+                // A topic that was deleted while there was no agreement stays where it was copied
+                // to, and its name with it: a conflict, not a loss.
+                if !self.stands(topic.origin) {
+                    if self.halves_removed == 0 {
+                        return Err(format!("topic {} outlives its deletion", topic.name));
+                    }
+                    continue;
+                }
                 let Some(copy) = to.topic_by_origin(topic.origin) else {
-                    // A topic that was deleted while there was no agreement stays at the replica,
-                    // and its name with it: a conflict, not a loss.
-                    let orphan = to
-                        .topic(&topic.name)
-                        .is_some_and(|rival| from.topic_by_origin(rival.origin).is_none());
+                    let orphan = to.topic(&topic.name).is_some_and(|t| !self.stands(t.origin));
                     if orphan {
                         continue;
                     }
@@ -222,7 +220,7 @@ impl World {
                     return Err(format!("topic {} has not grown at the replica", topic.name));
                 }
                 for index in 0..topic.partition_count() {
-                    let end = |node, key| self.partition(node, key).map(|p| p.durable_end());
+                    let end = |site, key| self.partition(site, key).map(|p| p.durable_end());
                     let key = (topic.origin, index);
                     let (ours, theirs) = (end(link.source, key), end(link.replica, key));
                     if ours != theirs {
@@ -236,17 +234,15 @@ impl World {
     }
 
     fn is_told_of_cursors(&self, source: usize, replica: usize) -> Result<(), String> {
-        let theirs: BTreeMap<_, _> = self.nodes[replica]
-            .engine
-            .cursors(self.streams[replica])
+        let theirs: BTreeMap<_, _> = self
+            .engine(replica)
+            .cursors(self.id(replica))
             .into_iter()
             .map(|(key, cursor)| ((key.group, key.topic, key.partition), cursor))
             .collect();
-        let to = self.nodes[replica].catalog();
-        let to = to.stream(self.streams[replica]).expect("streams stay");
-        let from = self.nodes[source].catalog();
-        let from = from.stream(self.streams[source]).expect("streams stay");
-        for (key, cursor) in self.nodes[source].engine.cursors(self.streams[source]) {
+        let to = self.stream(replica).expect("streams stay");
+        let from = self.stream(source).expect("streams stay");
+        for (key, cursor) in self.engine(source).cursors(self.id(source)) {
             let Some(topic) = from.topic_by_origin(key.topic) else { continue };
             let ours = topic.owner.stream == from.id;
             let Some(value) = (if ours { cursor.local } else { cursor.replicated }) else {

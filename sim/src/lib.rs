@@ -1,16 +1,21 @@
-//! Two or three whole clusters in one thread, from one seed: real engines over simulated disks, real link
+//! A few whole clusters in one thread, from one seed: real engines over simulated disks, real link
 //! state machines over a simulated network, and the invariants checked after every event.
 //!
 //! It must never know sockets, threads or the real time: the same seed makes the same history,
 //! so a failure is replayed by its number.
 
+mod calm;
 mod check;
 mod connection;
+mod network;
 mod node;
+mod people;
 mod plant;
+mod power;
 mod producer;
 mod replica;
 mod source;
+mod topology;
 mod truth;
 mod world;
 

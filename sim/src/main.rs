@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mainstem_env::{Clock, SystemClock};
 use mainstem_sim::{Plant, Report, Violation, run};
 
-const HELP: &str = "mainstem-sim runs two clusters from one seed, many times.
+const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --seeds N     run at least N seeds (default 500, or 0 with --seconds)
   --seconds N   run seeds until N seconds have passed
   --from S      begin at seed S (default 1)

@@ -56,17 +56,19 @@ pub(crate) struct Node {
     sequencer: Sequencer,
     disk: SimDisk,
     env: Env,
+    pub(crate) clock: Arc<ManualClock>,
     operations: Vec<(Purpose, Future_)>,
     submitted: u64,
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, id: ClusterId, seed: u64, clock: Arc<ManualClock>) -> Self {
-        let env = Env { clock, random: Arc::new(SeededRandom::new(seed)) };
+    pub(crate) fn new(name: &str, id: ClusterId, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let env = Env { clock: clock.clone(), random: Arc::new(SeededRandom::new(seed)) };
         let disk = SimDisk::new(seed);
         let (engine, sequencer) = open(&env, &disk);
         let operations = Vec::new();
-        let mut node = Self { engine, sequencer, disk, env, operations, submitted: 0 };
+        let mut node = Self { engine, sequencer, disk, env, clock, operations, submitted: 0 };
         let name = name.parse().expect("a legal name");
         let found = Command::FoundCluster { id, name, incarnation: 1 };
         node.change_now(found);

@@ -9,7 +9,7 @@ use mainstem_types::{OriginTopicId, PartitionNo};
 /// Where a batch is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) node: usize,
+    pub(crate) site: usize,
     pub(crate) no: PartitionNo,
     pub(crate) origin: OriginTopicId,
     pub(crate) index: u32,

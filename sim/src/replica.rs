@@ -19,17 +19,17 @@ impl World {
     /// Takes one frame off the network and gives it to the receiver, unless that waits for an
     /// answer of its engine.
     pub(crate) fn deliver_down(&mut self, id: u64) {
-        let now_ms = self.now_ms();
         let Some(mut connection) = self.connections.remove(&id) else { return };
         if connection.is_new {
             connection.receiver = Some(self.answer_call(connection.link));
             connection.is_new = false;
         }
-        let node = self.links[connection.link].replica;
+        let site = self.links[connection.link].replica;
+        let now_ms = self.now_ms(site);
         if let Some(mut side) = connection.receiver.take() {
             if !side.blocked
                 && let Some(frame) = connection.take_down()
-                && let Some(frame) = self.tamper(node, &mut side, frame)
+                && let Some(frame) = self.tamper(site, &mut side, frame)
             {
                 side.receiver.handle_frame(frame, now_ms);
             }
@@ -42,10 +42,10 @@ impl World {
 
     fn answer_call(&self, link: usize) -> ReceiverSide {
         let (source, replica) = (self.links[link].source, self.links[link].replica);
-        let here = identity(&self.nodes[replica].catalog());
-        let peer = self.nodes[source].catalog().cluster().id;
+        let here = identity(&self.catalog(replica));
+        let peer = self.catalog(source).cluster().id;
         ReceiverSide {
-            receiver: Receiver::new(here, peer, self.now_ms(), self.wall_ms()),
+            receiver: Receiver::new(here, peer, self.now_ms(replica), self.wall_ms(replica)),
             link: None,
             opened_at: 0,
             blocked: false,
@@ -76,7 +76,7 @@ impl World {
         if self.plant == Plant::SkipEpochCheck || self.random.below(4) != 0 {
             return;
         }
-        let catalog = self.nodes[self.links[link].replica].catalog();
+        let catalog = self.catalog(self.links[link].replica);
         let stream = catalog.expect_stream(name.stream);
         let stands = stream.and_then(|s| s.check_link(name.upstream, name.link_epoch).map(drop));
         if let Err(error) = stands {
@@ -91,44 +91,44 @@ impl World {
         side: &mut ReceiverSide,
         action: ReceiverAction,
     ) -> bool {
-        let node = self.links[connection.link].replica;
+        let site = self.links[connection.link].replica;
         side.blocked = !matches!(
             action,
             ReceiverAction::Send(_) | ReceiverAction::Append(..) | ReceiverAction::Close(_)
         );
         match action {
             ReceiverAction::Send(frame) => connection.send_up(&frame),
-            ReceiverAction::Open(hello) => self.open(id, node, side, &hello),
+            ReceiverAction::Open(hello) => self.open(id, site, side, &hello),
             ReceiverAction::ApplyTopic(item) => {
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
-                let command = translate::apply_topic(self.link_name(node, side), item);
-                self.nodes[node].change(purpose, command);
+                let command = translate::apply_topic(self.link_name(site, side), item);
+                self.node_mut(site).change(purpose, command);
             }
             ReceiverAction::ApplyTombstone(item) => {
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
-                let command = translate::apply_tombstone(self.link_name(node, side), &item);
-                self.nodes[node].change(purpose, command);
+                let command = translate::apply_tombstone(self.link_name(site, side), &item);
+                self.node_mut(site).change(purpose, command);
             }
             ReceiverAction::Advance(seq) => {
-                let name = self.link_name(node, side);
+                let name = self.link_name(site, side);
                 let command = Command::AdvanceUpstream {
                     stream: name.stream,
                     upstream: name.upstream,
                     link_epoch: name.link_epoch,
                     source_seq: seq,
                 };
-                self.nodes[node].change(Purpose::Advance { connection: id, seq }, command);
+                self.node_mut(site).change(Purpose::Advance { connection: id, seq }, command);
             }
             ReceiverAction::Append(token, batches) => {
-                self.append_replica(id, node, side, token, batches);
+                self.append_replica(id, site, side, token, batches);
             }
             ReceiverAction::KeepCursors(items) => {
-                let name = self.link_name(node, side);
+                let name = self.link_name(site, side);
                 let entry = |item| translate::cursor_entry(name.stream, item);
                 let cursors: Result<Vec<_>, _> = items.into_iter().map(entry).collect();
                 let cursors = cursors.expect("groups of the simulation have legal ids");
-                let engine = self.nodes[node].engine.clone();
-                self.nodes[node].submit(Purpose::Kept { connection: id }, async move {
+                let engine = self.engine(site).clone();
+                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
                     Answer::Done(engine.apply_cursors(name, cursors).await)
                 });
             }
@@ -138,8 +138,8 @@ impl World {
         true
     }
 
-    fn open(&mut self, id: u64, node: usize, side: &mut ReceiverSide, hello: &Hello) {
-        let catalog = self.nodes[node].catalog();
+    fn open(&mut self, id: u64, site: usize, side: &mut ReceiverSide, hello: &Hello) {
+        let catalog = self.catalog(site);
         let Some(stream) = catalog.stream_at(&hello.replica_path) else {
             side.blocked = false;
             let message = "no such stream".to_owned();
@@ -155,8 +155,8 @@ impl World {
         };
         let fence = self.fences.len();
         let purpose = Purpose::Open { connection: id, fence };
-        let at = self.nodes[node].change(purpose, command);
-        self.fences.push(Fence { node, upstream: hello.source_id, at, stands: false });
+        let at = self.node_mut(site).change(purpose, command);
+        self.fences.push(Fence { site, upstream: hello.source_id, at, stands: false });
         side.opened_at = at;
         // Known in full once the answer is there.
         side.link = None;
@@ -165,14 +165,14 @@ impl World {
     /// The engine has opened the session, or refused it.
     pub(crate) fn handle_opened(&mut self, id: u64, fence: usize, result: Result<Catalog, Error>) {
         self.fences[fence].stands = result.is_ok();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let node = self.links[connection.link].replica;
-        let source = self.streams[self.links[connection.link].source];
-        let Some(side) = &mut connection.receiver else { return };
+        let Some(link) = self.connections.get(&id).map(|c| &self.links[c.link]) else { return };
+        let (site, source) = (link.replica, self.id(link.source));
+        let (replica, engine) = (self.id(site), self.engine(site).clone());
+        let side = self.connections.get_mut(&id).and_then(|c| c.receiver.as_mut());
+        let Some(side) = side else { return };
         side.blocked = false;
-        let opened = result.and_then(|catalog| {
-            translate::opened(&self.nodes[node].engine, &catalog, self.streams[node], source)
-        });
+        let opened =
+            result.and_then(|catalog| translate::opened(&engine, &catalog, replica, source));
         if let Ok(opened) = &opened {
             side.link = Some(translate::link_name(opened.replica_id, source, opened.link_epoch));
             for item in &opened.partitions {
@@ -189,17 +189,17 @@ impl World {
     fn append_replica(
         &mut self,
         id: u64,
-        node: usize,
+        site: usize,
         side: &mut ReceiverSide,
         token: AppendToken,
         batches: Batches,
     ) {
         let to = batches.to;
-        let append = translate::replica_append(self.link_name(node, side), batches);
-        let engine = self.nodes[node].engine.clone();
-        let at = self.nodes[node].next_number();
+        let append = translate::replica_append(self.link_name(site, side), batches);
+        let engine = self.engine(site).clone();
+        let at = self.node(site).next_number();
         let purpose = Purpose::Append { connection: id, token, at };
-        self.nodes[node].submit(purpose, async move {
+        self.node_mut(site).submit(purpose, async move {
             let answer = match engine.append_replica(append).await {
                 Ok(answer) => answer.await.and_then(|result| result),
                 Err(error) => Err(error),
@@ -221,7 +221,7 @@ impl World {
         result: &Result<i64, Error>,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let node = self.links[connection.link].replica;
+        let site = self.links[connection.link].replica;
         let Some(side) = &mut connection.receiver else { return };
         if self.plant != Plant::AckBeforeDurable {
             side.receiver.handle_appended(token, result.clone());
@@ -230,7 +230,7 @@ impl World {
         let opened_at = side.opened_at;
         let fenced = self.fences.iter().any(|fence| {
             fence.stands
-                && fence.node == node
+                && fence.site == site
                 && Some(fence.upstream) == upstream
                 && (opened_at + 1..at).contains(&fence.at)
         });
@@ -239,10 +239,10 @@ impl World {
         }
     }
 
-    fn link_name(&self, node: usize, side: &ReceiverSide) -> mainstem_engine::LinkName {
+    fn link_name(&self, site: usize, side: &ReceiverSide) -> mainstem_engine::LinkName {
         let mut name = side.link.expect("nothing is written before the link is open");
         if self.plant == Plant::SkipEpochCheck {
-            let catalog = self.nodes[node].catalog();
+            let catalog = self.catalog(site);
             let now = catalog
                 .stream(name.stream)
                 .and_then(|stream| stream.upstream_by_id(name.upstream))
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// What a planted bug makes of a frame on its way to the receiver; `None` loses it.
-    fn tamper(&mut self, node: usize, side: &mut ReceiverSide, frame: Frame) -> Option<Frame> {
+    fn tamper(&mut self, site: usize, side: &mut ReceiverSide, frame: Frame) -> Option<Frame> {
         match (self.plant, frame) {
             (Plant::AcceptMisaligned, Frame::Batches(mut batches)) => {
                 if self.random.below(8) == 0 {
@@ -268,8 +268,8 @@ impl World {
             }
             (Plant::NameForUuid, Frame::Topics(mut topics)) => {
                 topics.tombstones.clear();
-                let catalog = self.nodes[node].catalog();
-                let stream = catalog.stream(self.streams[node])?;
+                let catalog = self.catalog(site);
+                let stream = catalog.stream(self.id(site))?;
                 for topic in &mut topics.topics {
                     if let Some(rival) = stream.topic(&topic.name)
                         && rival.origin != topic.origin

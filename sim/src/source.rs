@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
 use mainstem_engine::Partition;
+use mainstem_env::{Clock, Random};
 use mainstem_gateway::translate;
 use mainstem_link::{Code, Cursors, Frame, Mode};
 use mainstem_record::{patch_base_offset, patch_leader_epoch};
@@ -24,28 +25,33 @@ impl World {
     /// Calls the replica's gateway, if its agreement asks for a session and none is there.
     pub(crate) fn dial(&mut self, link: usize) {
         let (source, place) = (self.links[link].source, self.replica_place(link));
-        let connected = self.connections.values().any(|c| c.link == link && c.sender.is_some());
-        let catalog = self.nodes[source].catalog();
+        // Now and then a second process of the source calls too, which nobody should run.
+        let alone = self.random.below(30) != 0;
+        let mut others = self.connections.values();
+        let connected = alone && others.any(|c| c.link == link && c.sender.is_some());
+        let catalog = self.catalog(source);
         let wanted = self.find_replica(&catalog, link).is_some_and(|(_, replica)| !replica.paused);
         if connected || self.links[link].raising || !wanted {
             return;
         }
         self.links[link].raising = true;
-        let stream = self.streams[source];
+        let stream = self.id(source);
         let raise = Command::RaiseReplicaEpoch { stream, replica: place };
-        self.nodes[source].change(Purpose::Raise { link }, raise);
+        self.node_mut(source).change(Purpose::Raise { link }, raise);
     }
 
     /// The epoch is raised: the session begins with its Hello.
     pub(crate) fn handle_raised(&mut self, link: usize, result: Result<Catalog, Error>) {
         self.links[link].raising = false;
         let Ok(catalog) = result else { return };
+        let source = self.links[link].source;
         let Some((stream, replica)) = self.find_replica(&catalog, link) else { return };
         let here = identity(&catalog);
-        let hello = translate::hello(&here, &stream, &replica, Mode::Replicate, self.wall_ms());
+        let hello =
+            translate::hello(&here, &stream, &replica, Mode::Replicate, self.wall_ms(source));
         let settings = SenderSettings { read_bytes_max: 2_000, reads_max: 2 };
         let side = SenderSide {
-            sender: Sender::new(settings, hello, self.now_ms()),
+            sender: Sender::new(settings, hello, self.now_ms(source)),
             epoch: replica.link_epoch,
             told_seq: None,
             views: BTreeMap::new(),
@@ -54,7 +60,9 @@ impl World {
         let id = self.next_connection;
         self.next_connection += 1;
         self.sessions += 1;
-        self.connections.insert(id, Connection::new(link, side));
+        let mut connection = Connection::new(link, side);
+        connection.is_slow = self.random.below(10) == 0;
+        self.connections.insert(id, connection);
     }
 
     /// Lets a sender see what has become durable, and do what it wants to do.
@@ -73,10 +81,10 @@ impl World {
 
     /// Takes one frame off the network and gives it to the sender.
     pub(crate) fn deliver_up(&mut self, id: u64) {
-        let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(mut frame) = connection.take_up() else { return };
         let link = connection.link;
+        let now_ms = self.nodes[self.sites[self.links[link].source].node].clock.monotonic_ms();
         if self.plant == Plant::RememberEnds
             && let Frame::Welcome(welcome) = &mut frame
         {
@@ -114,22 +122,22 @@ impl World {
             SenderAction::Read(request) => self.read(link, side, request),
             SenderAction::Welcomed(welcomed) => {
                 let command = Command::SetReplicaId {
-                    stream: self.streams[source],
+                    stream: self.id(source),
                     replica: self.replica_place(link),
                     link_epoch: side.epoch,
                     replica_id: welcomed.replica_id,
                 };
                 side.replica_id = Some(welcomed.replica_id);
-                self.nodes[source].change(Purpose::Pin { connection: id }, command);
+                self.node_mut(source).change(Purpose::Pin { connection: id }, command);
             }
             SenderAction::Applied(seq) => {
                 let command = Command::AckTombstones {
-                    stream: self.streams[source],
+                    stream: self.id(source),
                     replica: self.replica_place(link),
                     link_epoch: side.epoch,
                     seq,
                 };
-                self.nodes[source].change(Purpose::Whatever, command);
+                self.node_mut(source).change(Purpose::Whatever, command);
             }
             SenderAction::Close(_) => return false,
         }
@@ -145,7 +153,7 @@ impl World {
         self.bytes += batches.payload_bytes() as u64;
         let key = (batches.origin, batches.partition);
         self.links[link].remembered.insert(key, batches.to);
-        let catalog = self.nodes[self.links[link].source].catalog();
+        let catalog = self.catalog(self.links[link].source);
         let stands = self
             .find_replica(&catalog, link)
             .is_some_and(|(_, replica)| replica.link_epoch == side.epoch && !replica.paused);
@@ -156,7 +164,7 @@ impl World {
 
     fn tell_sender(&mut self, link: usize, side: &mut SenderSide, connection: &mut Connection) {
         let source = self.links[link].source;
-        let catalog = self.nodes[source].catalog();
+        let catalog = self.catalog(source);
         let found = self.find_replica(&catalog, link);
         let stands = found
             .as_ref()
@@ -165,7 +173,7 @@ impl World {
             side.sender.stop(Code::Removed, "the agreement was changed at the source");
             return;
         }
-        let Some(stream) = catalog.stream(self.streams[source]).cloned() else { return };
+        let Some(stream) = catalog.stream(self.id(source)).cloned() else { return };
         if side.told_seq != Some(stream.catalog_seq) {
             side.told_seq = Some(stream.catalog_seq);
             let tombstones = translate::tombstone_items(&stream);
@@ -176,7 +184,7 @@ impl World {
             );
         }
         self.tell_partitions(source, &stream, side);
-        let engine = &self.nodes[source].engine;
+        let engine = self.engine(source);
         let cursors = translate::cursor_items(engine, &stream, side.replica_id);
         if self.plant == Plant::CursorsEarly && side.sender.is_open() && !cursors.is_empty() {
             connection.send_down(&Cursors { cursors: cursors.clone() }.into());
@@ -187,7 +195,7 @@ impl World {
     fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {
         for topic in stream.topics.values() {
             for (index, no) in (0u32..).zip(&topic.partitions) {
-                let Some(partition) = self.nodes[source].engine.partition(*no) else { continue };
+                let Some(partition) = self.engine(source).partition(*no) else { continue };
                 let key = (topic.origin, index);
                 let early = self.early(source, key).map_or(0, |(_, count)| i64::from(count));
                 let view = PartitionView {
@@ -211,7 +219,7 @@ impl World {
         let queued = self.producers.iter().filter_map(|producer| producer.outstanding.as_ref());
         let mut of_partition = queued.filter(|sent| {
             let target = sent.target;
-            sent.is_queued && (target.node, target.origin, target.index) == (source, origin, index)
+            sent.is_queued && (target.site, target.origin, target.index) == (source, origin, index)
         });
         let first = of_partition.next()?;
         Some((BytesMut::from(&first.batch[..]), first.count))
@@ -244,22 +252,29 @@ impl World {
             batches.push(SourceBatch {
                 base_offset,
                 next_offset: base_offset + i64::from(count),
-                arrival_ms: self.wall_ms(),
+                arrival_ms: self.wall_ms(source),
                 bytes: bytes.freeze(),
             });
         }
         side.sender.handle_read(request, empty_to, batches);
     }
 
-    /// A partition of a node's stream.
+    /// A partition of a site's stream.
     pub(crate) fn partition(
         &self,
-        node: usize,
+        site: usize,
         (origin, index): Key,
     ) -> Option<std::sync::Arc<Partition>> {
-        let catalog = self.nodes[node].catalog();
-        let topic = catalog.stream(self.streams[node])?.topic_by_origin(origin)?;
-        self.nodes[node].engine.partition(topic.partition(index)?)
+        let stream = self.stream(site)?;
+        self.engine(site).partition(stream.topic_by_origin(origin)?.partition(index)?)
+    }
+
+    pub(crate) fn now_ms(&self, site: usize) -> u64 {
+        self.node(site).clock.monotonic_ms()
+    }
+
+    pub(crate) fn wall_ms(&self, site: usize) -> i64 {
+        self.node(site).clock.wall_ms()
     }
 
     pub(crate) fn replica_place(&self, link: usize) -> Place {
@@ -267,7 +282,7 @@ impl World {
     }
 
     pub(crate) fn find_replica(&self, catalog: &Catalog, link: usize) -> Option<(Stream, Replica)> {
-        let stream = catalog.stream(self.streams[self.links[link].source])?;
+        let stream = catalog.stream(self.id(self.links[link].source))?;
         let replica = stream.replica(&self.replica_place(link))?;
         Some(((**stream).clone(), replica.clone()))
     }

@@ -1,0 +1,85 @@
+//! After the storm everything is put right, and all links must make their ends alike.
+
+use mainstem_env::CrashPolicy;
+
+use mainstem_catalog::Command;
+
+use crate::node::Purpose;
+use crate::world::World;
+
+/// Rounds that the calm may take until all are alike.
+const CALM_ROUNDS: u64 = 400;
+
+impl World {
+    /// No more faults: everything is put right, and both sides must become alike.
+    pub(crate) fn calm_down(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.nodes[node].crash(CrashPolicy::KeepAll);
+        }
+        self.connections.clear();
+        self.cut_off.clear();
+        for link in &mut self.links {
+            link.raising = false;
+        }
+        for producer in &mut self.producers {
+            if let Some(sent) = &mut producer.outstanding {
+                sent.is_queued = false;
+            }
+        }
+        for _ in 0..CALM_ROUNDS {
+            if self.violation.is_some() {
+                return;
+            }
+            self.calm_round();
+            let busy = self.producers.iter().any(|producer| producer.outstanding.is_some())
+                || self.nodes.iter().any(|node| !node.is_idle());
+            if !busy && self.is_converged().is_ok() {
+                self.check_promises();
+                return;
+            }
+        }
+        let reason = self.is_converged().err().unwrap_or_else(|| "a producer waits".into());
+        let faults: Vec<String> = self
+            .connections
+            .values()
+            .filter_map(|c| c.sender.as_ref())
+            .flat_map(|side| side.sender.faults())
+            .map(|fault| format!("{}: {}", fault.code, fault.message))
+            .collect();
+        self.violate("both sides become alike", format!("{reason}; faults {faults:?}"));
+    }
+
+    fn calm_round(&mut self) {
+        self.event += 1;
+        self.make_agreements();
+        for link in 0..self.links.len() {
+            let (site, replica) = (self.links[link].source, self.replica_place(link));
+            let stream = self.id(site);
+            if self
+                .find_replica(&self.catalog(site), link)
+                .is_some_and(|(_, replica)| replica.paused)
+            {
+                let resume = Command::ResumeReplica { stream, replica };
+                self.node_mut(site).change(Purpose::Whatever, resume);
+            }
+            self.dial(link);
+        }
+        for at in 0..self.producers.len() {
+            self.send(at);
+        }
+        for node in 0..self.nodes.len() {
+            self.step(node);
+        }
+        let ids: Vec<u64> = self.connections.keys().copied().collect();
+        for id in ids {
+            for _ in 0..8 {
+                self.deliver_down(id);
+                self.deliver_up(id);
+                self.pump_sender(id);
+                self.pump_receiver(id);
+            }
+        }
+        self.pass_time(10);
+        self.settle();
+    }
+}
