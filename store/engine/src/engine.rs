@@ -122,30 +122,22 @@ impl Engine {
         self.done(|reply| Op::DeleteCursors { keys, reply }).await
     }
 
-    /// Deletes records below `log_start`; gives the log start that stands then.
+    /// Deletes records below `log_start`, here and at every replica; gives the log start that
+    /// stands then.
     pub async fn trim(&self, partition: PartitionNo, log_start: i64) -> Result<i64, Error> {
-        self.trim_by(partition, log_start, None).await
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(Op::Trim { partition, log_start, reply }).await?;
+        answer.await.map_err(|_| closed())?
     }
 
-    /// As [`Self::trim`], carried by a link.
+    /// Deletes below these offsets what the owners deleted there, as carried by a link. What is
+    /// above a partition's end is cut to it; what is gone, or owned here, is passed over.
     pub async fn trim_replica(
         &self,
         link: LinkName,
-        partition: PartitionNo,
-        log_start: i64,
-    ) -> Result<i64, Error> {
-        self.trim_by(partition, log_start, Some(link)).await
-    }
-
-    async fn trim_by(
-        &self,
-        partition: PartitionNo,
-        log_start: i64,
-        link: Option<LinkName>,
-    ) -> Result<i64, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.shared.queue.push(Op::Trim { partition, log_start, link, reply }).await?;
-        answer.await.map_err(|_| closed())?
+        starts: Vec<(PartitionNo, i64)>,
+    ) -> Result<(), Error> {
+        self.done(|reply| Op::TrimReplica { link, starts, reply }).await
     }
 
     /// A group's cursor.

@@ -13,6 +13,7 @@ use mainstem_transaction::BatchProducer;
 use mainstem_types::{Lineage, LineageEntry, OriginTopicId, StreamId, TermId};
 use minicbor::{Decode, Encode};
 
+use crate::marks::{Gap, Marks};
 use crate::state::PartitionState;
 
 fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
@@ -107,7 +108,23 @@ fn partition_rows_keep_their_bytes() {
         (read.log_start, read.end, read.last_arrival_ms, &read.lineage, &read.producers),
         (10, 600_000, 1_700_000_000_000, &state.lineage, &state.producers)
     );
+    assert!(read.marks.is_empty(), "rows from before there were marks have none");
     for cut in 0..golden.len() {
         assert!(PartitionState::from_row(home, &golden[..cut]).is_err(), "cut at {cut}");
     }
+}
+
+#[test]
+fn marks_keep_their_bytes_alone_and_in_a_row() {
+    let gap = Gap { from: 70, to: 90, at_ms: 1_700_000_000_000 };
+    let marks = Marks { trimmed: 50, gaps: vec![gap] };
+    assert_golden("marks", &marks);
+    let home = PartitionHome { stream: StreamId(0x11), topic: OriginTopicId(0x22), index: 3 };
+    let mut state = PartitionState::new(home);
+    (state.log_start, state.end, state.marks) = (60, 600, Arc::new(marks));
+    let row = state.to_row();
+    let golden = golden("partition-row-marks", &row);
+    assert_eq!(row, golden, "a partition's row with marks changed");
+    let read = PartitionState::from_row(home, &golden).unwrap();
+    assert_eq!((read.log_start, read.end, &read.marks), (60, 600, &state.marks));
 }

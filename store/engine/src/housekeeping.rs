@@ -9,6 +9,7 @@ use mainstem_types::{Error, PartitionNo};
 
 use crate::op::LinkName;
 use crate::sequencer::Sequencer;
+use crate::state::TRIM_BY_OWNER;
 use crate::view::ViewChange;
 
 impl Sequencer {
@@ -75,7 +76,7 @@ impl Sequencer {
             }
         }
         for (no, start) in starts {
-            self.stage_trim(no, start);
+            self.stage_trim(no, start, false);
         }
         self.expire_producers();
     }
@@ -111,25 +112,13 @@ impl Sequencer {
         (start > partition.log_start).then_some(start)
     }
 
-    /// DeleteRecords, by a client or as carried by a link. Returns the new log start.
-    pub(crate) fn sequence_trim(
-        &mut self,
-        no: PartitionNo,
-        log_start: i64,
-        link: Option<LinkName>,
-    ) -> Result<i64, Error> {
+    /// DeleteRecords by a client. Returns the new log start.
+    pub(crate) fn sequence_trim(&mut self, no: PartitionNo, log_start: i64) -> Result<i64, Error> {
         let gone = || Error::not_found("the partition does not exist any more");
         let home = self.state.catalog.partition(no).ok_or_else(gone)?;
         let stream = self.state.catalog.stream(home.stream).ok_or_else(gone)?;
-        match link {
-            Some(link) => {
-                stream.check_link(link.upstream, link.link_epoch)?;
-            }
-            None => {
-                let topic = stream.topic_by_origin(home.topic).ok_or_else(gone)?;
-                stream.check_local_write(topic)?;
-            }
-        }
+        let topic = stream.topic_by_origin(home.topic).ok_or_else(gone)?;
+        stream.check_local_write(topic)?;
         let partition = &self.state.partitions[&no];
         if log_start > partition.end {
             return Err(Error::new(
@@ -137,17 +126,52 @@ impl Sequencer {
                 format!("the partition ends at {}", partition.end),
             ));
         }
-        if log_start > partition.log_start {
-            self.stage_trim(no, log_start);
-        }
+        self.stage_owner_trim(no, log_start);
         Ok(self.state.partitions[&no].log_start)
     }
 
-    fn stage_trim(&mut self, no: PartitionNo, log_start: i64) {
+    /// DeleteRecords at the owner, as a link carries it.
+    pub(crate) fn sequence_replica_trims(
+        &mut self,
+        link: LinkName,
+        starts: Vec<(PartitionNo, i64)>,
+    ) -> Result<(), Error> {
+        self.state
+            .catalog
+            .expect_stream(link.stream)?
+            .check_link(link.upstream, link.link_epoch)?;
+        for (no, log_start) in starts {
+            // A topic that was deleted meanwhile has nothing to trim.
+            let Some(home) = self.state.catalog.partition(no) else { continue };
+            let stream = self.state.catalog.expect_stream(link.stream)?;
+            let topic = stream.topic_by_origin(home.topic).filter(|_| home.stream == stream.id);
+            let Some(topic) = topic else { continue };
+            if topic.owner.stream == stream.id {
+                tracing::warn!(topic = %topic.name, "I5: a link may not trim a topic owned here");
+                continue;
+            }
+            // A sender speaks of a trim once all below it is acknowledged; one that does not
+            // deletes nothing that is still to come.
+            let end = self.state.partitions[&no].end;
+            self.stage_owner_trim(no, log_start.min(end));
+        }
+        Ok(())
+    }
+
+    /// Also where retention has been as far already: the owner's will is passed on to replicas.
+    fn stage_owner_trim(&mut self, no: PartitionNo, to: i64) {
+        if to > self.state.partitions[&no].marks.trimmed {
+            self.stage_trim(no, to, true);
+        }
+    }
+
+    fn stage_trim(&mut self, no: PartitionNo, to: i64, by_owner: bool) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
-        assert!(log_start <= partition.end, "a log starts before its end");
-        partition.log_start = log_start;
-        self.group.frames.push(Frame::at(FrameKind::Trim, no, log_start));
+        assert!(to <= partition.end, "a log starts before its end");
+        partition.trim(to, by_owner);
+        assert!(partition.marks.trimmed <= partition.log_start, "I8: what is kept is not trimmed");
+        let record_count = if by_owner { TRIM_BY_OWNER } else { 0 };
+        self.group.frames.push(Frame { record_count, ..Frame::at(FrameKind::Trim, no, to) });
         self.group.partitions.insert(no);
     }
 

@@ -19,6 +19,7 @@ mod engine;
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod golden_tests;
 mod housekeeping;
+mod marks;
 mod op;
 mod partition;
 mod quarantine;
@@ -37,6 +38,7 @@ mod view;
 mod view_writer;
 
 pub use engine::Engine;
+pub use marks::{Gap, Marks};
 pub use op::{
     Ack, Answer, Append, Appended, Appending, CursorCommit, LinkName, ReplicaAppend,
     ReplicaAppending, ReplicaBatch,

@@ -144,8 +144,12 @@ pub(crate) enum Op {
     Trim {
         partition: PartitionNo,
         log_start: i64,
-        link: Option<LinkName>,
         reply: oneshot::Sender<Result<i64, Error>>,
+    },
+    TrimReplica {
+        link: LinkName,
+        starts: Vec<(PartitionNo, i64)>,
+        reply: oneshot::Sender<Result<(), Error>>,
     },
     Close {
         reply: oneshot::Sender<()>,
@@ -165,6 +169,7 @@ impl Op {
                 Self::CommitCursors { commits, .. } => commits.len() * SMALL,
                 Self::ApplyCursors { cursors, .. } => cursors.len() * SMALL,
                 Self::DeleteCursors { keys, .. } => keys.len() * SMALL,
+                Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
             }
     }

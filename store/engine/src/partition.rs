@@ -8,6 +8,7 @@ use mainstem_types::{Error, Lineage, OriginTopicId, PartitionNo, StreamId};
 use parking_lot::RwLock;
 
 use crate::damage::DamageReports;
+use crate::marks::Marks;
 use crate::subscription::{Subscription, Watchers};
 
 /// A handle for reading one partition from any thread. What it shows only ever was durable.
@@ -23,6 +24,7 @@ pub struct Partition {
     log_start: AtomicI64,
     durable_end: AtomicI64,
     lineage: RwLock<Arc<Lineage>>,
+    marks: RwLock<Arc<Marks>>,
     watchers: Watchers,
     log: LogReader,
     damage: Arc<DamageReports>,
@@ -59,6 +61,7 @@ impl Partition {
             log_start: AtomicI64::new(log_start),
             durable_end: AtomicI64::new(durable_end),
             lineage: RwLock::new(lineage),
+            marks: RwLock::default(),
             watchers: Watchers::default(),
             log,
             damage,
@@ -79,6 +82,11 @@ impl Partition {
     /// no synchronous replica holds it back.
     pub fn high_watermark(&self) -> i64 {
         self.durable_end()
+    }
+
+    /// Where the owner deleted records, and the gaps that were declared.
+    pub fn marks(&self) -> Arc<Marks> {
+        self.marks.read().clone()
     }
 
     /// Who wrote which stretch.
@@ -153,6 +161,13 @@ impl Partition {
             oldest_arrival_ms: backlog.first_arrival_ms,
             newest_arrival_ms: backlog.last_arrival_ms,
         })
+    }
+
+    /// Shows readers new marks; before the frontiers, of which watchers are told.
+    pub(crate) fn publish_marks(&self, marks: &Arc<Marks>) {
+        if !Arc::ptr_eq(marks, &self.marks.read()) {
+            *self.marks.write() = Arc::clone(marks);
+        }
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.

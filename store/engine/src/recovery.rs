@@ -189,7 +189,9 @@ fn handles(
         let home = (*no, partition.home.stream, partition.home.topic, partition.home.index);
         let (start, end) = (partition.log_start, partition.end);
         let (lineage, reader) = (partition.lineage.clone(), reader.clone());
-        (*no, Arc::new(Partition::new(home, start, end, lineage, reader, damage.clone())))
+        let handle = Partition::new(home, start, end, lineage, reader, damage.clone());
+        handle.publish_marks(&partition.marks);
+        (*no, Arc::new(handle))
     };
     state.partitions.iter().map(handle).collect()
 }

@@ -81,16 +81,21 @@ impl Sequencer {
     /// I8: what the source no longer keeps is recorded as a gap. A partition that holds nothing
     /// below it then starts after it.
     fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64) {
+        let now_ms = self.now_ms;
         let partition = self.partition_mut(no);
         if gap_to <= partition.end {
             return;
         }
-        let mut gap = Frame::at(FrameKind::Gap, no, partition.end);
-        gap.next_offset = gap_to;
+        let base_offset = partition.end;
+        let gap = Frame {
+            next_offset: gap_to,
+            arrival_ms: now_ms,
+            ..Frame::at(FrameKind::Gap, no, base_offset)
+        };
         let was_empty = partition.log_start == partition.end;
-        partition.end = gap_to;
+        partition.pass_gap(gap_to, now_ms);
         if was_empty {
-            partition.log_start = gap_to;
+            partition.trim(gap_to, false);
         }
         self.group.frames.push(gap);
         if was_empty {

@@ -45,6 +45,7 @@ impl Op {
             Self::Change { reply, .. } => Reply::Change(reply, Err(disk_full())),
             Self::CommitCursors { reply, .. }
             | Self::ApplyCursors { reply, .. }
+            | Self::TrimReplica { reply, .. }
             | Self::DeleteCursors { reply, .. } => Reply::Done(reply, Err(disk_full())),
             Self::Close { reply } => Reply::Closed(reply),
         }

@@ -87,6 +87,7 @@ impl Op {
                 Need { payload_bytes: 2 * keys.len() * 2 * CURSOR_BYTES, frames: 2 * keys.len() }
             }
             Self::Trim { .. } => Need { payload_bytes: 0, frames: 1 },
+            Self::TrimReplica { starts, .. } => Need { payload_bytes: 0, frames: starts.len() },
             Self::Close { .. } => Need::default(),
         }
     }

@@ -148,8 +148,11 @@ impl Sequencer {
                 self.sequence_cursor_deletes(keys);
                 Reply::Done(reply, Ok(()))
             }
-            Op::Trim { partition, log_start, link, reply } => {
-                Reply::Offset(reply, self.sequence_trim(partition, log_start, link))
+            Op::Trim { partition, log_start, reply } => {
+                Reply::Offset(reply, self.sequence_trim(partition, log_start))
+            }
+            Op::TrimReplica { link, starts, reply } => {
+                Reply::Done(reply, self.sequence_replica_trims(link, starts))
             }
             Op::Close { reply } => Reply::Closed(reply),
         };
@@ -184,6 +187,7 @@ impl Sequencer {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
+            partition.publish_marks(&state.marks);
             partition.publish(state.log_start, state.end, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }

@@ -12,6 +12,7 @@ use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
+use crate::marks::{Gap, Marks};
 
 /// One partition as the sequencer knows it: ahead of what readers see by the current group.
 #[derive(Clone, Debug)]
@@ -23,9 +24,13 @@ pub(crate) struct PartitionState {
     pub(crate) lineage: Arc<Lineage>,
     pub(crate) producers: Arc<Producers>,
     pub(crate) last_arrival_ms: i64,
+    pub(crate) marks: Arc<Marks>,
     /// Why it is out of service, if it is (I8).
     pub(crate) quarantined: Option<String>,
 }
+
+/// In the header of a Trim frame, where other kinds count records: the owner deleted them.
+pub(crate) const TRIM_BY_OWNER: u32 = 1;
 
 /// The partition's row in the materialised view.
 #[derive(Encode, Decode)]
@@ -41,6 +46,8 @@ struct PartitionRow {
     producers: Vec<u8>,
     #[n(4)]
     last_arrival_ms: i64,
+    #[n(18)]
+    marks: Option<Marks>,
 }
 
 impl PartitionState {
@@ -52,6 +59,7 @@ impl PartitionState {
             lineage: Arc::default(),
             producers: Arc::default(),
             last_arrival_ms: 0,
+            marks: Arc::default(),
             quarantined: None,
         }
     }
@@ -66,6 +74,7 @@ impl PartitionState {
             lineage: Arc::new(row.lineage),
             producers: Arc::new(Producers::decode(&row.producers)?),
             last_arrival_ms: row.last_arrival_ms,
+            marks: Arc::new(row.marks.unwrap_or_default()),
             quarantined: None,
         })
     }
@@ -77,6 +86,7 @@ impl PartitionState {
             lineage: Lineage::clone(&self.lineage),
             producers: self.producers.encode(),
             last_arrival_ms: self.last_arrival_ms,
+            marks: (!self.marks.is_empty()).then(|| Marks::clone(&self.marks)),
         };
         minicbor::to_vec(row).expect("a Vec takes every byte")
     }
@@ -93,6 +103,21 @@ impl PartitionState {
         }
         self.end = next_offset;
         self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
+    }
+
+    /// Moves the start, by retention or, if `by_owner`, because the owner deleted the records.
+    pub(crate) fn trim(&mut self, to: i64, by_owner: bool) {
+        self.log_start = self.log_start.max(to);
+        if by_owner {
+            Arc::make_mut(&mut self.marks).trim(to);
+        }
+    }
+
+    /// Passes over offsets that the source no longer keeps (I8).
+    pub(crate) fn pass_gap(&mut self, to: i64, at_ms: i64) {
+        let gap = Gap { from: self.end, to, at_ms };
+        Arc::make_mut(&mut self.marks).note_gap(gap);
+        self.end = to;
     }
 
     /// Takes it out of service; the first reason stands.
@@ -209,16 +234,17 @@ impl State {
             }
             FrameKind::Gap => {
                 partition.note_hole_before(frame.base_offset);
-                partition.end = frame.next_offset;
+                partition.pass_gap(frame.next_offset, frame.arrival_ms);
             }
             FrameKind::Trim => {
-                partition.log_start = partition.log_start.max(frame.base_offset);
+                partition.trim(frame.base_offset, frame.record_count == TRIM_BY_OWNER);
                 partition.end = partition.end.max(frame.base_offset);
             }
             FrameKind::TruncateTo => {
                 partition.end = frame.base_offset;
                 partition.log_start = partition.log_start.min(partition.end);
                 Arc::make_mut(&mut partition.producers).truncate(frame.base_offset);
+                Arc::make_mut(&mut partition.marks).truncate(frame.base_offset);
             }
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)

@@ -34,7 +34,8 @@ impl Entry {
         Some(Self {
             base_offset: header.base_offset,
             next_offset: header.next_offset,
-            arrival_ms: header.arrival_ms,
+            // A gap's is when it was noted, which says nothing about when records came.
+            arrival_ms: if payload_bytes == 0 { 0 } else { header.arrival_ms },
             max_timestamp_ms: header.max_timestamp_ms,
             at,
             payload_bytes,

@@ -4,6 +4,7 @@
 mod append;
 mod crash;
 mod damage;
+mod marks;
 mod model;
 mod replica;
 mod take_over;

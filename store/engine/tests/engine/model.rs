@@ -247,7 +247,7 @@ impl Run {
         let (engine, link) = (self.world.engine.clone(), self.link);
         Box::pin(async move {
             match by_link {
-                true => engine.trim_replica(link, no, to).await.map(drop),
+                true => engine.trim_replica(link, vec![(no, to)]).await,
                 false => engine.trim(no, to).await.map(drop),
             }
         })

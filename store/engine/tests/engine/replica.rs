@@ -8,19 +8,19 @@ use mainstem_group::{CursorKey, CursorValue};
 use mainstem_record::{patch_base_offset, patch_leader_epoch};
 use mainstem_types::{Error, ErrorKind, LineageEntry};
 
-fn at(base_offset: i64, count: i64, mark: &str) -> ReplicaBatch {
+pub(crate) fn at(base_offset: i64, count: i64, mark: &str) -> ReplicaBatch {
     let mut bytes = batch(count, None, mark).to_vec();
     patch_base_offset(&mut bytes, base_offset);
     patch_leader_epoch(&mut bytes, 0);
     ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }
 }
 
-fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppend {
+pub(crate) fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppend {
     let entry = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
     ReplicaAppend { link, topic: TOPIC, partition: 0, lineage: vec![entry], gap_to: None, batches }
 }
 
-fn send(world: &mut World, append: ReplicaAppend) -> Result<i64, Error> {
+pub(crate) fn send(world: &mut World, append: ReplicaAppend) -> Result<i64, Error> {
     let engine = world.engine.clone();
     world.run(async move { engine.append_replica(append).await?.await? })
 }
@@ -163,7 +163,8 @@ fn a_full_disk_stops_links_and_not_cursors_and_trims() {
     world.run(async move { engine.apply_cursors(link, cursors).await.unwrap() });
     assert_eq!(world.engine.cursor(&key).unwrap().replicated, Some(value));
     let engine = world.engine.clone();
-    assert_eq!(world.run(async move { engine.trim_replica(link, no, 3).await.unwrap() }), 3);
+    world.run(async move { engine.trim_replica(link, vec![(no, 3)]).await.unwrap() });
+    assert_eq!(world.engine.partition(no).unwrap().log_start(), 3);
     world.disk.set_capacity_bytes(u64::MAX);
     world.clock.advance_ms(2_000);
     world.sequencer.step().unwrap();
