@@ -38,7 +38,8 @@ impl World {
                 return;
             }
         }
-        let reason = self.is_converged().err().unwrap_or_else(|| "a producer waits".into());
+        let waits = || ("both sides become alike", "a producer waits".into());
+        let (rule, reason) = self.is_converged().err().unwrap_or_else(waits);
         let faults: Vec<String> = self
             .connections
             .values()
@@ -46,7 +47,7 @@ impl World {
             .flat_map(|side| side.sender.faults())
             .map(|fault| format!("{}: {}", fault.code, fault.message))
             .collect();
-        self.violate("both sides become alike", format!("{reason}; faults {faults:?}"));
+        self.violate(rule, format!("{reason}; faults {faults:?}"));
     }
 
     fn calm_round(&mut self) {

@@ -53,6 +53,12 @@ impl World {
             self.violate("I3", ahead);
             return;
         }
+        let trimmed = partition.marks().trimmed;
+        if trimmed > truth.trimmed {
+            let owner = truth.trimmed;
+            self.violate("I8", format!("a replica deleted below {trimmed}, its owner {owner}"));
+            return;
+        }
         if end < verified {
             self.violate("I1", format!("a replica ended at {verified}, now at {end}"));
             return;
@@ -194,7 +200,27 @@ impl World {
     }
 
     /// Whether every replica has everything of its source.
-    pub(crate) fn is_converged(&self) -> Result<(), String> {
+    pub(crate) fn is_converged(&self) -> Result<(), (&'static str, String)> {
+        self.is_alike().map_err(|reason| ("both sides become alike", reason))?;
+        self.is_trimmed_alike().map_err(|reason| ("trims are carried", reason))
+    }
+
+    fn is_trimmed_alike(&self) -> Result<(), String> {
+        for (key, truth) in &self.truth.0 {
+            for (site, name) in NAMES.iter().enumerate().take(self.sites.len()) {
+                let Some(partition) = self.partition(site, *key) else { continue };
+                let trimmed = partition.marks().trimmed;
+                if self.stands(key.0) && trimmed != truth.trimmed {
+                    let place = format!("{} {} at {name}", key.0, key.1);
+                    let owner = truth.trimmed;
+                    return Err(format!("{place} is trimmed to {trimmed}, its owner's to {owner}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_alike(&self) -> Result<(), String> {
         for link in &self.links {
             let (Some(from), Some(to)) = (self.stream(link.source), self.stream(link.replica))
             else {

@@ -129,6 +129,23 @@ impl World {
         });
     }
 
+    /// The owner deletes records, up to any offset, be it within a batch.
+    pub(crate) fn delete_records(&mut self) {
+        let site = self.some_source();
+        let targets = self.owned(site);
+        if targets.is_empty() {
+            return;
+        }
+        let no = targets[self.pick(targets.len())].no;
+        let Some(partition) = self.engine(site).partition(no) else { return };
+        let end = u64::try_from(partition.durable_end()).unwrap_or(0);
+        let to = i64::try_from(self.random.below(end + 1)).expect("an offset");
+        let engine = self.engine(site).clone();
+        self.node_mut(site).submit(Purpose::Whatever, async move {
+            Answer::Done(engine.trim(no, to).await.map(drop))
+        });
+    }
+
     pub(crate) fn create_topic(&mut self) {
         let site = self.some_source();
         let name = format!("{}{}", NAMES[site], self.random.below(4));

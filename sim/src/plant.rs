@@ -23,6 +23,10 @@ pub enum Plant {
     NameForUuid,
     /// The source goes on sending after its half of the agreement was taken away.
     IgnoreRemoval,
+    /// The source takes for known what the owner deleted before the session began.
+    TellTrimsOnce,
+    /// The source passes on its retention as if the owner had deleted those records.
+    CarryRetention,
 }
 
 impl Plant {
@@ -36,6 +40,8 @@ impl Plant {
         Self::AckBeforeDurable,
         Self::NameForUuid,
         Self::IgnoreRemoval,
+        Self::TellTrimsOnce,
+        Self::CarryRetention,
     ];
 
     /// The rule that catches it.
@@ -46,6 +52,8 @@ impl Plant {
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
             Self::CursorsEarly => "I4",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
+            Self::TellTrimsOnce => "trims are carried",
+            Self::CarryRetention => "I8",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

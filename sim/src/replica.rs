@@ -132,7 +132,14 @@ impl World {
                     Answer::Done(engine.apply_cursors(name, cursors).await)
                 });
             }
-            ReceiverAction::Trim(_) => side.blocked = false,
+            ReceiverAction::Trim(starts) => {
+                let name = self.link_name(site, side);
+                let starts = translate::trim_starts(&self.catalog(site), name, &starts);
+                let engine = self.engine(site).clone();
+                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
+                    Answer::Done(engine.trim_replica(name, starts).await)
+                });
+            }
             ReceiverAction::Close(_) => return false,
         }
         true

@@ -93,6 +93,11 @@ impl World {
                 item.end = known.copied().unwrap_or(0).max(item.end);
             }
         }
+        if self.plant == Plant::TellTrimsOnce
+            && let Frame::Welcome(welcome) = &mut frame
+        {
+            welcome.partitions.iter_mut().for_each(|item| item.trimmed = Some(i64::MAX));
+        }
         let misaligned = match &frame {
             Frame::Fault(fault) if fault.code == Code::Misaligned => Some(fault.message.clone()),
             _ => None,
@@ -201,6 +206,10 @@ impl World {
                 let view = PartitionView {
                     log_start: partition.log_start(),
                     durable_end: partition.durable_end() + early,
+                    trimmed: match self.plant {
+                        Plant::CarryRetention => partition.log_start(),
+                        _ => partition.marks().trimmed,
+                    },
                     lineage: (*partition.lineage()).clone(),
                 };
                 if side.views.get(&key) != Some(&view) {

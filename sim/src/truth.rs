@@ -23,6 +23,8 @@ pub(crate) struct TrueLog {
     pub(crate) lineage: Vec<LineageEntry>,
     /// The owner keeps nothing below.
     pub(crate) start: i64,
+    /// The owner deleted what is below.
+    pub(crate) trimmed: i64,
     end: i64,
 }
 
@@ -61,6 +63,7 @@ impl Truth {
                 log.batches.extend(batches_from(&partition, from));
                 log.end = partition.durable_end();
                 log.start = partition.log_start();
+                log.trimmed = partition.marks().trimmed;
                 log.lineage = partition.lineage().entries().to_vec();
             }
         }

@@ -73,6 +73,9 @@ pub struct PartitionItem {
     /// Who wrote it.
     #[cbor(n(4), with = "crate::items", has_nil)]
     pub lineage: Vec<LineageEntry>,
+    /// Below it the replica knows that the topic's owner deleted the records; absent for none.
+    #[n(14)]
+    pub trimmed: Option<i64>,
 }
 
 /// The version of one replicated cursor at the replica.

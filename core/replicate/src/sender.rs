@@ -3,6 +3,7 @@
 mod cursors;
 mod partition;
 mod topics;
+mod trims;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -118,6 +119,7 @@ pub struct Sender {
     stopped: HashMap<OriginTopicId, (Code, String)>,
     cursors: CursorQueue,
     cursors_dirty: bool,
+    trims_due: BTreeSet<Key>,
     credit: i64,
     reads: usize,
     acked_seq: CatalogSeq,
@@ -151,6 +153,7 @@ impl Sender {
             stopped: HashMap::new(),
             cursors: CursorQueue::default(),
             cursors_dirty: false,
+            trims_due: BTreeSet::new(),
             credit: 0,
             reads: 0,
             acked_seq: CatalogSeq(0),
@@ -318,6 +321,7 @@ impl Sender {
         if self.phase == Phase::Open {
             self.send_catalog();
             self.request_reads();
+            self.send_trims();
             self.send_cursors();
             self.finish_if_done();
         }
@@ -399,7 +403,7 @@ impl Sender {
             };
             self.topics.handle_held(item.origin);
             let partition = self.partitions.entry((item.origin, item.partition)).or_default();
-            partition.handle_welcome(item.end, lineage);
+            partition.handle_welcome(item.end, lineage, item.trimmed.unwrap_or(0));
         }
         chunk.cursors.into_iter().for_each(|cursor| self.cursors.handle_known(cursor));
         if !chunk.more {
@@ -442,6 +446,7 @@ impl Sender {
             if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
                 partition.handle_ack(end.offset);
             }
+            self.note_trim((end.origin, end.partition));
         }
         if ack.applied_seq > self.acked_seq {
             self.acked_seq = ack.applied_seq;
@@ -515,6 +520,7 @@ impl Sender {
         {
             return;
         }
+        self.note_trim(key);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if partition.has_data() && !partition.queued {
             partition.queued = true;

@@ -44,7 +44,7 @@ fn topics_come_before_their_data_and_all_of_it_arrives() {
 }
 
 #[test]
-fn fault_4_a_clean_link_sends_every_byte_once_also_after_a_reconnect() {
+fn fault_04_a_clean_link_sends_every_byte_once_also_after_a_reconnect() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 2);
     let mut data = 0;
     for n in 0..2_000 {
@@ -60,7 +60,7 @@ fn fault_4_a_clean_link_sends_every_byte_once_also_after_a_reconnect() {
 }
 
 #[test]
-fn fault_2_a_tail_is_not_taken_when_its_head_was_lost() {
+fn fault_02_a_tail_is_not_taken_when_its_head_was_lost() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     for n in 0..30 {
         world.log(1, 0).push(1, &"x".repeat(300_000 + n));
@@ -72,7 +72,7 @@ fn fault_2_a_tail_is_not_taken_when_its_head_was_lost() {
 }
 
 #[test]
-fn fault_6_what_retention_took_is_a_declared_gap() {
+fn fault_06_what_retention_took_is_a_declared_gap() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
     for n in 0..10 {
         world.log(1, 0).push(3, &format!("{n}"));
@@ -290,7 +290,7 @@ fn silence_ends_a_session_on_both_sides() {
 }
 
 #[test]
-fn fault_9_equal_epochs_of_two_terms_are_not_taken_for_one() {
+fn fault_09_equal_epochs_of_two_terms_are_not_taken_for_one() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     world.log(1, 0).push(5, "x");
     world.run();
@@ -331,7 +331,7 @@ fn large_batches_of_many_partitions_never_pass_what_the_receiver_bears() {
     let lineage = Lineage::from_entries(world.source[&(OriginTopicId(1), 0)].lineage.clone());
     for partition in 0..8 {
         let lineage = lineage.clone().unwrap();
-        let view = PartitionView { log_start: 0, durable_end: 5, lineage };
+        let view = PartitionView { log_start: 0, durable_end: 5, trimmed: 0, lineage };
         sender.handle_partition(OriginTopicId(1), partition, view);
     }
     let large = bytes::Bytes::from(vec![0; BATCH_BYTES_MAX]);
@@ -443,6 +443,7 @@ fn fault_24_a_relay_behind_another_way_waits_and_accuses_nobody() {
         log_start: 0,
         end: 5,
         lineage: world.log(1, 0).lineage.clone(),
+        trimmed: None,
     };
     world.tell_source();
     world.sender.handle_frame(welcome(vec![held], Vec::new()), 0);
@@ -494,4 +495,47 @@ fn a_deleted_cursor_is_taken_back_once_and_may_come_again() {
     assert_eq!(cursors(&mut world, vec![cursor(1, 4, 8)]), [("g".to_owned(), 4)]);
     assert_eq!(cursors(&mut world, Vec::new()), [("g".to_owned(), -1)]);
     assert_eq!(cursors(&mut world, vec![cursor(1, 2, 1)]), [("g".to_owned(), 2)]);
+}
+
+#[test]
+fn fault_06_a_trim_needs_no_new_data_and_is_told_once() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    (0..10).for_each(|n| world.log(1, 0).push(3, &format!("{n}")));
+    world.run();
+    world.log(1, 0).delete(16);
+    world.run();
+    assert_eq!(world.source, world.replica, "in the session");
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.trims, 1, "what the replica knows is not told again");
+    world.log(1, 0).delete(30);
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.source, world.replica, "all of it, between two sessions");
+}
+
+#[test]
+fn fault_06_a_trim_waits_for_what_the_replica_has_not_and_keeps_what_is_live() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    (0..4).for_each(|n| world.log(1, 0).push(5, &format!("{n}")));
+    world.run();
+    world.reconnect(Mode::Replicate);
+    (4..10).for_each(|n| world.log(1, 0).push(5, &format!("{n}")));
+    // Within a batch, above the replica's end; retention went as far as another one.
+    world.log(1, 0).delete(32);
+    world.run();
+    assert_eq!(world.source, world.replica, "the model refuses a trim above the replica's end");
+    assert_eq!(world.replica[&(OriginTopicId(1), 0)].batches[0].0, 30, "the batch is there whole");
+}
+
+#[test]
+fn what_retention_takes_at_the_source_is_not_taken_at_the_replica() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    (0..10).for_each(|n| world.log(1, 0).push(3, &format!("{n}")));
+    world.run();
+    world.log(1, 0).trim(15);
+    world.run();
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!((world.trims, world.replica[&(OriginTopicId(1), 0)].batches.len()), (0, 10));
 }

@@ -29,7 +29,22 @@ pub(crate) struct SendingNote {
     pub(crate) records_sent: u64,
     pub(crate) sessions: u64,
     pub(crate) copy: Option<CopyProgress>,
+    /// The newest gaps declared.
+    pub(crate) gaps: VecDeque<GapNote>,
 }
+
+/// Offsets that the source did not keep long enough for a replica.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GapNote {
+    pub(crate) origin: OriginTopicId,
+    pub(crate) partition: u32,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) at_ms: i64,
+}
+
+/// Gaps of one link that are remembered.
+const GAPS_MAX: usize = 64;
 
 /// The receiving end.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +124,16 @@ impl SendingNote {
         for item in &chunk.partitions {
             self.acked.insert((item.origin, item.partition), item.end);
         }
+    }
+
+    /// Takes note of a gap; one that is declared again after a broken session stays one.
+    pub(crate) fn note_gap(&mut self, gap: GapNote) {
+        let is_known = |known: &GapNote| {
+            (known.origin, known.partition, known.from) == (gap.origin, gap.partition, gap.from)
+        };
+        self.gaps.retain(|known| !is_known(known));
+        self.gaps.truncate(GAPS_MAX - 1);
+        self.gaps.push_front(gap);
     }
 
     /// What an Ack says that it holds by now.

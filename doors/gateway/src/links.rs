@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, LinkError, LinkReport, Links, ReplicaState, TopicFault,
-    UpstreamReport,
+    BoxFuture, CopyGrant, CopyReport, LinkError, LinkGap, LinkReport, Links, ReplicaState,
+    TopicFault, UpstreamReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
     Stream,
 };
 use mainstem_replicate::FaultNote;
-use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+use mainstem_types::{ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef};
 use tokio::time::sleep;
 
-use crate::board::{LinkKey, SendingNote};
+use crate::board::{GapNote, LinkKey, SendingNote};
 use crate::context::Context;
 use crate::dial::{ask, dial};
 use crate::link::no_gateway;
@@ -251,6 +251,7 @@ impl LinkDesk {
             sessions: note.sessions,
             error,
             faults,
+            gaps: note.gaps.iter().map(|gap| gap_of(stream, gap)).collect(),
         }
     }
 
@@ -344,14 +345,25 @@ fn percent(setup: &Setup, note: &SendingNote) -> u8 {
     }
 }
 
+fn topic_name(stream: Option<&Stream>, origin: OriginTopicId) -> String {
+    stream
+        .and_then(|stream| stream.topic_by_origin(origin))
+        .map_or_else(|| origin.to_string(), |topic| topic.name.to_string())
+}
+
+fn gap_of(stream: &Stream, gap: &GapNote) -> LinkGap {
+    LinkGap {
+        topic: topic_name(Some(stream), gap.origin),
+        partition: gap.partition,
+        from: gap.from,
+        to: gap.to,
+        at_ms: gap.at_ms,
+    }
+}
+
 fn topic_faults(stream: Option<&Stream>, faults: &[FaultNote]) -> Vec<TopicFault> {
-    let name = |fault: &FaultNote| {
-        stream
-            .and_then(|stream| stream.topic_by_origin(fault.origin))
-            .map_or_else(|| fault.origin.to_string(), |topic| topic.name.to_string())
-    };
     let fault = |fault: &FaultNote| TopicFault {
-        topic: name(fault),
+        topic: topic_name(stream, fault.origin),
         partition: fault.partition,
         code: fault.code.word().to_owned(),
         message: fault.message.clone(),

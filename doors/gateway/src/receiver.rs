@@ -241,18 +241,8 @@ impl Session<'_> {
     }
 
     async fn trim(&self, starts: Vec<End>) -> Result<(), Error> {
-        let link = self.link();
-        let catalog = self.ctx.engine.catalog();
-        let stream = catalog.expect_stream(link.stream)?;
-        for start in starts {
-            let no = stream
-                .topic_by_origin(start.origin)
-                .and_then(|topic| topic.partition(start.partition));
-            if let Some(no) = no {
-                self.ctx.engine.trim_replica(link, no, start.offset).await?;
-            }
-        }
-        Ok(())
+        let starts = translate::trim_starts(&self.ctx.engine.catalog(), self.link(), &starts);
+        self.ctx.engine.trim_replica(self.link(), starts).await
     }
 
     /// I6: an agreement taken away ends the link at once, not only at the next append.

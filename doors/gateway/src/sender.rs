@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
 use mainstem_engine::{Engine, Partition, StoredBatch, Subscription};
-use mainstem_link::{Code, Frame, Mode};
+use mainstem_link::{Batches, Code, Frame, Mode};
 use mainstem_replicate::{
     Closing, PartitionView, Pending, ReadRequest, Sender, SenderAction, SenderSettings,
     SourceBatch, Welcomed,
 };
-use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
+use mainstem_types::{
+    CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::board::LinkKey;
+use crate::board::{GapNote, LinkKey};
 use crate::context::Context;
 use crate::dial::Dialled;
 use crate::mode::mode_of;
@@ -185,7 +187,30 @@ impl Session<'_> {
                 note.bytes_sent += bytes;
                 note.records_sent += records;
             });
+            if let Some(from) = batches.gap_from {
+                self.note_gap(batches, from);
+            }
         }
+    }
+
+    /// I8: what the replica will never hold is said; what the owner deleted is missing nowhere.
+    fn note_gap(&self, batches: &Batches, from: i64) {
+        let partition = self.partitions.get(&(batches.origin, batches.partition));
+        if partition.is_none_or(|partition| partition.marks().trimmed >= batches.from) {
+            return;
+        }
+        let gap = GapNote {
+            origin: batches.origin,
+            partition: batches.partition,
+            from,
+            to: batches.from,
+            at_ms: self.ctx.wall_ms(),
+        };
+        tracing::warn!(
+            replica = %self.place, topic = %gap.origin, gap.partition, gap.from, gap.to,
+            "retention took records before this replica had them; the gap is declared to it"
+        );
+        self.ctx.board.note_sending(self.key, |note| note.note_gap(gap));
     }
 
     fn handle_frame(&mut self, frame: Frame) {
@@ -270,7 +295,8 @@ impl Session<'_> {
         };
         let from = request.from.max(partition.log_start());
         if from >= partition.durable_end() {
-            self.sender.handle_read(request, partition.log_start(), Vec::new());
+            // All was deleted up to an end that was; there a batch begins, or will.
+            self.sender.handle_read(request, from, Vec::new());
             return;
         }
         if let Some(batches) = partition.read_tail(from, request.bytes_max)
@@ -299,10 +325,9 @@ impl Session<'_> {
                 let batches = batches.into_iter().map(source_batch).collect();
                 self.sender.handle_read(request, log_start, batches);
             }
-            // Retention overtook the read: the next one declares the gap.
-            Err(_) if log_start > request.from => {
-                self.sender.handle_read(request, log_start, Vec::new());
-            }
+            // A trim overtook the read. It may lie within a batch, so what is there now is read, and
+            // the gap declared before that; each attempt needs another trim.
+            Err(error) if error.kind() == ErrorKind::OffsetOutOfRange => self.start_read(request),
             Err(error) => {
                 let code = mainstem_replicate::code_of(&error);
                 self.sender.handle_read_failed(request, code, error.message().to_owned());
@@ -463,10 +488,11 @@ pub(crate) fn find(catalog: &Catalog, key: &LinkKey) -> Result<(Arc<Stream>, Rep
 /// All cursors and partitions of a stream as the engine shows them, for one view.
 fn view_of(partition: &Partition) -> PartitionView {
     // The end is read before the start: both only rise, so the start is never above the end.
-    let durable_end = partition.durable_end();
+    let (trimmed, durable_end) = (partition.marks().trimmed, partition.durable_end());
     PartitionView {
         log_start: partition.log_start().min(durable_end),
         durable_end,
+        trimmed,
         lineage: (*partition.lineage()).clone(),
     }
 }

@@ -9,11 +9,11 @@ use mainstem_catalog::{
 use mainstem_engine::{Engine, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_link::{
-    Batches, CursorItem, CursorVersion, FEATURES, Hello, Mode, PROTOCOL_VERSION, PartitionItem,
-    Setting, TombstoneItem, TopicItem,
+    Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
+    PartitionItem, Setting, TombstoneItem, TopicItem,
 };
 use mainstem_replicate::{Opened, ReceiverIdentity};
-use mainstem_types::{CatalogSeq, Error, LinkEpoch, StreamId};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch, PartitionNo, StreamId};
 
 /// A topic as a link tells it.
 pub fn topic_item(topic: &Topic) -> TopicItem {
@@ -156,6 +156,7 @@ pub fn opened(
                 log_start: partition.log_start(),
                 end: partition.durable_end(),
                 lineage: partition.lineage().entries().to_vec(),
+                trimmed: Some(partition.marks().trimmed).filter(|trimmed| *trimmed > 0),
             });
         }
     }
@@ -224,6 +225,16 @@ pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
             .map(|item| ReplicaBatch { arrival_ms: item.arrival_ms, bytes: item.bytes })
             .collect(),
     }
+}
+
+/// The partitions here whose records the owner deleted, and up to where.
+pub fn trim_starts(catalog: &Catalog, link: LinkName, starts: &[End]) -> Vec<(PartitionNo, i64)> {
+    let Some(stream) = catalog.stream(link.stream) else { return Vec::new() };
+    let start = |start: &End| {
+        let topic = stream.topic_by_origin(start.origin)?;
+        Some((topic.partition(start.partition)?, start.offset))
+    };
+    starts.iter().filter_map(start).collect()
 }
 
 /// The name of a link at its receiving end.

@@ -67,6 +67,7 @@ fn welcome() -> Frame {
             log_start: 10,
             end: 1000,
             lineage: lineage(),
+            trimmed: None,
         }],
         cursors: vec![CursorVersion {
             group: "readers".into(),
@@ -78,6 +79,13 @@ fn welcome() -> Frame {
         more: true,
     }
     .into()
+}
+
+/// A replica that knows what the owner deleted.
+pub(crate) fn welcome_with_trims() -> Frame {
+    let Frame::Welcome(mut welcome) = welcome() else { unreachable!("as it is made") };
+    welcome.partitions[0].trimmed = Some(9);
+    welcome.into()
 }
 
 fn topics() -> Frame {
@@ -291,6 +299,7 @@ pub(crate) fn of_a_copy() -> [(&'static str, Frame); 3] {
                 term_id: TermId(0x7e),
                 owner: StreamId(0x51),
             }],
+            trimmed: None,
         }],
     };
     let take = TakeOver { stream: StreamId(0x52), topics: vec![OriginTopicId(0xa1)], more: true };

@@ -10,6 +10,8 @@ pub struct PartitionView {
     pub log_start: i64,
     /// The next offset that is not yet durable. Nothing from here on is ever sent (I3).
     pub durable_end: i64,
+    /// Below it the topic's owner deleted the records; never above `log_start`.
+    pub trimmed: i64,
     /// Who wrote it.
     pub lineage: Lineage,
 }
@@ -24,6 +26,8 @@ pub(crate) struct SendPartition {
     pub(crate) next: Option<i64>,
     /// Durable at the replica.
     pub(crate) acked: i64,
+    /// Up to where the replica knows what the owner deleted.
+    pub(crate) trim_told: i64,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.
@@ -40,8 +44,9 @@ pub(crate) struct SendPartition {
 const REWINDS_MAX: u32 = 3;
 
 impl SendPartition {
-    pub(crate) fn handle_welcome(&mut self, end: i64, lineage: Lineage) {
+    pub(crate) fn handle_welcome(&mut self, end: i64, lineage: Lineage, trimmed: i64) {
         self.acked = end;
+        self.trim_told = trimmed;
         self.welcome = Some((end, lineage));
     }
 
@@ -93,6 +98,13 @@ impl SendPartition {
 
     pub(crate) fn has_data(&self) -> bool {
         self.fault.is_none() && !self.reading && self.next.is_some_and(|next| next < self.target())
+    }
+
+    /// What the owner deleted and the replica does not know of, once it has passed all of it.
+    pub(crate) fn due_trim(&self) -> Option<i64> {
+        let trimmed = self.view.as_ref()?.trimmed;
+        let due = self.fault.is_none() && trimmed > self.trim_told && trimmed <= self.acked;
+        due.then_some(trimmed)
     }
 
     /// The lineage to send with batches up to `to`, if the replica does not know it; counts it as

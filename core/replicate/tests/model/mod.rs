@@ -17,6 +17,8 @@ pub(crate) const TERM: Term = Term { number: 1, id: TermId(7) };
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Log {
     pub(crate) start: i64,
+    /// Deleted by the owner below here.
+    pub(crate) trimmed: i64,
     /// (base, next, bytes)
     pub(crate) batches: Vec<(i64, i64, Bytes)>,
     pub(crate) lineage: Vec<LineageEntry>,
@@ -32,6 +34,13 @@ impl Log {
         self.batches.push((base, base + count, Bytes::from(text.to_owned())));
     }
 
+    /// DeleteRecords.
+    pub(crate) fn delete(&mut self, to: i64) {
+        self.trim(to);
+        self.trimmed = to.max(self.trimmed);
+    }
+
+    /// Retention.
     pub(crate) fn trim(&mut self, to: i64) {
         self.start = to.max(self.start);
         self.batches.retain(|batch| batch.1 > to);
@@ -101,6 +110,7 @@ pub(crate) struct World {
     pub(crate) receiver: Receiver,
     pub(crate) wire_bytes: usize,
     pub(crate) payload_bytes: usize,
+    pub(crate) trims: usize,
     pub(crate) closed: Option<Closing>,
     /// Drops the n-th Batches frame, to see what the far end does about it.
     pub(crate) lose: Option<usize>,
@@ -124,6 +134,7 @@ impl World {
             receiver: Receiver::new(identity(), ClusterId(1), 0, 0),
             wire_bytes: 0,
             payload_bytes: 0,
+            trims: 0,
             closed: None,
             lose: None,
             frames_seen: 0,
@@ -164,6 +175,7 @@ impl World {
             let view = PartitionView {
                 log_start: log.start,
                 durable_end: log.end(),
+                trimmed: log.trimmed,
                 lineage: Lineage::from_entries(log.lineage.clone()).unwrap(),
             };
             self.sender.handle_partition(*origin, *partition, view);
@@ -270,7 +282,15 @@ impl World {
                 self.kept.extend(cursors);
                 self.receiver.handle_kept(Ok(()));
             }
-            ReceiverAction::Trim(_) => self.receiver.handle_kept(Ok(())),
+            ReceiverAction::Trim(starts) => {
+                for start in starts {
+                    self.trims += 1;
+                    let log = self.replica.get_mut(&(start.origin, start.partition)).unwrap();
+                    assert!(start.offset <= log.end(), "a trim waits for what lies below it");
+                    log.delete(start.offset);
+                }
+                self.receiver.handle_kept(Ok(()));
+            }
             ReceiverAction::Close(closing) => self.closed = Some(closing),
         }
     }
@@ -285,6 +305,7 @@ impl World {
                 log_start: log.start,
                 end: log.end(),
                 lineage: log.lineage.clone(),
+                trimmed: (log.trimmed > 0).then_some(log.trimmed),
             })
             .collect();
         Opened {

@@ -6,3 +6,4 @@ mod cluster;
 mod copy;
 mod replicate;
 mod setup;
+mod source;

@@ -61,6 +61,7 @@ impl Act<'_> {
                     log_start: partition.log_start(),
                     end: partition.durable_end(),
                     lineage: partition.lineage().entries().to_vec(),
+                    trimmed: None,
                 });
             }
         }
