@@ -74,6 +74,21 @@ pub struct TopicFault {
     pub message: String,
 }
 
+/// Offsets that a replica will never hold: retention took them at the source before they were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkGap {
+    /// The topic's name, or its id if the name is not known.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset that is missing.
+    pub from: i64,
+    /// The first that is not.
+    pub to: i64,
+    /// When it was declared to the replica.
+    pub at_ms: i64,
+}
+
 /// One replica as its source sees it, taken when it is asked for (I9).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LinkReport {
@@ -111,6 +126,9 @@ pub struct LinkReport {
     pub error: Option<LinkError>,
     /// Topics that stopped.
     pub faults: Vec<TopicFault>,
+    /// The newest gaps that were declared since the process started; the replica keeps its own
+    /// account of them durably.
+    pub gaps: Vec<LinkGap>,
 }
 
 /// One upstream as its replica sees it.

@@ -1,7 +1,7 @@
 //! What links report, as rows show it; and bounded copies.
 
 use mainstem_api::Arguments;
-use mainstem_api::links::{CopyGrant, LinkError, TopicFault};
+use mainstem_api::links::{CopyGrant, LinkError, LinkGap, TopicFault};
 use mainstem_types::{Error, JobId, StreamRef};
 use serde_json::{Value, json};
 
@@ -31,6 +31,22 @@ pub(crate) fn faults(faults: &[TopicFault]) -> Value {
         })
     };
     faults.iter().map(fault).collect()
+}
+
+/// Offsets that a replica will never hold.
+pub(crate) fn gaps(gaps: &[LinkGap]) -> Value {
+    let shown = |gap: &LinkGap| {
+        let mut shown = gap_value(gap.from, gap.to, gap.at_ms);
+        shown["topic"] = gap.topic.as_str().into();
+        shown["partition"] = gap.partition.into();
+        shown
+    };
+    gaps.iter().map(shown).collect()
+}
+
+/// A gap from one offset up to another, which held that many records at most.
+pub(crate) fn gap_value(from: i64, to: i64, at_ms: i64) -> Value {
+    json!({"from": from, "to": to, "records": to - from, "noticedMs": at_ms})
 }
 
 impl AdminDoor {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
-use crate::link::{errors, faults};
+use crate::link::{errors, faults, gaps};
 use crate::settings::{replica_patch, replica_settings};
 use crate::stream::row;
 
@@ -116,6 +116,7 @@ fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -
         "recordsSent": link.records_sent,
         "bytesSent": link.bytes_sent,
         "faults": faults(&link.faults),
+        "gaps": gaps(&link.gaps),
     }));
     let stuck = setup
         .and_then(|setup| setup.error.as_ref())

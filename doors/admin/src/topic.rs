@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cursor::Position;
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
+use crate::link::gap_value;
 use crate::stream::row;
 use crate::time::{shown, time_at};
 
@@ -93,6 +94,9 @@ impl AdminDoor {
         let slowest = positions.iter().filter(here).map(|p| p.committed).min();
         let slowest_time = slowest.map(|offset| time_at(partition, offset)).transpose()?.flatten();
         let last = partition.batch_of_max_timestamp()?.map(|batch| batch.max_timestamp_ms);
+        let marks = partition.marks();
+        let gaps: Vec<_> =
+            marks.gaps.iter().map(|gap| gap_value(gap.from, gap.to, gap.at_ms)).collect();
         Ok(row(json!({
             "partitionid": partition.index,
             "physicalsize": bytes,
@@ -109,6 +113,8 @@ impl AdminDoor {
             "timestamptype": topic.timestamp_type.to_string(),
             "owner": topic.owner.stream.to_string(),
             "kafkaname": kafka_name(stream, topic),
+            "trimmedoffset": marks.trimmed,
+            "gaps": gaps,
         })))
     }
 
@@ -130,6 +136,7 @@ impl AdminDoor {
                 "maxlag": of_topic().map(|p| p.end - p.committed).max().unwrap_or(0),
                 "kafkaname": kafka_name(&stream, topic),
                 "replicated": topic.owner.stream != stream.id,
+                "config": topic.config,
             })));
         }
         Ok(rows)

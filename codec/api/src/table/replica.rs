@@ -127,6 +127,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "recordsSent",
             "bytesSent",
             "faults",
+            "gaps",
             "errors",
         ],
         example: "-path /mapr/sanfrancisco/activity -refreshnow true",

@@ -56,7 +56,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "topic", "info"],
         summary: "Show a topic's partitions",
-        about: "maxoffset is the last record's offset, -1 in an empty partition.",
+        about: "maxoffset is the last record's offset, -1 in an empty partition. Below trimmedoffset \
+                the owner deleted the records, here and everywhere. gaps are offsets that the \
+                source no longer kept when this copy came to them.",
         flags: &[PATH, TOPIC, CLUSTER],
         output: &[
             "partitionid",
@@ -74,6 +76,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "timestamptype",
             "owner",
             "kafkaname",
+            "trimmedoffset",
+            "gaps",
         ],
         example: "-path /mapr/sanfrancisco/activity -topic clicks",
         method: Method::Get,
@@ -93,6 +97,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "maxlag",
             "kafkaname",
             "replicated",
+            "config",
         ],
         example: "-path /mapr/sanfrancisco/activity",
         method: Method::Get,
