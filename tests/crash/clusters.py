@@ -1,5 +1,6 @@
 """Clusters of the binary under test in a folder of their own, and what /proc says of them."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -10,22 +11,23 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND_S_MAX = 60
+LOG_LINES_SHOWN = 40
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 class CommandFailed(Exception):
-    """A command of the binary ended with another exit code than 0."""
+    """A command of the binary ended with another exit code than 0, or not in time."""
 
 
 class Clusters:
     """A few clusters that live as long as the `with` block, each a process of its own."""
 
-    def __init__(self, binary, names, keep=False):
+    def __init__(self, binary, names, keep=False, label=""):
         self.binary = str(pathlib.Path(binary or ROOT / "target/release/mainstem").resolve())
         self.names = names
         self.keep = keep
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="mainstem-"))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix=f"mainstem-{label}"))
         self.environment = {**os.environ, "MAINSTEM_HOME": str(self.home)}
 
     def __enter__(self):
@@ -48,11 +50,16 @@ class Clusters:
 
     def run(self, *words):
         """Runs a command of the binary and returns what it printed."""
-        done = subprocess.run([self.binary, *words], env=self.environment, check=False,
-                              capture_output=True, text=True, timeout=COMMAND_S_MAX)
+        begun = utc()
+        try:
+            done = subprocess.run([self.binary, *words], env=self.environment, check=False,
+                                  capture_output=True, text=True, timeout=COMMAND_S_MAX)
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(f"{' '.join(words)}, begun {begun}: still runs after "
+                                f"{COMMAND_S_MAX} s") from error
         if done.returncode != 0:
-            raise CommandFailed(f"{' '.join(words)}: exit {done.returncode}: "
-                                f"{(done.stderr or done.stdout).strip()}")
+            raise CommandFailed(f"{' '.join(words)}, begun {begun}, ended {utc()}: exit "
+                                f"{done.returncode}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
     def rows(self, *words):
@@ -84,6 +91,23 @@ class Clusters:
         texts = (path.read_text(errors="replace") for path in self.home.rglob("*.log"))
         return "\n".join(texts)
 
+    def print_evidence(self):
+        """Prints what a failure leaves to look at, and keeps the data."""
+        self.keep = True
+        print(f"---- {self.home}, at {utc()}: processes")
+        ps = subprocess.run(["ps", "-eo", "pid,ppid,stat,etime,args"], capture_output=True,
+                            text=True, check=False)
+        print("\n".join(line for line in ps.stdout.splitlines() if str(self.home) in line))
+        for path in sorted(self.home.rglob("*.log")):
+            print(f"---- the end of {path}")
+            lines = path.read_text(errors="replace").splitlines()
+            print("\n".join(lines[-LOG_LINES_SHOWN:]), flush=True)
+
+
+def utc():
+    """The time as the servers' logs have it."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
 
 def wait_until(what, holds, seconds):
     """Waits for a condition and returns its first truth; a missed deadline is an error."""
@@ -93,7 +117,7 @@ def wait_until(what, holds, seconds):
         if result:
             return result
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {what}")
+            raise TimeoutError(f"not within {seconds} s, at {utc()}: {what}")
         time.sleep(0.05)
 
 

@@ -361,7 +361,7 @@ def main():
             print(f"FAIL  {error}")
         bystander.stop()
         if passed < len(ATTACKS):
-            print("\n".join(clusters.log_text().splitlines()[-40:]))
+            clusters.print_evidence()
     print(f"{passed} passed, {len(ATTACKS) - passed} failed, seed {seed}")
     return 0 if passed == len(ATTACKS) else 1
 

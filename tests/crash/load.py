@@ -10,6 +10,8 @@ import zlib
 
 from confluent_kafka import KafkaException, Producer
 
+from clusters import utc
+
 CODECS = ("none", "lz4", "zstd", "gzip", "snappy")
 FILLER_BYTES = 1 << 20
 VALUE_BYTES_MAX = 400_000
@@ -168,7 +170,7 @@ class Load:
             if not self._changed.wait_for(
                     lambda: self.acknowledged >= total or self.failures, seconds):
                 raise TimeoutError(f"{self.acknowledged} of {total} records acknowledged "
-                                   f"after {seconds} s")
+                                   f"after {seconds} s, at {utc()}; waiting: {self._waiting()}")
 
     def acknowledge(self, topic, partition, offset):
         """Counts one acknowledged record."""
@@ -180,8 +182,12 @@ class Load:
     def fail(self, what):
         """Remembers what must not have happened."""
         with self._changed:
-            self.failures.append(what)
+            self.failures.append(f"{what} (at {utc()})")
             self._changed.notify_all()
+
+    def _waiting(self):
+        producers = ((one.number, len(one.producer)) for one in list(self.all))
+        return ", ".join(f"producer {number} {records}" for number, records in producers if records)
 
     def _run(self):
         try:

@@ -12,14 +12,15 @@ import random
 import sys
 import threading
 import time
+import traceback
 import zlib
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from clusters import Clusters, CommandFailed, wait_until
+from clusters import Clusters, utc, wait_until
 from load import Load, Script
 from raw import Fetcher
-from verify import Account, Findings, compare_bytes
+from verify import FINDINGS_SHOWN, Account, Findings, compare_bytes
 
 SOURCE, REPLICA = "source", "replica"
 STREAM = "/crash"
@@ -127,15 +128,21 @@ class Rounds:
     def run(self):
         """All rounds, then the load's end and the replica's catching up."""
         self.load.start()
+        threading.excepthook = self._thread_ended
         self.committer.start()
         self.reader.start()
         try:
             for number in range(self.count):
                 self._round(number)
-                if self.load.failures:
-                    return
                 self._report(number + 1)
+                if self.load.failures or self.reader.failure:
+                    print(f"no more rounds, at {utc()}", flush=True)
+                    break
             self._set_paused(False)
+        except Exception:
+            # Now, not when the load has had its time to end.
+            self.print_evidence()
+            raise
         finally:
             self.load.stop(PROGRESS_S_MAX)
             self.reader.stop()
@@ -143,6 +150,23 @@ class Rounds:
         if self.plant:
             self.load.plant()
         self.wait_caught_up(CATCH_UP_S_MAX)
+
+    def _thread_ended(self, how):
+        self.load.fail(f"{how.thread.name} ended at {utc()}: {how.exc_value!r}")
+
+    def print_evidence(self):
+        """Prints both sides' ends and links as far as they can be had, and what servers logged."""
+        for name, ask in (("ends at the source", lambda: self.ends(self.source)),
+                          ("ends at the replica", lambda: self.ends(self.replica)),
+                          ("acknowledged", lambda: self.load.ends),
+                          ("the link", lambda: self.clusters.run(
+                              "stream", "replica", "list", "-path", f"/mapr/{SOURCE}{STREAM}",
+                              "-json"))):
+            try:
+                print(f"{name}: {ask()}", flush=True)
+            except Exception as error:  # pylint: disable=broad-except
+                print(f"{name}: {error}", flush=True)
+        self.clusters.print_evidence()
 
     def wait_caught_up(self, seconds):
         """Waits until the replica has all that the source has now."""
@@ -259,11 +283,14 @@ def verify_commits(findings, rounds):
 def print_summary(rounds, findings, seconds):
     """The counts; returns whether all of it holds."""
     counts = findings.counts
-    for sentence in findings.sentences + rounds.load.failures[:5]:
+    faults = {what: count for what, count in counts.items() if what not in ("found", "batches")}
+    sentences = findings.sentences + rounds.load.failures[:FINDINGS_SHOWN]
+    if counts["found"] != rounds.load.acknowledged or not counts["found"]:
+        sentences.append(f"{rounds.load.acknowledged} acknowledged, {counts['found']} found")
+    if faults:
+        sentences.append(f"faults in all: {faults}")
+    for sentence in sentences:
         print(f"FAIL  {sentence}")
-    faults = sum(count for what, count in counts.items() if what not in ("found", "batches"))
-    holds = (faults == 0 and not rounds.load.failures
-             and counts["found"] == rounds.load.acknowledged > 0)
     kills = ", ".join(f"{name} {count}" for name, count in rounds.kills.items())
     print(f"rounds {sum(rounds.kills.values())} (killed: {kills}; paused {rounds.pauses} times), "
           f"{seconds:.0f} s")
@@ -273,7 +300,7 @@ def print_summary(rounds, findings, seconds):
           f"lost {counts['lost']}, duplicated {counts['duplicated']}, "
           f"out of order {counts['out of order']}, "
           f"differing {counts['differing records'] + counts['differing batches']}")
-    return holds
+    return not sentences
 
 
 def main():
@@ -289,7 +316,8 @@ def main():
     seed = random.SystemRandom().getrandbits(32) if chosen.seed is None else chosen.seed
     print(f"seed {seed}, {chosen.rounds} rounds", flush=True)
     begun = time.monotonic()
-    with Clusters(chosen.binary, [SOURCE, REPLICA], chosen.keep) as clusters:
+    holds, rounds = False, None
+    with Clusters(chosen.binary, [SOURCE, REPLICA], chosen.keep, f"rounds-{seed}-") as clusters:
         try:
             rounds = Rounds(clusters, seed, chosen.rounds, chosen.plant)
             rounds.run()
@@ -297,11 +325,11 @@ def main():
             holds = print_summary(rounds, findings, time.monotonic() - begun)
             if chosen.plant:
                 holds = findings.counts["lost"] == findings.counts["duplicated"] == 1
-        except (TimeoutError, CommandFailed, OSError) as error:
-            print(f"FAIL  {error}")
-            holds = False
+        except Exception as error:  # pylint: disable=broad-except
+            print(f"FAIL  at {utc()}: {error!r}")
+            traceback.print_exc(file=sys.stdout)
         if not holds:
-            print("\n".join(clusters.log_text().splitlines()[-60:]))
+            (rounds or clusters).print_evidence()
     print(f"{'passed' if holds else 'FAILED'} with seed {seed}")
     return 0 if holds else 1
 
