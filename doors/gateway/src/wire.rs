@@ -97,5 +97,10 @@ pub(crate) fn split(stream: TlsStream<TcpStream>) -> (FrameReader, FrameWriter) 
 }
 
 fn lost(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("the connection was lost: {error}"))
+    // Of a peer that is killed the TLS library says more than helps, with a link to its manual.
+    let why = match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the peer is gone without a word".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(ErrorKind::Unreachable, format!("the connection was lost: {why}"))
 }
