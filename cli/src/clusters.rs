@@ -37,7 +37,9 @@ impl Clusters {
     /// `$MAINSTEM_HOME`, or `~/.mainstem`.
     pub fn home() -> Result<PathBuf, Error> {
         if let Some(home) = std::env::var_os("MAINSTEM_HOME").filter(|home| !home.is_empty()) {
-            return Ok(home.into());
+            // Servers run in folders of their own, where a relative path means another place.
+            return std::path::absolute(&home)
+                .map_err(|e| Error::invalid(format!("MAINSTEM_HOME={}: {e}", home.display())));
         }
         std::env::home_dir()
             .map(|home| home.join(".mainstem"))
