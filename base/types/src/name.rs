@@ -14,7 +14,7 @@ fn check_word(what: &str, text: &str) -> Result<(), Error> {
         return Err(Error::invalid(format!("a {what} is empty; use {LEGAL}")));
     }
     if text == "." || text == ".." {
-        return Err(Error::invalid(format!("\"{text}\" is not a {what}; give its full path")));
+        return Err(Error::invalid(format!("\"{text}\" is not a {what}; no path goes up")));
     }
     if !text.chars().all(legal) {
         return Err(Error::invalid(format!("\"{text}\" is not a {what}; use {LEGAL}")));

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use mainstem_cli::Invocation;
 use mainstem_env::Env;
 use mainstem_types::Error;
@@ -60,18 +61,41 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
+    // What is no UTF-8 is not panicked over: it is no word of ours either, and is refused as such.
+    let mut arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let invocation = Invocation::of(&arguments.next().unwrap_or_default());
     let words: Vec<String> = arguments.collect();
     if invocation.takes(&words) {
         return mainstem_cli::run(invocation, words);
     }
     let words = words.into_iter().map(two_dashes);
-    let arguments = Arguments::parse_from(std::iter::once("mainstem".into()).chain(words));
-    match run(arguments.verb) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => mainstem_cli::report(&error),
+    match Arguments::try_parse_from(std::iter::once("mainstem".into()).chain(words)) {
+        Ok(arguments) => match run(arguments.verb) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => mainstem_cli::report(&error),
+        },
+        Err(fault) if is_fault(&fault) => {
+            mainstem_cli::report(&Error::invalid(one_line(&fault.to_string())))
+        }
+        Err(help) => help.exit(),
     }
+}
+
+/// Help and version are no faults, nor is it to ask for nothing.
+fn is_fault(shown: &clap::Error) -> bool {
+    shown.use_stderr() && shown.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+/// What clap has to say, as one line like every other error.
+fn one_line(text: &str) -> String {
+    let (fault, usage) = text.split_once("Usage:").unwrap_or((text, "mainstem"));
+    let fault = fault.trim_start_matches("error:").split("\n\n").map(str::trim);
+    let fault: Vec<_> = fault.filter(|part| !part.is_empty()).collect();
+    let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
+    let words: Vec<_> = words.collect();
+    let fault = fault.join("; ");
+    let fault: Vec<_> = fault.split_whitespace().collect();
+    format!("{}; see `{} --help`", fault.join(" "), words.join(" "))
 }
 
 fn run(verb: Verb) -> Result<(), Error> {
@@ -108,4 +132,42 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_argument_is_told_in_one_line_with_where_to_read_on() {
+        let shown = |words: &[&str]| {
+            let words = std::iter::once("mainstem").chain(words.iter().copied());
+            Arguments::try_parse_from(words).unwrap_err()
+        };
+        let all = [
+            (&["frob"][..], "unrecognized subcommand 'frob'; see `mainstem --help`"),
+            (
+                &["dev", "up", "--frob"],
+                "unexpected argument '--frob' found; see `mainstem dev up --help`",
+            ),
+            (
+                &["dev", "up", "--clustrs"],
+                "unexpected argument '--clustrs' found; tip: a similar argument exists: \
+                 '--clusters'; see `mainstem dev up --help`",
+            ),
+            (
+                &["dev", "kill"],
+                "the following required arguments were not provided: <NAME>; see `mainstem dev \
+                 kill --help`",
+            ),
+        ];
+        for (words, line) in all {
+            let fault = shown(words);
+            assert!(is_fault(&fault));
+            assert_eq!(one_line(&fault.to_string()), line);
+        }
+        for words in [&[][..], &["dev"], &["--help"], &["demo", "--help"], &["--version"]] {
+            assert!(!is_fault(&shown(words)), "{words:?}");
+        }
+    }
 }
