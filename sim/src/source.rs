@@ -49,7 +49,8 @@ impl World {
         let here = identity(&catalog);
         let hello =
             translate::hello(&here, &stream, &replica, Mode::Replicate, self.wall_ms(source));
-        let settings = SenderSettings { read_bytes_max: 2_000, reads_max: 2 };
+        let settings =
+            SenderSettings { read_bytes_max: 2_000, reads_max: 2, ..SenderSettings::default() };
         let side = SenderSide {
             sender: Sender::new(settings, hello, self.now_ms(source)),
             epoch: replica.link_epoch,

@@ -86,6 +86,7 @@ const CLUSTER: Flag = may(
     "the cluster that carries the command out",
 );
 const COMPRESSIONS: Kind = Kind::Word(&["off", "lz4", "lzf", "zlib"]);
+const LINK_COMPRESSIONS: Kind = Kind::Word(&["off", "lz4", "lzf", "zlib", "zstd"]);
 const TIMESTAMP_TYPES: Kind = Kind::Word(&["createtime", "logappendtime"]);
 const ANY: Kind = Kind::Int(0, u64::MAX);
 const SECONDS: Kind = Kind::Int(0, i64::MAX as u64 / 1000);

@@ -6,6 +6,7 @@ use mainstem_types::{Error, Result};
 use minicbor::{Decode, Encode};
 
 use crate::batches::BatchesHeader;
+use crate::packing::{Packing, UNPACKED_BYTES_MAX, Unpack, refuse};
 use crate::{
     Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Heartbeat, Hello, HighWatermarks,
     Positions, Refused, Reply, Request, Terms, Topics, TransactionDecisions, Trims, Welcome,
@@ -129,29 +130,55 @@ frames! {
 
 /// Appends the frame's bytes to `out`.
 pub fn encode_frame(frame: &Frame, out: &mut BytesMut) {
-    let header = encode_header(frame);
     let items = match frame {
         Frame::Batches(batches) => &batches.items[..],
         _ => &[],
     };
     let payload: usize = items.iter().map(|item| item.bytes.len()).sum();
+    put_head(frame, 0, payload, out);
+    for item in items {
+        out.put_slice(&item.bytes);
+    }
+}
+
+/// As [`encode_frame`], with the payload packed by `pack`, unless that gains less than a sixteenth.
+pub fn encode_packed(
+    batches: &Batches,
+    packing: Packing,
+    pack: impl Fn(&[u8]) -> Vec<u8>,
+    out: &mut BytesMut,
+) {
+    let mut plain = Vec::with_capacity(batches.payload_bytes());
+    batches.items.iter().for_each(|item| plain.extend_from_slice(&item.bytes));
+    let packed = pack(&plain);
+    let gains = packed.len() < plain.len() - plain.len() / 16;
+    let (flags, payload) = if gains { (packing.number(), packed) } else { (0, plain) };
+    put_head(&Frame::Batches(batches.clone()), flags, payload.len(), out);
+    out.put_slice(&payload);
+}
+
+fn put_head(frame: &Frame, flags: u8, payload: usize, out: &mut BytesMut) {
+    let header = encode_header(frame);
     let body = BODY_MIN + header.len() + payload;
     assert!(header.len() <= HEADER_BYTES_MAX, "a {} frame was not chunked", frame.name());
     assert!(body <= LINK_FRAME_BYTES_MAX, "a {} frame passes the limit", frame.name());
     out.reserve(4 + body);
     out.put_u32(u32::try_from(body).expect("checked against the limit"));
     out.put_u8(frame.kind());
-    out.put_u8(0);
+    out.put_u8(flags);
     out.put_u32(u32::try_from(header.len()).expect("checked against the limit"));
     out.put_slice(&header);
-    for item in items {
-        out.put_slice(&item.bytes);
-    }
 }
 
 /// Takes one frame off the front of what has arrived; `None` until it is whole. Frames of unknown
-/// optional kinds are passed over. After an error the connection is of no more use.
+/// optional kinds are passed over, packed ones refused. After an error the connection is of no
+/// more use.
 pub fn decode_frame(arrived: &mut BytesMut) -> Result<Option<Frame>> {
+    decode_frame_with(arrived, &refuse)
+}
+
+/// As [`decode_frame`], at an end that unpacks.
+pub fn decode_frame_with(arrived: &mut BytesMut, unpack: Unpack<'_>) -> Result<Option<Frame>> {
     loop {
         let Some(prefix) = arrived.first_chunk::<4>() else { return Ok(None) };
         let body = u32::from_be_bytes(*prefix) as usize;
@@ -168,10 +195,13 @@ pub fn decode_frame(arrived: &mut BytesMut) -> Result<Option<Frame>> {
         }
         arrived.advance(4);
         let mut frame = arrived.split_to(body).freeze();
-        let (kind, _flags) = (frame.get_u8(), frame.get_u8());
+        let (kind, flags) = (frame.get_u8(), frame.get_u8());
         let header_length = frame.get_u32() as usize;
         let header = frame.split_to(header_length);
-        let frame = own_payload(frame, body);
+        let frame = match Packing::of_flags(flags).transpose().filter(|_| kind < OPTIONAL_FROM) {
+            None => own_payload(frame, body),
+            Some(packing) => unpack(packing?, &frame, UNPACKED_BYTES_MAX)?.into(),
+        };
         if let Some(frame) = decode_body(kind, &header, frame)? {
             return Ok(Some(frame));
         }

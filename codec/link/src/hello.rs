@@ -10,7 +10,7 @@ use crate::{Code, Mode};
 /// The version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Features that this build offers; none is optional yet.
-pub const FEATURES: u64 = 0;
+pub const FEATURES: u64 = crate::FEATURE_PACKING;
 
 /// The sender's first frame.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

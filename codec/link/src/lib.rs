@@ -6,12 +6,12 @@
 //! before it is checked against what has arrived and against a limit (I7).
 
 mod batches;
-
 mod code;
 mod cursors;
 mod frame;
 mod hello;
 mod items;
+mod packing;
 mod progress;
 mod request;
 mod reserved;
@@ -21,8 +21,12 @@ mod welcome;
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
-pub use frame::{Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, encode_frame};
+pub use frame::{
+    Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, decode_frame_with, encode_frame,
+    encode_packed,
+};
 pub use hello::{Bye, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
+pub use packing::{FEATURE_PACKING, Packing, Unpack};
 pub use progress::{Ack, Credit, End, Heartbeat, HighWatermarks, Trims};
 pub use request::{
     AddReplica, AddUpstream, CheckCopy, CopyTopic, CreateStream, Described, Reply, Request,

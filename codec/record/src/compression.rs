@@ -79,7 +79,7 @@ impl Compression {
     }
 
     /// Unpacks `packed` to at most `limit` bytes; more is an error, however small the input was.
-    pub(crate) fn decompress(self, packed: &[u8], limit: usize) -> Result<Vec<u8>, RecordError> {
+    pub fn decompress(self, packed: &[u8], limit: usize) -> Result<Vec<u8>, RecordError> {
         let damaged = |_: io::Error| RecordError::Decompress(self.name());
         match self {
             Self::None => Ok(packed.to_vec()),
@@ -115,7 +115,7 @@ impl Compression {
     }
 
     /// Packs `plain`; writing to memory cannot fail.
-    pub(crate) fn compress(self, plain: &[u8]) -> Vec<u8> {
+    pub fn compress(self, plain: &[u8]) -> Vec<u8> {
         const IN_MEMORY: &str = "writes to memory do not fail";
         match self {
             Self::None => plain.to_vec(),

@@ -83,6 +83,14 @@ pub struct ReplicaSettings {
     /// Shown; batches travel as the producer encoded them.
     #[n(3)]
     pub network_compression: StreamCompression,
+    /// The most that is sent to it in a second; 0 for no limit.
+    #[cbor(n(4), default, skip_if = "is_zero")]
+    pub rate_bytes_per_s: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the derived code calls it")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A tracked job on a replica, durable at the source before its first step.

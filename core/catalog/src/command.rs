@@ -310,4 +310,6 @@ pub struct ReplicaPatch {
     pub synchronous: Option<bool>,
     /// See [`ReplicaSettings::network_compression`].
     pub network_compression: Option<StreamCompression>,
+    /// See [`ReplicaSettings::rate_bytes_per_s`].
+    pub rate_bytes_per_s: Option<u64>,
 }

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod closing;
+mod pace;
 mod pulse;
 mod receiver;
 mod sender;

@@ -15,6 +15,7 @@ use mainstem_link::{
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId};
 
+use crate::pace::Pace;
 use crate::pulse::Pulse;
 use crate::{Closing, CopyProgress, FaultNote, Pending};
 
@@ -32,11 +33,15 @@ pub struct SenderSettings {
     pub read_bytes_max: usize,
     /// Reads under way at once.
     pub reads_max: usize,
+    /// The most that is sent in a second; 0 for no limit.
+    pub rate_bytes_per_s: u64,
+    /// Whether the link yields while the source's own producers wait for their turn.
+    pub yields: bool,
 }
 
 impl Default for SenderSettings {
     fn default() -> Self {
-        Self { read_bytes_max: 1024 * 1024, reads_max: 4 }
+        Self { read_bytes_max: 1024 * 1024, reads_max: 4, rate_bytes_per_s: 0, yields: false }
     }
 }
 
@@ -78,6 +83,8 @@ pub struct Welcomed {
     pub replica_id: StreamId,
     /// The epoch under which this session writes there.
     pub link_epoch: LinkEpoch,
+    /// What the replica's end can do besides the protocol's version.
+    pub features: u64,
 }
 
 /// What the shell is to do.
@@ -121,6 +128,7 @@ pub struct Sender {
     cursors_dirty: bool,
     trims_due: BTreeSet<Key>,
     credit: i64,
+    pace: Pace,
     reads: usize,
     acked_seq: CatalogSeq,
     finish_seq: CatalogSeq,
@@ -155,6 +163,7 @@ impl Sender {
             cursors_dirty: false,
             trims_due: BTreeSet::new(),
             credit: 0,
+            pace: Pace::new(settings.rate_bytes_per_s, settings.yields, now_ms),
             reads: 0,
             acked_seq: CatalogSeq(0),
             finish_seq: CatalogSeq(0),
@@ -303,6 +312,11 @@ impl Sender {
         }
     }
 
+    /// Whether the source's own producers wait for their turn.
+    pub fn handle_load(&mut self, is_loaded: bool) {
+        self.pace.handle_load(is_loaded, self.now_ms);
+    }
+
     /// What the next heartbeat says is still to come.
     pub fn handle_pending(&mut self, pending: Pending) {
         self.pending = pending;
@@ -330,7 +344,10 @@ impl Sender {
 
     /// When to call [`Self::handle_time`] at the latest.
     pub fn next_timeout_ms(&self) -> u64 {
-        self.pulse.next_ms()
+        let next_ms = self.pulse.next_ms();
+        let waits = self.phase == Phase::Open && !self.ready.is_empty() && self.credit > 0;
+        let paced = self.pace.next_ms().filter(|_| waits);
+        paced.map_or(next_ms, |paced| paced.min(next_ms))
     }
 
     /// The Welcome has come and the session stands.
@@ -390,6 +407,7 @@ impl Sender {
                 cluster_id: chunk.cluster_id,
                 replica_id: chunk.replica_id,
                 link_epoch: chunk.link_epoch,
+                features: chunk.features,
             }));
             self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
             self.acked_seq = chunk.applied_seq;
@@ -530,7 +548,10 @@ impl Sender {
 
     /// Partitions with data take turns, one read each, while there is credit.
     fn request_reads(&mut self) {
-        while self.credit > 0 && self.reads < self.settings.reads_max {
+        while self.credit > 0
+            && self.reads < self.settings.reads_max
+            && let Some(allowance) = self.pace.allowance(self.now_ms)
+        {
             let Some(key) = self.ready.pop_front() else { return };
             let Some(partition) = self.partitions.get_mut(&key) else { continue };
             partition.queued = false;
@@ -538,11 +559,12 @@ impl Sender {
                 continue;
             }
             let room = usize::try_from(self.credit).unwrap_or(usize::MAX);
-            let bytes_max = self.settings.read_bytes_max.min(room);
+            let bytes_max = self.settings.read_bytes_max.min(room).min(allowance);
             let (from, to) = (partition.next.unwrap_or_default(), partition.target());
             partition.reading = true;
             self.reads += 1;
             self.credit -= i64::try_from(bytes_max).unwrap_or(i64::MAX);
+            self.pace.spend(bytes_max as u64);
             self.actions.push_back(SenderAction::Read(ReadRequest {
                 origin: key.0,
                 partition: key.1,
@@ -556,6 +578,7 @@ impl Sender {
     fn end_read(&mut self, request: &ReadRequest) {
         self.reads = self.reads.saturating_sub(1);
         self.credit += i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
+        self.pace.give_back(request.bytes_max as u64);
         if let Some(partition) = self.partitions.get_mut(&(request.origin, request.partition)) {
             partition.reading = false;
         }
@@ -594,6 +617,7 @@ impl Sender {
         for frame in frames {
             let bytes = frame.payload_bytes() as u64;
             self.credit -= bytes as i64;
+            self.pace.spend(bytes);
             self.bytes_sent += bytes;
             self.actions.push_back(SenderAction::Send(frame.into()));
         }

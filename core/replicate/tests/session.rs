@@ -279,6 +279,29 @@ fn credit_bounds_what_is_under_way() {
 }
 
 #[test]
+fn a_rate_holds_a_session_back_and_lets_it_go_on() {
+    const RATE: u64 = 100_000;
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    let settings = SenderSettings { rate_bytes_per_s: RATE, ..SenderSettings::default() };
+    world.sender = Sender::new(settings, model::hello(Mode::Replicate), 0);
+    for _ in 0..60 {
+        world.log(1, 0).push(1, &"x".repeat(10_000));
+    }
+    let mut now_ms = 0;
+    while world.source != world.replica {
+        world.run();
+        let most = RATE * now_ms / 1000 + 2 * (RATE / 5);
+        assert!(world.payload_bytes as u64 <= most, "{} by {now_ms}", world.payload_bytes);
+        let next_ms = world.sender.next_timeout_ms();
+        assert!(now_ms < next_ms && next_ms < 10_000, "it says when it goes on");
+        now_ms = next_ms;
+        world.receiver.handle_time(now_ms, 0);
+        world.sender.handle_time(now_ms, 0);
+    }
+    assert!(now_ms >= 5_000, "600 kB at 100 kB/s took {now_ms} ms");
+}
+
+#[test]
 fn silence_ends_a_session_on_both_sides() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     world.run();

@@ -71,7 +71,7 @@ impl AdminDoor {
             stream: stream.id,
             replica,
             replica_id,
-            settings: replica_settings(arguments, stream.settings.compression)?,
+            settings: replica_settings(arguments)?,
             paused: false,
             setup: Some(setup),
         };

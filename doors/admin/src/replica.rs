@@ -22,7 +22,7 @@ impl AdminDoor {
             stream: stream.id,
             replica,
             replica_id,
-            settings: replica_settings(arguments, stream.settings.compression)?,
+            settings: replica_settings(arguments)?,
             paused: arguments.boolean("paused").unwrap_or(false),
             setup: None,
         };
@@ -95,7 +95,8 @@ fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -
         "paused": replica.paused,
         "throttle": settings.throttle,
         "idx": replica.idx,
-        "networkencryption": settings.network_encryption,
+        // Links are mutual TLS whatever was asked for.
+        "networkencryption": true,
         "synchronous": settings.synchronous,
         "networkcompression": settings.network_compression.to_string(),
         "propagateExistingData": true,
@@ -113,6 +114,7 @@ fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -
         "lagBytes": link.bytes_pending,
         "lastContactMs": link.last_contact_ms,
         "gateway": link.gateway,
+        "rateLimit": settings.rate_bytes_per_s,
         "recordsSent": link.records_sent,
         "bytesSent": link.bytes_sent,
         "faults": faults(&link.faults),

@@ -30,17 +30,21 @@ pub(crate) fn stream_patch(arguments: &Arguments) -> Result<StreamPatch, Error> 
     })
 }
 
+/// What links pack by. There is no LZF here, and LZ4 is what replaced it.
+fn link_compression(arguments: &Arguments) -> Result<Option<StreamCompression>, Error> {
+    let given = arguments.parsed("networkcompression")?;
+    Ok(given.map(|word| if word == StreamCompression::Lzf { StreamCompression::Lz4 } else { word }))
+}
+
 /// What `replica add` and `replica autosetup` were given.
-pub(crate) fn replica_settings(
-    arguments: &Arguments,
-    compression: StreamCompression,
-) -> Result<ReplicaSettings, Error> {
+pub(crate) fn replica_settings(arguments: &Arguments) -> Result<ReplicaSettings, Error> {
     let yes = |flag| arguments.boolean(flag).unwrap_or(false);
     Ok(ReplicaSettings {
         throttle: yes("throttle"),
         network_encryption: yes("networkencryption"),
         synchronous: yes("synchronous"),
-        network_compression: arguments.parsed("networkcompression")?.unwrap_or(compression),
+        network_compression: link_compression(arguments)?.unwrap_or(StreamCompression::Off),
+        rate_bytes_per_s: arguments.number("ratelimit").unwrap_or(0),
     })
 }
 
@@ -51,6 +55,7 @@ pub(crate) fn replica_patch(arguments: &Arguments) -> Result<ReplicaPatch, Error
         throttle: arguments.boolean("throttle"),
         network_encryption: arguments.boolean("networkencryption"),
         synchronous: arguments.boolean("synchronous"),
-        network_compression: arguments.parsed("networkcompression")?,
+        network_compression: link_compression(arguments)?,
+        rate_bytes_per_s: arguments.number("ratelimit"),
     })
 }

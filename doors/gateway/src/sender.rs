@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
+use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream};
 use mainstem_engine::{Engine, Partition, StoredBatch, Subscription};
-use mainstem_link::{Batches, Code, Frame, Mode};
+use mainstem_link::{Batches, Code, FEATURE_PACKING, Frame, Mode, Packing};
 use mainstem_replicate::{
     Closing, PartitionView, Pending, ReadRequest, Sender, SenderAction, SenderSettings,
     SourceBatch, Welcomed,
 };
 use mainstem_types::{
-    CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
+    CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
+    StreamId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -55,6 +56,7 @@ struct Session<'a> {
     epoch: LinkEpoch,
     peer: mainstem_types::ClusterId,
     replica_id: Option<StreamId>,
+    settings: ReplicaSettings,
     sender: Sender,
     subscription: Arc<Subscription>,
     partitions: HashMap<(OriginTopicId, u32), Arc<Partition>>,
@@ -93,7 +95,8 @@ pub(crate) async fn run_session(
         epoch: replica.link_epoch,
         peer: dialled.peer,
         replica_id: replica.replica_id,
-        sender: Sender::new(SenderSettings::default(), hello, ctx.now_ms()),
+        settings: replica.settings,
+        sender: Sender::new(sender_settings(&replica.settings), hello, ctx.now_ms()),
         subscription,
         partitions: HashMap::new(),
         watched: HashMap::new(),
@@ -111,6 +114,23 @@ pub(crate) async fn run_session(
         note.faults = session.sender.faults();
     });
     end
+}
+
+fn sender_settings(settings: &ReplicaSettings) -> SenderSettings {
+    SenderSettings {
+        rate_bytes_per_s: settings.rate_bytes_per_s,
+        yields: settings.throttle,
+        ..SenderSettings::default()
+    }
+}
+
+const fn packing_of(compression: StreamCompression) -> Option<Packing> {
+    match compression {
+        StreamCompression::Off => None,
+        StreamCompression::Lz4 | StreamCompression::Lzf => Some(Packing::Lz4),
+        StreamCompression::Zlib => Some(Packing::Gzip),
+        StreamCompression::Zstd => Some(Packing::Zstd),
+    }
 }
 
 impl Session<'_> {
@@ -162,6 +182,9 @@ impl Session<'_> {
     }
 
     async fn do_actions(&mut self, writer: &mut FrameWriter) -> Result<Option<Closing>, Error> {
+        if self.settings.throttle {
+            self.sender.handle_load(self.ctx.engine.is_loaded());
+        }
         // A peer that reads nothing must not keep a session from ending.
         while writer.waiting_bytes() < OUT_BYTES_MAX || self.sender.is_closed() {
             let Some(action) = self.sender.poll_action() else { return Ok(None) };
@@ -171,7 +194,12 @@ impl Session<'_> {
                     writer.push(&frame);
                 }
                 SenderAction::Read(request) => self.start_read(request),
-                SenderAction::Welcomed(welcomed) => self.handle_welcomed(welcomed).await,
+                SenderAction::Welcomed(welcomed) => {
+                    let unpacks = welcomed.features & FEATURE_PACKING != 0;
+                    let packing = packing_of(self.settings.network_compression);
+                    writer.pack_by(packing.filter(|_| unpacks));
+                    self.handle_welcomed(welcomed).await;
+                }
                 SenderAction::Applied(seq) => self.note_applied(seq).await,
                 SenderAction::Close(closing) => return Ok(Some(closing)),
             }

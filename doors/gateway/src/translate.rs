@@ -294,6 +294,7 @@ pub fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
         setting("networkencryption", settings.network_encryption.to_string()),
         setting("synchronous", settings.synchronous.to_string()),
         setting("networkcompression", settings.network_compression.to_string()),
+        setting("ratelimit", settings.rate_bytes_per_s.to_string()),
     ]
 }
 
@@ -306,6 +307,7 @@ pub fn replica_from_text(text: &[Setting]) -> Result<ReplicaSettings, Error> {
             "networkencryption" => settings.network_encryption = parse(key, value)?,
             "synchronous" => settings.synchronous = parse(key, value)?,
             "networkcompression" => settings.network_compression = parse(key, value)?,
+            "ratelimit" => settings.rate_bytes_per_s = parse(key, value)?,
             _ => {}
         }
     }

@@ -1,7 +1,8 @@
 //! Frames over a stream of bytes.
 
 use bytes::BytesMut;
-use mainstem_link::{Frame, decode_frame, encode_frame};
+use mainstem_link::{Batches, Frame, Packing, decode_frame_with, encode_frame, encode_packed};
+use mainstem_record::{BatchHeader, Compression};
 use mainstem_types::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ impl FrameReader {
     /// The next frame. May be dropped while it waits: what has arrived stays.
     pub(crate) async fn next(&mut self) -> Result<Frame, Error> {
         loop {
-            if let Some(frame) = decode_frame(&mut self.arrived)? {
+            if let Some(frame) = decode_frame_with(&mut self.arrived, &unpack)? {
                 return Ok(frame);
             }
             if self.arrived.capacity() - self.arrived.len() < READ_BYTES_MIN {
@@ -42,12 +43,24 @@ pub(crate) struct FrameWriter {
     stream: WriteHalf<TlsStream<TcpStream>>,
     out: BytesMut,
     flushed: bool,
+    packing: Option<Packing>,
 }
 
 impl FrameWriter {
+    /// From here on batches that their producer did not compress are packed.
+    pub(crate) fn pack_by(&mut self, packing: Option<Packing>) {
+        self.packing = packing;
+    }
+
     /// Adds a frame to what is to be written.
     pub(crate) fn push(&mut self, frame: &Frame) {
-        encode_frame(frame, &mut self.out);
+        match (self.packing, frame) {
+            (Some(packing), Frame::Batches(batches)) if is_mostly_plain(batches) => {
+                let codec = codec_of(packing);
+                encode_packed(batches, packing, |plain| codec.compress(plain), &mut self.out);
+            }
+            _ => encode_frame(frame, &mut self.out),
+        }
         self.flushed = false;
     }
 
@@ -92,8 +105,31 @@ pub(crate) fn split(stream: TlsStream<TcpStream>) -> (FrameReader, FrameWriter) 
     let (read, write) = tokio::io::split(stream);
     (
         FrameReader { stream: read, arrived: BytesMut::new() },
-        FrameWriter { stream: write, out: BytesMut::new(), flushed: true },
+        FrameWriter { stream: write, out: BytesMut::new(), flushed: true, packing: None },
     )
+}
+
+const fn codec_of(packing: Packing) -> Compression {
+    match packing {
+        Packing::Lz4 => Compression::Lz4,
+        Packing::Gzip => Compression::Gzip,
+        Packing::Zstd => Compression::Zstd,
+    }
+}
+
+fn unpack(packing: Packing, packed: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    codec_of(packing).decompress(packed, limit).map_err(|e| Error::corrupt(e.to_string()))
+}
+
+/// Whether packing can gain anything: what a producer compressed gets no smaller.
+fn is_mostly_plain(batches: &Batches) -> bool {
+    let is_plain = |bytes: &[u8]| {
+        let header = BatchHeader::decode(bytes);
+        header.is_ok_and(|header| header.attributes.compression().is_ok_and(Compression::is_none))
+    };
+    let plain = batches.items.iter().filter(|item| is_plain(&item.bytes));
+    let bytes: usize = plain.map(|item| item.bytes.len()).sum();
+    bytes > batches.payload_bytes() / 2
 }
 
 fn lost(error: &std::io::Error) -> Error {

@@ -140,6 +140,13 @@ impl Engine {
         self.done(|reply| Op::TrimReplica { link, starts, reply }).await
     }
 
+    /// Whether those who write wait for their turn: more than a fraction of a group has gathered
+    /// while the one before is made durable. What is not urgent yields then.
+    pub fn is_loaded(&self) -> bool {
+        const LOADED_BYTES: usize = 256 * 1024;
+        self.shared.queue.waiting_bytes() >= LOADED_BYTES
+    }
+
     /// A group's cursor.
     pub fn cursor(&self, key: &CursorKey) -> Option<Cursor> {
         self.shared.cursors.read().get(key).cloned()

@@ -48,6 +48,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Bytes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes_max - self.room.available_permits().min(self.bytes_max)
+    }
+
     /// Takes operations up to about `bytes_max`. Their room is free again as soon as they are out:
     /// from here on the group's own limit holds.
     pub(crate) fn take(&self, bytes_max: usize) -> Vec<Op> {

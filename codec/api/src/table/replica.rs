@@ -1,13 +1,19 @@
 //! Replicas and upstreams: the two halves of an agreement.
 
-use super::{CLUSTER, COMPRESSIONS, internal, may, need};
+use super::{ANY, CLUSTER, LINK_COMPRESSIONS, internal, may, need};
 use crate::command::{CommandSpec, Flag, Kind, Method};
 
 const PATH: Flag = need("path", Kind::Stream, "the source stream");
 const REPLICA: Flag = need("replica", Kind::Stream, "the replica: /mapr/<cluster>/<path>");
 const THROTTLE: Flag = may("throttle", Kind::Bool, "false", "yield to new messages under load");
+const RATE_LIMIT: Flag = may(
+    "ratelimit",
+    ANY,
+    "0",
+    "send at most so many bytes a second; 0 is no limit (not in maprcli)",
+);
 const ENCRYPTION: Flag =
-    may("networkencryption", Kind::Bool, "false", "shown; links are always encrypted");
+    may("networkencryption", Kind::Bool, "false", "taken for old scripts; links always are");
 const SYNCHRONOUS: Flag = may(
     "synchronous",
     Kind::Bool,
@@ -16,9 +22,9 @@ const SYNCHRONOUS: Flag = may(
 );
 const COMPRESSION: Flag = may(
     "networkcompression",
-    COMPRESSIONS,
-    "the stream's",
-    "shown; records travel as the producer compressed them",
+    LINK_COMPRESSIONS,
+    "off",
+    "pack what producers did not compress; lzf is taken as lz4, zstd is ours",
 );
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -32,6 +38,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             REPLICA,
             may("paused", Kind::Bool, "false", "declare it, and start by `stream replica resume`"),
             THROTTLE,
+            RATE_LIMIT,
             ENCRYPTION,
             SYNCHRONOUS,
             COMPRESSION,
@@ -55,6 +62,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             SYNCHRONOUS,
             may("multimaster", Kind::Bool, "false", "replicate in both directions"),
             THROTTLE,
+            RATE_LIMIT,
             ENCRYPTION,
             COMPRESSION,
             may("directcopy", Kind::Bool, "true", "false waits here until the copy is done"),
@@ -77,9 +85,15 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             REPLICA,
             may("newreplica", Kind::Stream, "", "where the replica is now that it was renamed"),
             may("throttle", Kind::Bool, "", "yield to new messages under load"),
-            may("networkencryption", Kind::Bool, "", "shown; links are always encrypted"),
+            may("ratelimit", ANY, "", "send at most so many bytes a second; 0 is no limit"),
+            may("networkencryption", Kind::Bool, "", "taken for old scripts; links always are"),
             may("synchronous", Kind::Bool, "", "not yet served"),
-            may("networkcompression", COMPRESSIONS, "", "shown"),
+            may(
+                "networkcompression",
+                LINK_COMPRESSIONS,
+                "",
+                "pack what producers did not compress",
+            ),
             CLUSTER,
         ],
         output: &[],
@@ -124,6 +138,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "lagBytes",
             "lastContactMs",
             "gateway",
+            "rateLimit",
             "recordsSent",
             "bytesSent",
             "faults",

@@ -133,6 +133,7 @@ impl Catalog {
         settings.synchronous = patch.synchronous.unwrap_or(settings.synchronous);
         settings.network_compression =
             patch.network_compression.unwrap_or(settings.network_compression);
+        settings.rate_bytes_per_s = patch.rate_bytes_per_s.unwrap_or(settings.rate_bytes_per_s);
         check_replica_settings(settings)
     }
 }

@@ -1,6 +1,6 @@
 //! What a link carries, and that it goes on after every break.
 
-use mainstem_catalog::{Command, TopicPatch};
+use mainstem_catalog::{Command, ReplicaPatch, TopicPatch};
 use mainstem_engine::CursorCommit;
 use mainstem_group::CursorKey;
 use mainstem_types::{OriginTopicId, StreamId};
@@ -43,6 +43,29 @@ async fn i2_topics_and_batches_arrive_byte_for_byte_also_after_restarts() {
         report.is_uptodate && report.puts_pending == 0
     })
     .await;
+    source.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i2_batches_that_were_packed_on_the_way_are_kept_as_they_were() {
+    let group = Group::new();
+    let (source, from, replica, to) = pair(&group).await;
+    source.create_topic(from, "t", 1).await;
+    let place = replica.place("/copy");
+    for word in ["lz4", "zlib", "zstd", "off"] {
+        let patch = ReplicaPatch {
+            network_compression: Some(word.parse().unwrap()),
+            ..ReplicaPatch::default()
+        };
+        let edit = Command::EditReplica { stream: from, replica: place.clone(), patch };
+        source.engine.change(edit).await.unwrap();
+        for n in 0..20 {
+            let record = format!("{word} {n} ").repeat(500);
+            source.produce(from, "t", 0, &record).await.unwrap();
+        }
+        until(word, || source.content(from) == replica.content(to)).await;
+    }
     source.stop().await;
     replica.stop().await;
 }
