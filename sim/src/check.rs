@@ -11,7 +11,7 @@ use crate::truth::batches_from;
 use crate::world::World;
 
 impl World {
-    /// I1 and I8 at the owners, I2, I3 and I4 at the replicas, and that acks are true.
+    /// I1 and I8 at the owners, I2, I3 and I4 at the replicas, that acks are true, and I9.
     pub(crate) fn check_all(&mut self) {
         for site in 0..self.sites.len() {
             let (engine, catalog) = (self.engine(site).clone(), self.catalog(site));
@@ -24,6 +24,7 @@ impl World {
             self.check_replica(site);
         }
         self.check_acks();
+        self.check_status();
     }
 
     fn check_replica(&mut self, site: usize) {
@@ -191,7 +192,7 @@ impl World {
     }
 
     /// Whether a topic is still there at its owner: what is deleted is not promised any more.
-    fn stands(&self, origin: OriginTopicId) -> bool {
+    pub(crate) fn stands(&self, origin: OriginTopicId) -> bool {
         (0..self.sites.len()).any(|site| {
             let stream = self.stream(site);
             let topic = stream.as_ref().and_then(|stream| stream.topic_by_origin(origin));

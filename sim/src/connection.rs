@@ -15,6 +15,8 @@ pub(crate) struct SenderSide {
     pub(crate) told_seq: Option<CatalogSeq>,
     pub(crate) views: BTreeMap<(OriginTopicId, u32), PartitionView>,
     pub(crate) replica_id: Option<StreamId>,
+    /// The first part of its Welcome has come.
+    pub(crate) is_welcomed: bool,
 }
 
 /// The replica's end.

@@ -15,6 +15,7 @@ mod power;
 mod producer;
 mod replica;
 mod source;
+mod status;
 mod topology;
 mod truth;
 mod world;

@@ -21,6 +21,10 @@ pub enum Plant {
     AckBeforeDurable,
     /// The replica knows topics by their names.
     NameForUuid,
+    /// Status takes what was sent for what the replica holds.
+    SentCountsAsHeld,
+    /// Status counts records only: an empty topic or a gap that is missing is not told.
+    OnlyRecordsCount,
     /// The source goes on sending after its half of the agreement was taken away.
     IgnoreRemoval,
     /// The source takes for known what the owner deleted before the session began.
@@ -42,6 +46,8 @@ impl Plant {
         Self::IgnoreRemoval,
         Self::TellTrimsOnce,
         Self::CarryRetention,
+        Self::SentCountsAsHeld,
+        Self::OnlyRecordsCount,
     ];
 
     /// The rule that catches it.
@@ -51,6 +57,7 @@ impl Plant {
             Self::ShipBeyondDurable => "I3",
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
             Self::CursorsEarly => "I4",
+            Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention => "I8",

@@ -1,6 +1,7 @@
 //! What happens to clusters as such: time passes, clocks jump, the power goes.
 
 use mainstem_env::{Clock, CrashPolicy, Random};
+use mainstem_replicate::Account;
 
 use crate::world::World;
 
@@ -59,8 +60,10 @@ impl World {
                 sent.is_queued = false;
             }
         }
-        for link in &mut self.links {
-            link.raising &= self.sites[link.source].node != node;
+        let sites = &self.sites;
+        for link in self.links.iter_mut().filter(|link| sites[link.source].node == node) {
+            link.raising = false;
+            link.account = Account::default();
         }
         for connection in self.connections.values_mut() {
             let link = &self.links[connection.link];

@@ -7,10 +7,11 @@ use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
 use mainstem_engine::Partition;
 use mainstem_env::{Clock, Random};
 use mainstem_gateway::translate;
-use mainstem_link::{Code, Cursors, Frame, Mode};
+use mainstem_link::{Ack, Code, Cursors, End, Frame, Mode};
 use mainstem_record::{patch_base_offset, patch_leader_epoch};
 use mainstem_replicate::{
-    PartitionView, ReadRequest, ReceiverIdentity, Sender, SenderAction, SenderSettings, SourceBatch,
+    Account, PartitionView, ReadRequest, ReceiverIdentity, Sender, SenderAction, SenderSettings,
+    SourceBatch,
 };
 use mainstem_types::{Error, OriginTopicId};
 
@@ -57,6 +58,7 @@ impl World {
             told_seq: None,
             views: BTreeMap::new(),
             replica_id: replica.replica_id,
+            is_welcomed: false,
         };
         let id = self.next_connection;
         self.next_connection += 1;
@@ -103,7 +105,9 @@ impl World {
             Frame::Fault(fault) if fault.code == Code::Misaligned => Some(fault.message.clone()),
             _ => None,
         };
+        // What comes late, from a session that was given up, is not looked at.
         if let Some(side) = &mut connection.sender {
+            note_held(&mut self.links[link].account, side, &frame);
             side.sender.handle_frame(frame, now_ms);
         }
         if let Some(message) = misaligned {
@@ -159,6 +163,11 @@ impl World {
         self.bytes += batches.payload_bytes() as u64;
         let key = (batches.origin, batches.partition);
         self.links[link].remembered.insert(key, batches.to);
+        if self.plant == Plant::SentCountsAsHeld {
+            let end = End { origin: key.0, partition: key.1, offset: batches.to };
+            let ack = Ack { ends: vec![end], ..Ack::default() };
+            self.links[link].account.handle_ack(&ack);
+        }
         let catalog = self.catalog(self.links[link].source);
         let stands = self
             .find_replica(&catalog, link)
@@ -295,6 +304,17 @@ impl World {
         let stream = catalog.stream(self.id(self.links[link].source))?;
         let replica = stream.replica(&self.replica_place(link))?;
         Some(((**stream).clone(), replica.clone()))
+    }
+}
+
+/// What the replica says it holds, as the door takes it down.
+fn note_held(account: &mut Account, side: &mut SenderSide, frame: &Frame) {
+    match frame {
+        Frame::Welcome(chunk) => {
+            account.handle_welcome(chunk, !std::mem::replace(&mut side.is_welcomed, true));
+        }
+        Frame::Ack(ack) => account.handle_ack(ack),
+        _ => {}
     }
 }
 

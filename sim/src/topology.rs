@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_env::{Random, SeededRandom};
+use mainstem_replicate::Account;
 use mainstem_types::{OriginTopicId, StreamId};
 
 /// One shape: streams by their cluster and path, and links as (source, replica).
@@ -83,12 +84,15 @@ pub(crate) struct Link {
     pub(crate) source: usize,
     pub(crate) replica: usize,
     pub(crate) raising: bool,
+    /// What the source has heard of what the replica holds.
+    pub(crate) account: Account,
     /// For a planted bug: what was sent in earlier sessions.
     pub(crate) remembered: BTreeMap<(OriginTopicId, u32), i64>,
 }
 
 impl Link {
     pub(crate) fn new(&(source, replica): &(usize, usize)) -> Self {
-        Self { source, replica, raising: false, remembered: BTreeMap::new() }
+        let (account, remembered) = (Account::default(), BTreeMap::new());
+        Self { source, replica, raising: false, account, remembered }
     }
 }

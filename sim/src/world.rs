@@ -212,6 +212,10 @@ impl World {
         self.violation.get_or_insert(Violation { seed, topology, event, rule, message });
     }
 
+    pub(crate) fn event(&self) -> u64 {
+        self.event
+    }
+
     pub(crate) fn pick(&self, count: usize) -> usize {
         usize::try_from(self.random.below(count as u64)).expect("below a usize")
     }

@@ -89,8 +89,21 @@ pub struct LinkGap {
     pub at_ms: i64,
 }
 
+/// How fast a link moves, per second.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Rates {
+    /// Records, over the last ten seconds.
+    pub records: f64,
+    /// Bytes, over the last ten seconds.
+    pub bytes: f64,
+    /// Records, over the last minute.
+    pub records_of_minute: f64,
+    /// Bytes, over the last minute.
+    pub bytes_of_minute: f64,
+}
+
 /// One replica as its source sees it, taken when it is asked for (I9).
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct LinkReport {
     /// What it is doing.
     pub state: ReplicaState,
@@ -110,8 +123,13 @@ pub struct LinkReport {
     pub buckets_pending: u64,
     /// How far the first copy is, 0 to 100.
     pub copy_percent: u8,
-    /// Now less the oldest pending arrival; 0 if nothing is pending.
+    /// Now less the oldest pending arrival; 0 if nothing is pending. So much of what producers
+    /// were told is safe would be lost if the source vanished now.
     pub lag_ms: u64,
+    /// The highest of the last minute, seen in looks a second apart.
+    pub lag_ms_max: u64,
+    /// How fast it moves.
+    pub rates: Rates,
     /// When the replica was heard last.
     pub last_contact_ms: Option<i64>,
     /// The gateway in use.
@@ -122,6 +140,10 @@ pub struct LinkReport {
     pub records_sent: u64,
     /// Sessions opened since the process started.
     pub sessions: u64,
+    /// Since when the session stands, if one does.
+    pub connected_since_ms: Option<i64>,
+    /// How long a frame and its answer take, as of the last heartbeat.
+    pub round_trip_ms: Option<u64>,
     /// Why nothing flows, if nothing flows.
     pub error: Option<LinkError>,
     /// Topics that stopped.
@@ -132,7 +154,7 @@ pub struct LinkReport {
 }
 
 /// One upstream as its replica sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct UpstreamReport {
     /// A session stands.
     pub connected: bool,
@@ -144,6 +166,22 @@ pub struct UpstreamReport {
     pub puts_pending: u64,
     /// And since when; 0 if nothing is.
     pub pending_since_ms: i64,
+    /// When the source counted that, by this cluster's clock; `None` if this session has not heard
+    /// a count yet, or none stands.
+    pub counted_ms: Option<i64>,
+    /// The age of the oldest record that is still to come, as far as the last count tells; `None`
+    /// if nothing is known.
+    pub lag_ms: Option<u64>,
+    /// How fast it moves.
+    pub rates: Rates,
+    /// Bytes of batches received since the process started.
+    pub bytes_received: u64,
+    /// Records likewise.
+    pub records_received: u64,
+    /// Sessions opened since the process started.
+    pub sessions: u64,
+    /// Since when the session stands, if one does.
+    pub connected_since_ms: Option<i64>,
     /// Why the last session was refused or ended, if none stands.
     pub error: Option<LinkError>,
     /// Topics that stopped.

@@ -61,6 +61,17 @@ pub struct Heartbeat {
     /// The source's durable ends that moved since the last heartbeat, for the replica's status.
     #[cbor(n(4), with = "crate::items", has_nil)]
     pub ends: Vec<End>,
+    /// When the pending bytes and records were counted, by the sender's clock; 0 if never yet.
+    #[cbor(n(5), default, skip_if = "is_zero")]
+    pub pending_counted_ms: i64,
+    /// From the receiver: the time in the last heartbeat that it heard, and how long ago that was,
+    /// added up; 0 if it heard none. What the sender's clock is ahead of it is a round trip.
+    #[cbor(n(6), default, skip_if = "is_zero")]
+    pub echo_ms: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// High watermarks at the source, up to which a replica's consumers may read on a synchronous link.

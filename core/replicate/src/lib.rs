@@ -5,8 +5,10 @@
 //! [`Sender`] or [`Receiver`] lives as long as one session; what must outlive it is durable
 //! elsewhere, so a new session can only begin at what the replica says it has.
 
+mod account;
 mod backoff;
 mod closing;
+mod history;
 mod pace;
 mod pulse;
 mod receiver;
@@ -14,8 +16,10 @@ mod sender;
 mod setup;
 mod status;
 
+pub use account::Account;
 pub use backoff::{Backoff, GatewayRing};
 pub use closing::{Closing, code_of};
+pub use history::{History, Rate, Sample};
 pub use receiver::{AppendToken, Opened, Receiver, ReceiverAction, ReceiverIdentity};
 pub use sender::{
     PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch, Welcomed,

@@ -118,6 +118,10 @@ pub struct Receiver {
     acks: BTreeMap<Key, i64>,
     applied_seq: Option<CatalogSeq>,
     pending: Pending,
+    /// The topic that is being applied, and its partitions.
+    applying: Option<(OriginTopicId, u32)>,
+    /// The time in the source's last heartbeat, and when it came.
+    beat_heard: Option<(i64, u64)>,
     pulse: Pulse,
     wall_ms: i64,
     actions: VecDeque<ReceiverAction>,
@@ -138,6 +142,8 @@ impl Receiver {
             acks: BTreeMap::new(),
             applied_seq: None,
             pending: Pending::default(),
+            applying: None,
+            beat_heard: None,
             pulse: Pulse::new(now_ms),
             wall_ms,
             actions: VecDeque::new(),
@@ -165,7 +171,9 @@ impl Receiver {
                     bytes: beat.pending_bytes,
                     records: beat.pending_records,
                     since_ms: beat.pending_since_ms,
+                    counted_ms: beat.pending_counted_ms,
                 };
+                self.beat_heard = Some((beat.now_ms, now_ms));
             }
             (Frame::Fault(fault), Phase::Open) => {
                 let key = (fault.origin, fault.partition);
@@ -207,7 +215,15 @@ impl Receiver {
 
     /// How a topic's creation, change or deletion went.
     pub fn handle_topic_applied(&mut self, origin: OriginTopicId, result: Result<(), Error>) {
-        let Err(error) = result else { return };
+        let applied = self.applying.take_if(|(topic, _)| *topic == origin);
+        let Err(error) = result else {
+            // I9: the source is told of every partition that is here, also of an empty one: it
+            // takes what it was not told of for missing.
+            for partition in 0..applied.map_or(0, |(_, partitions)| partitions) {
+                self.acks.entry((origin, partition)).or_insert(0);
+            }
+            return;
+        };
         match error.kind() {
             ErrorKind::Fenced => self.fence(&error),
             ErrorKind::Storage | ErrorKind::Retry => self.give_up(&error),
@@ -253,7 +269,12 @@ impl Receiver {
         if self.pulse.is_silent(now_ms) {
             self.close(Code::Silent, "nothing was heard from the source".to_owned(), false);
         } else if self.pulse.is_beat_due(now_ms) && self.phase == Phase::Open {
-            let beat = Heartbeat { now_ms: wall_ms, ..Heartbeat::default() };
+            // The source's own time, as it would be here: it tells how long a frame takes.
+            let echo = |(peer_ms, heard_ms)| {
+                i64::saturating_add(peer_ms, i64::try_from(now_ms - heard_ms).unwrap_or(i64::MAX))
+            };
+            let echo_ms = self.beat_heard.map_or(0, echo);
+            let beat = Heartbeat { now_ms: wall_ms, echo_ms, ..Heartbeat::default() };
             self.actions.push_back(ReceiverAction::Send(beat.into()));
         }
     }
@@ -267,6 +288,9 @@ impl Receiver {
     /// speak for everything that was answered before.
     pub fn poll_action(&mut self) -> Option<ReceiverAction> {
         if let Some(action) = self.actions.pop_front() {
+            if let ReceiverAction::ApplyTopic(item) = &action {
+                self.applying = Some((item.origin, item.partitions));
+            }
             return Some(action);
         }
         if self.phase != Phase::Open {

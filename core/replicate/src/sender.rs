@@ -291,6 +291,8 @@ impl Sender {
                 pending_records: self.pending.records,
                 pending_since_ms: self.pending.since_ms,
                 ends: Vec::new(),
+                pending_counted_ms: self.pending.counted_ms,
+                echo_ms: 0,
             };
             self.actions.push_back(SenderAction::Send(beat.into()));
             self.retry_stopped();

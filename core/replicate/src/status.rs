@@ -12,6 +12,8 @@ pub struct Pending {
     pub records: u64,
     /// Arrival time of the oldest; 0 if there is none.
     pub since_ms: i64,
+    /// When this was counted, by the source's clock; 0 if it never was.
+    pub counted_ms: i64,
 }
 
 /// A topic or partition that stopped.

@@ -1,7 +1,7 @@
 //! What links report, as rows show it; and bounded copies.
 
-use mainstem_api::Arguments;
-use mainstem_api::links::{CopyGrant, LinkError, LinkGap, TopicFault};
+use mainstem_api::links::{CopyGrant, LinkError, LinkGap, Rates, TopicFault};
+use mainstem_api::{Arguments, Row};
 use mainstem_types::{Error, JobId, StreamRef};
 use serde_json::{Value, json};
 
@@ -18,6 +18,22 @@ pub(crate) fn errors(error: &LinkError) -> Value {
         "Msg": error.message,
         "lastSeenMs": error.at_ms,
     })
+}
+
+/// Milliseconds as seconds with their fraction.
+pub(crate) fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
+/// How fast a link moves, to a tenth: more would be noise.
+pub(crate) fn rates(rates: &Rates) -> Row {
+    let tenths = |rate: f64| (rate * 10.0).round() / 10.0;
+    row(json!({
+        "recordsPerSecond": tenths(rates.records),
+        "bytesPerSecond": tenths(rates.bytes),
+        "recordsPerSecondMinute": tenths(rates.records_of_minute),
+        "bytesPerSecondMinute": tenths(rates.bytes_of_minute),
+    }))
 }
 
 /// Topics that stopped.

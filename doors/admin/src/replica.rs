@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
-use crate::link::{errors, faults, gaps};
+use crate::link::{errors, faults, gaps, rates, seconds};
 use crate::settings::{replica_patch, replica_settings};
 use crate::stream::row;
 
@@ -110,25 +110,26 @@ fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -
         "copyTableCompletionPercentage": percent,
         "connected": link.connected,
         "lagSeconds": seconds(link.lag_ms),
+        "lagSecondsMaxMinute": seconds(link.lag_ms_max),
+        "rpoSeconds": seconds(link.lag_ms),
         "lagRecords": link.puts_pending,
         "lagBytes": link.bytes_pending,
         "lastContactMs": link.last_contact_ms,
+        "connectedSinceMs": link.connected_since_ms,
+        "roundTripMs": link.round_trip_ms,
+        "sessions": link.sessions,
         "gateway": link.gateway,
         "rateLimit": settings.rate_bytes_per_s,
         "recordsSent": link.records_sent,
         "bytesSent": link.bytes_sent,
-        "faults": faults(&link.faults),
-        "gaps": gaps(&link.gaps),
     }));
+    shown.extend(rates(&link.rates));
+    shown.insert("faults".to_owned(), faults(&link.faults));
+    shown.insert("gaps".to_owned(), gaps(&link.gaps));
     let stuck = setup
         .and_then(|setup| setup.error.as_ref())
         .map(|message| json!({"Code": "ErrSetup", "Host": stream.path.as_str(), "Msg": message}));
     let trouble = link.error.as_ref().map(errors).or(stuck);
     shown.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
     shown
-}
-
-/// Milliseconds as seconds with their fraction.
-fn seconds(ms: u64) -> f64 {
-    std::time::Duration::from_millis(ms).as_secs_f64()
 }

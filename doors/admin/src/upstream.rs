@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
-use crate::link::{errors, faults};
+use crate::link::{errors, faults, rates, seconds};
 use crate::stream::row;
 
 impl AdminDoor {
@@ -42,10 +42,17 @@ impl AdminDoor {
         shown.extend(row(json!({
             "connected": link.connected,
             "lastContactMs": link.last_contact_ms,
+            "connectedSinceMs": link.connected_since_ms,
+            "sessions": link.sessions,
             "bytesPending": link.bytes_pending,
             "putsPending": link.puts_pending,
-            "faults": faults(&link.faults),
+            "pendingAsOfMs": link.counted_ms,
+            "lagSeconds": link.lag_ms.map(seconds),
+            "recordsReceived": link.records_received,
+            "bytesReceived": link.bytes_received,
         })));
+        shown.extend(rates(&link.rates));
+        shown.insert("faults".to_owned(), faults(&link.faults));
         shown.extend(link.error.as_ref().map(|error| ("errors".to_owned(), errors(error))));
         shown
     }

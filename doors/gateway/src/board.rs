@@ -1,12 +1,11 @@
 //! What is known of each link now, for those who ask (I9).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use mainstem_api::links::LinkError;
 use mainstem_catalog::Place;
-use mainstem_link::{Ack, Welcome};
-use mainstem_replicate::{CopyProgress, FaultNote, Pending};
-use mainstem_types::{CatalogSeq, JobId, OriginTopicId, StreamId};
+use mainstem_replicate::{Account, CopyProgress, FaultNote, History, Pending, Sample};
+use mainstem_types::{JobId, OriginTopicId, StreamId};
 use parking_lot::Mutex;
 
 /// A replica of a stream of this cluster.
@@ -21,13 +20,13 @@ pub(crate) struct SendingNote {
     pub(crate) gateway: Option<String>,
     pub(crate) last_contact_ms: Option<i64>,
     pub(crate) error: Option<LinkError>,
-    pub(crate) acked: HashMap<(OriginTopicId, u32), i64>,
-    /// Up to here the replica has applied the source's catalog.
-    pub(crate) applied_seq: CatalogSeq,
+    pub(crate) account: Account,
     pub(crate) faults: Vec<FaultNote>,
     pub(crate) bytes_sent: u64,
     pub(crate) records_sent: u64,
     pub(crate) sessions: u64,
+    pub(crate) connected_since_ms: Option<i64>,
+    pub(crate) round_trip_ms: Option<u64>,
     pub(crate) copy: Option<CopyProgress>,
     /// The newest gaps declared.
     pub(crate) gaps: VecDeque<GapNote>,
@@ -54,8 +53,23 @@ pub(crate) struct ReceivingNote {
     pub(crate) connected: bool,
     pub(crate) last_contact_ms: Option<i64>,
     pub(crate) pending: Pending,
+    /// What its clock is ahead of the source's, or behind, for all that can be told: a heartbeat's
+    /// way is not taken off.
+    pub(crate) ahead_ms: i64,
     pub(crate) error: Option<LinkError>,
     pub(crate) faults: Vec<FaultNote>,
+    pub(crate) bytes_received: u64,
+    pub(crate) records_received: u64,
+    pub(crate) sessions: u64,
+    pub(crate) connected_since_ms: Option<i64>,
+}
+
+/// What the last looks at a link have seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sampled {
+    pub(crate) history: History,
+    /// What the next heartbeat tells, at the sending end.
+    pub(crate) pending: Pending,
 }
 
 /// Copies whose agreement went with them, and whose end somebody may still ask for.
@@ -66,6 +80,8 @@ const ENDED_MAX: usize = 256;
 pub(crate) struct Board {
     sending: Mutex<BTreeMap<LinkKey, SendingNote>>,
     receiving: Mutex<BTreeMap<UpstreamKey, ReceivingNote>>,
+    sent_samples: Mutex<BTreeMap<LinkKey, Sampled>>,
+    received_samples: Mutex<BTreeMap<UpstreamKey, Sampled>>,
     ended: Mutex<VecDeque<(JobId, Option<String>)>>,
 }
 
@@ -111,21 +127,35 @@ impl Board {
     ) {
         change(self.receiving.lock().entry(key.clone()).or_default());
     }
+
+    /// What was seen of a replica's link, also of one that has never worked.
+    pub(crate) fn sampled(&self, key: &LinkKey) -> Sampled {
+        self.sent_samples.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn note_sample(&self, key: &LinkKey, sample: Sample, pending: Pending) {
+        let mut samples = self.sent_samples.lock();
+        let sampled = samples.entry(key.clone()).or_default();
+        sampled.history.handle_sample(sample);
+        sampled.pending = pending;
+    }
+
+    pub(crate) fn upstream_sampled(&self, key: &UpstreamKey) -> Sampled {
+        self.received_samples.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn note_upstream_sample(&self, key: &UpstreamKey, sample: Sample) {
+        self.received_samples.lock().entry(key.clone()).or_default().history.handle_sample(sample);
+    }
+
+    /// Forgets the samples of links that are not agreed on any more.
+    pub(crate) fn keep_samples(&self, stands: impl Fn(&LinkKey) -> bool) {
+        self.sent_samples.lock().retain(|key, _| stands(key));
+        self.received_samples.lock().retain(|key, _| stands(key));
+    }
 }
 
 impl SendingNote {
-    /// What a Welcome says that the replica holds; its first part begins a new account, since the
-    /// replica may have been made anew.
-    pub(crate) fn note_welcome(&mut self, chunk: &Welcome, first: bool) {
-        if first {
-            self.acked.clear();
-            self.applied_seq = chunk.applied_seq;
-        }
-        for item in &chunk.partitions {
-            self.acked.insert((item.origin, item.partition), item.end);
-        }
-    }
-
     /// Takes note of a gap; one that is declared again after a broken session stays one.
     pub(crate) fn note_gap(&mut self, gap: GapNote) {
         let is_known = |known: &GapNote| {
@@ -134,14 +164,5 @@ impl SendingNote {
         self.gaps.retain(|known| !is_known(known));
         self.gaps.truncate(GAPS_MAX - 1);
         self.gaps.push_front(gap);
-    }
-
-    /// What an Ack says that it holds by now.
-    pub(crate) fn note_ack(&mut self, ack: &Ack) {
-        self.applied_seq = self.applied_seq.max(ack.applied_seq);
-        for end in &ack.ends {
-            let acked = self.acked.entry((end.origin, end.partition)).or_default();
-            *acked = (*acked).max(end.offset);
-        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::context::{Context, Directory};
 use crate::links::LinkDesk;
 use crate::listener::listen;
+use crate::sampler::sample_links;
 use crate::supervisor::{Tasks, supervise};
 use crate::tls::LinkTls;
 
@@ -46,6 +47,7 @@ pub struct Gateway {
     stop: watch::Sender<bool>,
     listener: JoinHandle<()>,
     supervisor: JoinHandle<()>,
+    sampler: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -86,11 +88,13 @@ impl Gateway {
         let tasks = Arc::new(Tasks::default());
         let connections_max = settings.connections_max;
         let listening = listen(ctx.clone(), listener, connections_max, stopped.clone());
+        let links = Arc::new(LinkDesk { ctx: ctx.clone(), tasks: tasks.clone() });
         Ok(Self {
             address,
             listener: tokio::spawn(listening),
-            supervisor: tokio::spawn(supervise(ctx.clone(), tasks.clone(), stopped)),
-            links: Arc::new(LinkDesk { ctx, tasks }),
+            supervisor: tokio::spawn(supervise(ctx, tasks, stopped.clone())),
+            sampler: tokio::spawn(sample_links(links.clone(), stopped)),
+            links,
             stop,
         })
     }
@@ -111,5 +115,6 @@ impl Gateway {
         // A task that panicked has been reported by its panic.
         let _ = self.supervisor.await;
         let _ = self.listener.await;
+        let _ = self.sampler.await;
     }
 }

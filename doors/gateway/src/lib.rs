@@ -3,6 +3,7 @@
 //! It must never know why a frame is sent or what a topic holds: `core/replicate` decides, the
 //! engine checks and keeps, and this crate moves bytes between them and tells of what it saw.
 
+pub mod backlog;
 mod board;
 mod context;
 mod dial;
@@ -14,6 +15,7 @@ mod mode;
 mod pki;
 mod receiver;
 mod request;
+mod sampler;
 mod sender;
 mod supervisor;
 mod tls;

@@ -178,6 +178,7 @@ impl Task {
         };
         self.ctx.board.note_sending(&self.key, |note| {
             note.connected = false;
+            note.connected_since_ms = None;
             note.error = Some(error);
         });
     }

@@ -4,23 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, LinkError, LinkGap, LinkReport, Links, ReplicaState,
+    BoxFuture, CopyGrant, CopyReport, LinkError, LinkGap, LinkReport, Links, Rates, ReplicaState,
     TopicFault, UpstreamReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
     Stream,
 };
-use mainstem_replicate::FaultNote;
+use mainstem_replicate::{FaultNote, History, Pending};
 use mainstem_types::{ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef};
 use tokio::time::sleep;
 
-use crate::board::{GapNote, LinkKey, SendingNote};
+use crate::backlog::Backlog;
+use crate::board::{GapNote, LinkKey, SendingNote, UpstreamKey};
 use crate::context::Context;
 use crate::dial::{ask, dial};
 use crate::link::no_gateway;
 use crate::mode::open_setup;
-use crate::sender::backlog;
 use crate::supervisor::Tasks;
 
 pub(crate) struct LinkDesk {
@@ -35,12 +35,8 @@ impl Links for LinkDesk {
         cluster: &ClusterName,
         path: &StreamPath,
     ) -> Option<LinkReport> {
-        let catalog = self.ctx.engine.catalog();
-        let stream = catalog.stream(stream)?;
         let place = Place { cluster: cluster.clone(), path: path.clone() };
-        let replica = stream.replica(&place)?;
-        let note = self.ctx.board.sending(&(stream.id, place)).unwrap_or_default();
-        Some(self.report(stream, replica, note))
+        self.report_of(&(stream, place)).map(|(report, _)| report)
     }
 
     fn upstream(
@@ -50,25 +46,7 @@ impl Links for LinkDesk {
         path: &StreamPath,
     ) -> Option<UpstreamReport> {
         let place = Place { cluster: cluster.clone(), path: path.clone() };
-        let catalog = self.ctx.engine.catalog();
-        catalog.stream(stream)?.upstream(&place)?;
-        let mut note = self.ctx.board.receiving(&(stream, place.clone())).unwrap_or_default();
-        if !note.connected && note.error.is_none() {
-            let message = match note.last_contact_ms {
-                None => format!("{place} has not called since this cluster was started"),
-                Some(_) => format!("no session stands; the last one of {place} did its work"),
-            };
-            note.error = Some(self.error("NotConnected", message));
-        }
-        Some(UpstreamReport {
-            connected: note.connected,
-            last_contact_ms: note.last_contact_ms,
-            bytes_pending: note.pending.bytes,
-            puts_pending: note.pending.records,
-            pending_since_ms: note.pending.since_ms,
-            error: note.error,
-            faults: topic_faults(catalog.stream(stream).map(|s| &**s), &note.faults),
-        })
+        self.upstream_report(&(stream, place))
     }
 
     fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()> {
@@ -209,12 +187,72 @@ impl Links for LinkDesk {
 }
 
 impl LinkDesk {
-    fn report(&self, stream: &Stream, replica: &Replica, note: SendingNote) -> LinkReport {
-        let backlog = backlog(&self.ctx.engine, stream, replica.replica_id, &note.acked);
+    /// The state of a link now, and what it is behind.
+    pub(crate) fn report_of(&self, key: &LinkKey) -> Option<(LinkReport, Backlog)> {
+        // The note before the catalog, see `Backlog::count`.
+        let note = self.ctx.board.sending(key).unwrap_or_default();
+        let catalog = self.ctx.engine.catalog();
+        let stream = catalog.stream(key.0)?;
+        let replica = stream.replica(&key.1)?;
+        let backlog = Backlog::count(&self.ctx.engine, stream, replica.replica_id, &note.account);
+        let mut report = self.report(stream, replica, note, &backlog);
+        let history = self.ctx.board.sampled(key).history;
+        report.lag_ms_max = history.lag_ms_max().max(report.lag_ms);
+        report.rates = rates(&history);
+        Some((report, backlog))
+    }
+
+    /// The state of an upstream now.
+    pub(crate) fn upstream_report(&self, key: &UpstreamKey) -> Option<UpstreamReport> {
+        let catalog = self.ctx.engine.catalog();
+        let stream = catalog.stream(key.0)?;
+        let place = &key.1;
+        stream.upstream(place)?;
+        let mut note = self.ctx.board.receiving(key).unwrap_or_default();
+        if !note.connected && note.error.is_none() {
+            let message = match note.last_contact_ms {
+                None => format!("{place} has not called since this cluster was started"),
+                Some(_) => format!("no session stands; the last one of {place} did its work"),
+            };
+            note.error = Some(self.error("NotConnected", message));
+        }
+        // Counts of a session that is over say nothing of now.
+        let pending = if note.connected { note.pending } else { Pending::default() };
+        let here = |source_ms: i64| source_ms.saturating_add(note.ahead_ms);
+        let counted = pending.counted_ms > 0;
+        let lag_ms = match pending.since_ms {
+            0 => 0,
+            since => u64::try_from(self.ctx.wall_ms().saturating_sub(here(since))).unwrap_or(0),
+        };
+        Some(UpstreamReport {
+            connected: note.connected,
+            last_contact_ms: note.last_contact_ms,
+            bytes_pending: pending.bytes,
+            puts_pending: pending.records,
+            pending_since_ms: pending.since_ms,
+            counted_ms: counted.then(|| here(pending.counted_ms)),
+            lag_ms: counted.then_some(lag_ms),
+            rates: rates(&self.ctx.board.upstream_sampled(key).history),
+            bytes_received: note.bytes_received,
+            records_received: note.records_received,
+            sessions: note.sessions,
+            connected_since_ms: note.connected_since_ms,
+            error: note.error,
+            faults: topic_faults(Some(stream), &note.faults),
+        })
+    }
+
+    fn report(
+        &self,
+        stream: &Stream,
+        replica: &Replica,
+        note: SendingNote,
+        backlog: &Backlog,
+    ) -> LinkReport {
         let setup = replica.setup.as_ref();
         let lag_ms = match backlog.oldest_ms {
             0 => 0,
-            oldest => u64::try_from(self.ctx.wall_ms() - oldest).unwrap_or(0),
+            oldest => u64::try_from(self.ctx.wall_ms().saturating_sub(oldest)).unwrap_or(0),
         };
         let faults = topic_faults(Some(stream), &note.faults);
         let rests = replica.paused && open_setup(replica).is_none();
@@ -226,15 +264,14 @@ impl LinkDesk {
         } else {
             note.error.clone().or_else(|| self.reason(replica))
         };
-        let unknown = note.last_contact_ms.is_none() && backlog.partitions > 0;
+        let unknown = !note.account.is_heard() && backlog.partitions > 0;
         let error = if unknown { Some(self.with_unknown(error)) } else { error };
         LinkReport {
             state: setup.map_or(ReplicaState::Replicating, |setup| state_of(setup.step)),
             connected: note.connected,
             // What an earlier contact said holds as long as nothing is known to be wrong.
-            is_uptodate: backlog.partitions == 0
-                && note.applied_seq >= stream.catalog_seq
-                && note.last_contact_ms.is_some()
+            is_uptodate: backlog.is_none(stream, &note.account)
+                && faults.is_empty()
                 && note.error.is_none()
                 && error.is_none(),
             min_pending_ms: backlog.oldest_ms,
@@ -244,11 +281,15 @@ impl LinkDesk {
             buckets_pending: backlog.partitions,
             copy_percent: setup.map_or(100, |setup| percent(setup, &note)),
             lag_ms,
+            lag_ms_max: lag_ms,
+            rates: Rates::default(),
             last_contact_ms: note.last_contact_ms,
             gateway: note.gateway,
             bytes_sent: note.bytes_sent,
             records_sent: note.records_sent,
             sessions: note.sessions,
+            connected_since_ms: note.connected_since_ms,
+            round_trip_ms: note.round_trip_ms.filter(|_| note.connected),
             error,
             faults,
             gaps: note.gaps.iter().map(|gap| gap_of(stream, gap)).collect(),
@@ -323,6 +364,16 @@ impl LinkDesk {
             }
         }
         Err(last)
+    }
+}
+
+fn rates(history: &History) -> Rates {
+    let (moment, minute) = (history.rate(), history.rate_of_minute());
+    Rates {
+        records: moment.records,
+        bytes: moment.bytes,
+        records_of_minute: minute.records,
+        bytes_of_minute: minute.bytes,
     }
 }
 

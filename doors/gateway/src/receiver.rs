@@ -8,7 +8,7 @@ use mainstem_api::links::LinkError;
 use mainstem_catalog::{Command, Place};
 use mainstem_engine::{LinkName, ReplicaAppending};
 use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused};
-use mainstem_replicate::{AppendToken, Closing, Opened, Receiver, ReceiverAction};
+use mainstem_replicate::{AppendToken, Closing, Opened, Pending, Receiver, ReceiverAction};
 use mainstem_types::{Error, ErrorKind};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -111,6 +111,16 @@ impl Session<'_> {
 
     fn handle_frame(&mut self, frame: Frame) {
         let beat = matches!(frame, Frame::Heartbeat(_) | Frame::Fault(_));
+        let source_ms = match &frame {
+            Frame::Heartbeat(beat) => Some(beat.now_ms),
+            _ => None,
+        };
+        let (bytes, records) = match &frame {
+            Frame::Batches(batches) => {
+                (batches.payload_bytes() as u64, u64::try_from(batches.to - batches.from).ok())
+            }
+            _ => (0, None),
+        };
         self.receiver.handle_frame(frame, self.ctx.now_ms());
         if let Some(key) = self.key() {
             let now_ms = self.ctx.wall_ms();
@@ -120,6 +130,11 @@ impl Session<'_> {
                 if note.session == number {
                     note.last_contact_ms = Some(now_ms);
                     note.pending = pending;
+                    note.bytes_received += bytes;
+                    note.records_received += records.unwrap_or(0);
+                    if let Some(source_ms) = source_ms {
+                        note.ahead_ms = now_ms.saturating_sub(source_ms);
+                    }
                     if let Some(faults) = faults {
                         note.faults = faults;
                     }
@@ -270,6 +285,10 @@ impl Session<'_> {
         self.ctx.board.note_receiving(&key, |note| {
             note.session = number;
             note.connected = true;
+            note.sessions += 1;
+            note.connected_since_ms = Some(now_ms);
+            // What an older session was told may be long overtaken.
+            note.pending = Pending::default();
             note.last_contact_ms = Some(now_ms);
             note.error = None;
             note.faults.clear();
@@ -301,6 +320,7 @@ impl Session<'_> {
         self.ctx.board.note_receiving(&key, |note| {
             if note.session == self.number {
                 note.connected = false;
+                note.connected_since_ms = None;
                 note.error = (closing.code != Code::Finished).then_some(error);
             }
         });

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream};
-use mainstem_engine::{Engine, Partition, StoredBatch, Subscription};
+use mainstem_engine::{Partition, StoredBatch, Subscription};
 use mainstem_link::{Batches, Code, FEATURE_PACKING, Frame, Mode, Packing};
 use mainstem_replicate::{
-    Closing, PartitionView, Pending, ReadRequest, Sender, SenderAction, SenderSettings,
-    SourceBatch, Welcomed,
+    Closing, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch,
+    Welcomed,
 };
 use mainstem_types::{
     CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
@@ -29,8 +29,6 @@ use crate::wire::{FrameReader, FrameWriter};
 const OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long commits of cursors are gathered before they are looked up.
 const CURSOR_LINGER_MS: u64 = 50;
-/// Partitions with a backlog that a heartbeat adds up; more would cost more than it tells.
-const PENDING_PARTITIONS_MAX: usize = 64;
 
 /// How long what stopped stays stopped before all is tried again in a new session: a disk may have
 /// been repaired, a topic restored.
@@ -111,6 +109,7 @@ pub(crate) async fn run_session(
     let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
     ctx.board.note_sending(key, |note| {
         note.connected = false;
+        note.connected_since_ms = None;
         note.faults = session.sender.faults();
     });
     end
@@ -248,8 +247,12 @@ impl Session<'_> {
         self.ctx.board.note_sending(self.key, |note| {
             note.last_contact_ms = Some(now_ms);
             match &frame {
-                Frame::Welcome(chunk) => note.note_welcome(chunk, first),
-                Frame::Ack(ack) => note.note_ack(ack),
+                Frame::Welcome(chunk) => note.account.handle_welcome(chunk, first),
+                Frame::Ack(ack) => note.account.handle_ack(ack),
+                Frame::Heartbeat(beat) if beat.echo_ms > 0 => {
+                    // A clock that was set back in between tells nothing.
+                    note.round_trip_ms = u64::try_from(now_ms.saturating_sub(beat.echo_ms)).ok();
+                }
                 _ => {}
             }
         });
@@ -266,6 +269,8 @@ impl Session<'_> {
                     note.connected = true;
                     note.error = None;
                     note.sessions += 1;
+                    note.connected_since_ms = Some(now_ms);
+                    note.round_trip_ms = None;
                 }
             });
         }
@@ -439,7 +444,7 @@ impl Session<'_> {
             }
         }
         if now_ms >= self.sender.next_timeout_ms() {
-            self.sender.handle_pending(self.pending());
+            self.sender.handle_pending(self.ctx.board.sampled(self.key).pending);
             self.sender.handle_time(now_ms, self.ctx.wall_ms());
             self.look_at_faults(now_ms);
         }
@@ -460,23 +465,6 @@ impl Session<'_> {
         }
         // What stopped on this side, and what was cured, the peer does not tell.
         self.ctx.board.note_sending(self.key, |note| note.faults = faults);
-    }
-
-    fn pending(&self) -> Pending {
-        let mut sum = Pending::default();
-        let backlog = self.sender.acked_ends().filter_map(|(origin, index, acked)| {
-            let partition = self.partitions.get(&(origin, index))?;
-            (acked < partition.durable_end()).then(|| partition.pending_from(acked).ok())?
-        });
-        for pending in backlog.take(PENDING_PARTITIONS_MAX) {
-            sum.bytes += pending.bytes;
-            sum.records += pending.records;
-            let since = pending.oldest_arrival_ms;
-            if since > 0 && (sum.since_ms == 0 || since < sum.since_ms) {
-                sum.since_ms = since;
-            }
-        }
-        sum
     }
 
     async fn finish(&mut self, closing: Closing, writer: &mut FrameWriter) -> SessionEnd {
@@ -531,61 +519,5 @@ fn source_batch(batch: StoredBatch) -> SourceBatch {
         next_offset: batch.next_offset,
         arrival_ms: batch.arrival_ms,
         bytes: batch.bytes,
-    }
-}
-
-/// Everything durable that a replica has not acknowledged, added up over its partitions.
-pub(crate) fn backlog(
-    engine: &Engine,
-    stream: &Stream,
-    replica_id: Option<StreamId>,
-    acked: &HashMap<(OriginTopicId, u32), i64>,
-) -> Backlog {
-    let mut sum = Backlog::default();
-    let topics = stream.topics.values().filter(|topic| Some(topic.owner.stream) != replica_id);
-    for topic in topics {
-        for (index, no) in (0u32..).zip(&topic.partitions) {
-            let Some(partition) = engine.partition(*no) else { continue };
-            let from = acked.get(&(topic.origin, index)).copied().unwrap_or(0);
-            match partition.pending_from(from) {
-                Ok(pending) => sum.add(&pending),
-                // What cannot be read is not sent either: damage must not look like no lag.
-                Err(_) => sum.add_unreadable(partition.durable_end() - from),
-            }
-        }
-    }
-    sum
-}
-
-/// A backlog added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Backlog {
-    pub(crate) bytes: u64,
-    pub(crate) records: u64,
-    pub(crate) partitions: u64,
-    pub(crate) oldest_ms: i64,
-    pub(crate) newest_ms: i64,
-}
-
-impl Backlog {
-    fn add_unreadable(&mut self, offsets: i64) {
-        if let Ok(records @ 1..) = u64::try_from(offsets) {
-            self.records += records;
-            self.partitions += 1;
-        }
-    }
-
-    fn add(&mut self, pending: &mainstem_engine::Pending) {
-        if pending.records == 0 && pending.bytes == 0 {
-            return;
-        }
-        self.bytes += pending.bytes;
-        self.records += pending.records;
-        self.partitions += 1;
-        self.newest_ms = self.newest_ms.max(pending.newest_arrival_ms);
-        let oldest = pending.oldest_arrival_ms;
-        if self.oldest_ms == 0 || oldest < self.oldest_ms {
-            self.oldest_ms = oldest;
-        }
     }
 }

@@ -105,7 +105,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         words: &["stream", "replica", "list"],
         summary: "Show a stream's replicas and how far behind they are",
         about: "errors says why nothing flows, when nothing flows. Times are in milliseconds \
-                since 1970; lagSeconds counts from the oldest record that the replica lacks.",
+                since 1970. lagSeconds is the age of the oldest record that the replica lacks, and \
+                rpoSeconds says the same from the other side: so much would be lost if the source \
+                vanished now. lagSecondsMaxMinute is the worst of the last minute, looked at once a \
+                second. Rates are of the last ten seconds, or of the last minute.",
         flags: &[
             PATH,
             may("refreshnow", Kind::Bool, "false", "try to reach the replicas before answering"),
@@ -134,13 +137,22 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "copyTableCompletionPercentage",
             "connected",
             "lagSeconds",
+            "lagSecondsMaxMinute",
+            "rpoSeconds",
             "lagRecords",
             "lagBytes",
             "lastContactMs",
+            "connectedSinceMs",
+            "roundTripMs",
+            "sessions",
             "gateway",
             "rateLimit",
             "recordsSent",
             "bytesSent",
+            "recordsPerSecond",
+            "bytesPerSecond",
+            "recordsPerSecondMinute",
+            "bytesPerSecondMinute",
             "faults",
             "gaps",
             "errors",
@@ -198,7 +210,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "upstream", "list"],
         summary: "Show from which streams a replica is fed",
-        about: "",
+        about: "What is pending is told by the source about once a second, last at pendingAsOfMs; \
+                lagSeconds is empty while that is not known.",
         flags: &[need("path", Kind::Stream, "the replica"), CLUSTER],
         output: &[
             "cluster",
@@ -207,8 +220,18 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "uuid",
             "connected",
             "lastContactMs",
+            "connectedSinceMs",
+            "sessions",
             "bytesPending",
             "putsPending",
+            "pendingAsOfMs",
+            "lagSeconds",
+            "recordsReceived",
+            "bytesReceived",
+            "recordsPerSecond",
+            "bytesPerSecond",
+            "recordsPerSecondMinute",
+            "bytesPerSecondMinute",
             "faults",
             "errors",
         ],

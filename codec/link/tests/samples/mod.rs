@@ -253,6 +253,8 @@ pub(crate) fn frames() -> Vec<Frame> {
             pending_records: 7,
             pending_since_ms: 8,
             ends: vec![end(2000)],
+            pending_counted_ms: 0,
+            echo_ms: 0,
         }
         .into(),
         Trims { starts: vec![end(20)] }.into(),
@@ -270,6 +272,20 @@ pub(crate) fn frames() -> Vec<Frame> {
     ];
     frames.extend(reserved());
     frames
+}
+
+/// What heartbeats say since they tell when they counted, each in a file of its own.
+pub(crate) fn of_status() -> [(&'static str, Frame); 2] {
+    let counted = Heartbeat {
+        now_ms: 1_700_000_000_500,
+        pending_bytes: 6,
+        pending_records: 7,
+        pending_since_ms: 8,
+        pending_counted_ms: 1_700_000_000_000,
+        ..Heartbeat::default()
+    };
+    let echo = Heartbeat { now_ms: 5, echo_ms: 1_700_000_000_400, ..Heartbeat::default() };
+    [("10-Heartbeat-counted.bin", counted.into()), ("10-Heartbeat-echo.bin", echo.into())]
 }
 
 /// Requests and the answer of a copy that takes over, each in a file of its own.

@@ -25,6 +25,7 @@ use tower::ServiceExt;
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) replica: Mutex<Option<LinkReport>>,
+    pub(crate) upstream: Mutex<UpstreamReport>,
     pub(crate) refreshed: Mutex<u32>,
     pub(crate) copy: Mutex<Option<CopyReport>>,
 }
@@ -35,7 +36,7 @@ impl Links for Told {
     }
 
     fn upstream(&self, _: StreamId, _: &ClusterName, _: &StreamPath) -> Option<UpstreamReport> {
-        Some(UpstreamReport { connected: true, ..UpstreamReport::default() })
+        Some(self.upstream.lock().unwrap().clone())
     }
 
     fn refresh(&self, _: StreamId) -> BoxFuture<'_, ()> {

@@ -7,3 +7,4 @@ mod copy;
 mod replicate;
 mod setup;
 mod source;
+mod status;
