@@ -7,6 +7,8 @@ use crate::room::Room;
 pub(crate) struct Housekeeping {
     pub(crate) expired_at_ms: u64,
     pub(crate) viewed_at_ms: u64,
+    /// When the disk was last asked.
+    pub(crate) free_bytes: Option<u64>,
     pub(crate) disk_is_full: bool,
     /// Whether the current step looks at damage and expiry, for which it has found room.
     pub(crate) are_duties_due: bool,

@@ -12,6 +12,7 @@ use mainstem_transaction::{ProducerIdBlock, ProducerIdPrefix};
 use mainstem_types::{Error, PartitionNo, StreamId};
 use tokio::sync::{oneshot, watch};
 
+use crate::health::Health;
 use crate::op::{
     Ack, Answer, Append, Appending, CursorCommit, LinkName, Op, ReplicaAppend, ReplicaAppending,
     closed,
@@ -64,6 +65,11 @@ impl Engine {
     /// What the log held when it was last looked at, a second ago or less.
     pub fn log_stats(&self) -> LogStats {
         self.shared.log_stats.lock().clone()
+    }
+
+    /// How the storage is, a second ago or less.
+    pub fn health(&self) -> Health {
+        self.shared.health.lock().clone()
     }
 
     /// Changes the catalog; durable when it returns. Gives the catalog with the change.

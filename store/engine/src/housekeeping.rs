@@ -7,7 +7,9 @@ use mainstem_group::CursorKey;
 use mainstem_log::{Frame, FrameKind};
 use mainstem_types::{Error, PartitionNo};
 
+use crate::health::Health;
 use crate::op::LinkName;
+use crate::room::Room;
 use crate::sequencer::Sequencer;
 use crate::state::TRIM_BY_OWNER;
 use crate::view::ViewChange;
@@ -41,12 +43,29 @@ impl Sequencer {
         self.refresh_view();
         self.log.retire(self.view.applied())?;
         *self.shared.log_stats.lock() = self.log.stats();
+        self.publish_health();
         Ok(())
+    }
+
+    /// Shows readers how the storage is.
+    pub(crate) fn publish_health(&self) {
+        let out_of_service = self.state.partitions.iter().filter_map(|(no, partition)| {
+            partition.quarantined.as_ref().map(|why| (*no, why.clone()))
+        });
+        let mut damaged: Vec<_> = out_of_service.collect();
+        damaged.sort_unstable();
+        *self.shared.health.lock() = Health {
+            free_bytes: self.housekeeping.free_bytes,
+            free_bytes_min: self.settings.disk_free_bytes_min,
+            is_full: self.housekeeping.disk_is_full || self.housekeeping.room != Room::All,
+            damaged,
+        };
     }
 
     fn look_at_disk(&mut self) {
         // A disk that cannot say how full it is will say so at the next write.
-        let Ok(free) = self.disk.free_bytes() else { return };
+        self.housekeeping.free_bytes = self.disk.free_bytes().ok();
+        let Some(free) = self.housekeeping.free_bytes else { return };
         let is_full = free < self.settings.disk_free_bytes_min;
         if is_full != self.housekeeping.disk_is_full {
             if is_full {

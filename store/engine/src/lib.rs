@@ -18,6 +18,7 @@ mod engine;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod golden_tests;
+mod health;
 mod housekeeping;
 mod marks;
 mod op;
@@ -38,6 +39,7 @@ mod view;
 mod view_writer;
 
 pub use engine::Engine;
+pub use health::Health;
 pub use marks::{Gap, Marks};
 pub use op::{
     Ack, Answer, Append, Appended, Appending, CursorCommit, LinkName, ReplicaAppend,

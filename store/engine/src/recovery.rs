@@ -59,6 +59,7 @@ pub(crate) fn open(
         cursors: RwLock::new(cursors),
         cursor_watchers: CursorWatchers::default(),
         log_stats: Mutex::new(log.stats()),
+        health: Mutex::default(),
         damage,
     };
     let mut sequencer = Sequencer {
@@ -76,6 +77,7 @@ pub(crate) fn open(
         _lock: lock,
     };
     sequencer.finish_what_was_cut();
+    sequencer.publish_health();
     Ok(sequencer)
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
+use crate::health::Health;
 use crate::partition::Partition;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
@@ -22,5 +23,6 @@ pub(crate) struct Shared {
     pub(crate) cursors: RwLock<Cursors>,
     pub(crate) cursor_watchers: CursorWatchers,
     pub(crate) log_stats: Mutex<LogStats>,
+    pub(crate) health: Mutex<Health>,
     pub(crate) damage: Arc<DamageReports>,
 }
