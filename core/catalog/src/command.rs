@@ -251,6 +251,7 @@ pub struct StreamPatch {
     pub compact: Option<bool>,
     pub min_compaction_lag_ms: Option<u64>,
     pub delete_retention_ms: Option<u64>,
+    pub lag_alarm_seconds: Option<Option<u32>>,
 }
 
 macro_rules! patch {
@@ -283,7 +284,8 @@ patch!(
     pid_expiry_seconds,
     compact,
     min_compaction_lag_ms,
-    delete_retention_ms
+    delete_retention_ms,
+    lag_alarm_seconds
 );
 
 /// Changes to a topic; `None` leaves one as it is.

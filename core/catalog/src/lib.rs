@@ -25,4 +25,4 @@ pub use command::{Command, NewSetup, ReplicaPatch, StreamPatch, TopicPatch};
 pub use event::Event;
 pub use names::ResolvedTopic;
 pub use row::RowKey;
-pub use stream::{Owner, Stream, StreamSettings, Tombstone, Topic};
+pub use stream::{LAG_ALARM_SECONDS, Owner, Stream, StreamSettings, Tombstone, Topic};

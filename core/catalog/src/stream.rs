@@ -168,6 +168,21 @@ pub struct StreamSettings {
     /// Milliseconds for which compaction keeps a key's deletion.
     #[n(14)]
     pub delete_retention_ms: u64,
+    /// Seconds that a replica may be behind before an alarm is raised, 0 for never; `None` for
+    /// [`LAG_ALARM_SECONDS`].
+    #[n(15)]
+    pub lag_alarm_seconds: Option<u32>,
+}
+
+/// A minute: replicas are behind by milliseconds as long as nothing is wrong.
+pub const LAG_ALARM_SECONDS: u32 = 60;
+
+impl StreamSettings {
+    /// The lag at which an alarm is raised; `None` for never.
+    pub fn lag_alarm_ms(&self) -> Option<u64> {
+        let seconds = self.lag_alarm_seconds.unwrap_or(LAG_ALARM_SECONDS);
+        (seconds > 0).then_some(u64::from(seconds) * 1000)
+    }
 }
 
 impl Default for StreamSettings {
@@ -188,6 +203,7 @@ impl Default for StreamSettings {
             compact: false,
             min_compaction_lag_ms: 0,
             delete_retention_ms: 86_400_000,
+            lag_alarm_seconds: None,
         }
     }
 }

@@ -295,6 +295,22 @@ proptest! {
 }
 
 #[test]
+fn a_lag_that_is_not_the_usual_is_written_as_it_was_released() {
+    for (name, seconds) in [("02-StreamEdited-lag.event", 300), ("02-StreamEdited-no-lag.event", 0)]
+    {
+        let settings =
+            StreamSettings { lag_alarm_seconds: Some(seconds), ..StreamSettings::default() };
+        let event = Event::StreamEdited { stream: STREAM, settings };
+        assert_eq!(Event::decode(&check_golden(name, &event.encode())).unwrap(), event);
+    }
+    let alarm_ms = |lag_alarm_seconds| {
+        StreamSettings { lag_alarm_seconds, ..StreamSettings::default() }.lag_alarm_ms()
+    };
+    let told = [alarm_ms(None), alarm_ms(Some(300)), alarm_ms(Some(0))];
+    assert_eq!(told, [Some(60_000), Some(300_000), None]);
+}
+
+#[test]
 fn what_stands_for_a_copy_is_written_as_it_was_released() {
     let told = |found: fn(&Event) -> bool| events().into_iter().find(|(_, e)| found(e)).unwrap().1;
     let Event::UpstreamSet { stream, upstream } =

@@ -27,6 +27,7 @@ pub(crate) fn stream_patch(arguments: &Arguments) -> Result<StreamPatch, Error> 
         compact: arguments.boolean("compact"),
         min_compaction_lag_ms: arguments.number("mincompactionlag"),
         delete_retention_ms: arguments.number("deleteretention"),
+        lag_alarm_seconds: arguments.number32("repllagsecalarmthresh").map(Some),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use mainstem_access::Ace;
 use mainstem_api::{Arguments, Row};
-use mainstem_catalog::{Catalog, Command, Stream, StreamSettings};
+use mainstem_catalog::{Catalog, Command, LAG_ALARM_SECONDS, Stream, StreamSettings};
 use mainstem_types::{Error, KafkaName};
 use serde_json::{Value, json};
 
@@ -136,6 +136,7 @@ fn info_row(stream: &Stream) -> Row {
         "mincompactionlagms": settings.min_compaction_lag_ms,
         "deleteretentionms": settings.delete_retention_ms,
         "pidexpirysecs": settings.pid_expiry_seconds,
+        "repllagsecalarmthresh": settings.lag_alarm_seconds.unwrap_or(LAG_ALARM_SECONDS),
         "uuid": stream.id.to_string(),
         "numreplicas": stream.replicas.len(),
         "numupstreams": stream.upstreams.len(),

@@ -7,6 +7,10 @@ use crate::command::{CommandSpec, Flag, Kind, Method};
 
 const PATH: Flag = need("path", Kind::Stream, "the stream: /activity, or /mapr/<cluster>/activity");
 
+/// Seconds, as many as 32 bits hold.
+const LAG: Kind = Kind::Int(0, u32::MAX as u64);
+const LAG_HELP: &str = "seconds that a replica may lag before an alarm is raised; 0 for never";
+
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "create"],
@@ -36,6 +40,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             may("pidexpirysecs", SECONDS, "604800", "when an idle producer is forgotten"),
             may("mincompactionlag", ANY, "0", "milliseconds that compaction waits"),
             may("deleteretention", ANY, "86400000", "milliseconds that deletions are kept"),
+            may("repllagsecalarmthresh", LAG, "60", LAG_HELP),
             CLUSTER,
             internal("creator", Kind::Text, "the user that permissions default to"),
         ],
@@ -63,6 +68,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             may("compact", Kind::Bool, "", "keep only the newest record of a key"),
             may("mincompactionlag", ANY, "", "milliseconds that compaction waits"),
             may("deleteretention", ANY, "", "milliseconds that deletions are kept"),
+            may("repllagsecalarmthresh", LAG, "", LAG_HELP),
             may("pidexpirysecs", SECONDS, "", "when an idle producer is forgotten"),
             may("force", Kind::Switch, "", "compact although older clients have used it"),
             CLUSTER,
@@ -97,6 +103,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "mincompactionlagms",
             "deleteretentionms",
             "pidexpirysecs",
+            "repllagsecalarmthresh",
             "uuid",
             "numreplicas",
             "numupstreams",
