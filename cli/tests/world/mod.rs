@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
-use mainstem_api::links::{BoxFuture, CopyGrant, CopyReport, LinkReport, Links, UpstreamReport};
+use mainstem_api::links::{
+    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkReport, Links, UpstreamReport,
+};
 use mainstem_api::{Envelope, Row};
 use mainstem_catalog::Command;
 use mainstem_cli::{Clusters, Invocation, KnownCluster, Printed, command_line};
@@ -51,6 +53,10 @@ impl Links for Silent {
         _: &StreamPath,
     ) -> BoxFuture<'_, Result<Option<StreamId>, Error>> {
         Box::pin(async { Err(Error::unreachable("nobody answers here")) })
+    }
+
+    fn gateways(&self) -> Vec<GatewayReport> {
+        Vec::new()
     }
 
     fn local_gateways(&self) -> Vec<String> {

@@ -188,6 +188,17 @@ pub struct UpstreamReport {
     pub faults: Vec<TopicFault>,
 }
 
+/// A gateway of a cluster that some stream is replicated to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayReport {
+    /// Whose it is.
+    pub cluster: ClusterName,
+    /// `host:port`.
+    pub address: String,
+    /// Why it did not answer when it was last called, if it did not.
+    pub trouble: Option<String>,
+}
+
 /// How a bounded copy goes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct CopyReport {
@@ -259,6 +270,10 @@ pub trait Links: Send + Sync {
         cluster: &ClusterName,
         path: &StreamPath,
     ) -> BoxFuture<'_, Result<Option<StreamId>, Error>>;
+
+    /// The gateways of all clusters that are replicated to, each as it was last seen; those that
+    /// were not called yet are left out.
+    fn gateways(&self) -> Vec<GatewayReport>;
 
     /// The gateways that this cluster itself offers.
     fn local_gateways(&self) -> Vec<String>;

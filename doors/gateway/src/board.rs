@@ -1,11 +1,11 @@
 //! What is known of each link now, for those who ask (I9).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mainstem_api::links::LinkError;
 use mainstem_catalog::Place;
 use mainstem_replicate::{Account, CopyProgress, FaultNote, History, Pending, Sample};
-use mainstem_types::{JobId, OriginTopicId, StreamId};
+use mainstem_types::{ClusterName, JobId, OriginTopicId, StreamId};
 use parking_lot::Mutex;
 
 /// A replica of a stream of this cluster.
@@ -72,6 +72,18 @@ pub(crate) struct Sampled {
     pub(crate) pending: Pending,
 }
 
+/// A gateway of another cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayNote {
+    /// When it was called last, on the monotonic clock.
+    pub(crate) called_ms: u64,
+    /// Why it did not answer, if it did not.
+    pub(crate) trouble: Option<String>,
+}
+
+/// A gateway, by its cluster and address.
+pub(crate) type GatewayKey = (ClusterName, String);
+
 /// Copies whose agreement went with them, and whose end somebody may still ask for.
 const ENDED_MAX: usize = 256;
 
@@ -82,6 +94,7 @@ pub(crate) struct Board {
     receiving: Mutex<BTreeMap<UpstreamKey, ReceivingNote>>,
     sent_samples: Mutex<BTreeMap<LinkKey, Sampled>>,
     received_samples: Mutex<BTreeMap<UpstreamKey, Sampled>>,
+    gateways: Mutex<BTreeMap<GatewayKey, GatewayNote>>,
     ended: Mutex<VecDeque<(JobId, Option<String>)>>,
 }
 
@@ -126,6 +139,36 @@ impl Board {
         change: impl FnOnce(&mut ReceivingNote),
     ) {
         change(self.receiving.lock().entry(key.clone()).or_default());
+    }
+
+    pub(crate) fn note_gateway(
+        &self,
+        cluster: &ClusterName,
+        address: &str,
+        trouble: Option<String>,
+        called_ms: u64,
+    ) {
+        let key = (cluster.clone(), address.to_owned());
+        self.gateways.lock().insert(key, GatewayNote { called_ms, trouble });
+    }
+
+    pub(crate) fn gateway(&self, key: &GatewayKey) -> Option<GatewayNote> {
+        self.gateways.lock().get(key).cloned()
+    }
+
+    /// Forgets gateways that nobody lists any more.
+    pub(crate) fn keep_gateways(&self, listed: impl Fn(&GatewayKey) -> bool) {
+        self.gateways.lock().retain(|key, _| listed(key));
+    }
+
+    /// The gateways over which sessions stand.
+    pub(crate) fn gateways_in_use(&self) -> BTreeSet<GatewayKey> {
+        let sending = self.sending.lock();
+        let in_use = sending
+            .iter()
+            .filter(|(_, note)| note.connected)
+            .filter_map(|(key, note)| Some((key.1.cluster.clone(), note.gateway.clone()?)));
+        in_use.collect()
     }
 
     /// What was seen of a replica's link, also of one that has never worked.

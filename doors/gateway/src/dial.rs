@@ -23,11 +23,19 @@ pub(crate) struct Dialled {
     pub(crate) peer: ClusterId,
 }
 
+/// Calls a gateway, and takes note of whether it answered.
 pub(crate) async fn dial(
     ctx: &Context,
     cluster: &ClusterName,
     gateway: &str,
 ) -> Result<Dialled, Error> {
+    let dialled = call(ctx, cluster, gateway).await;
+    let trouble = dialled.as_ref().err().map(|error| error.message().to_owned());
+    ctx.board.note_gateway(cluster, gateway, trouble, ctx.now_ms());
+    dialled
+}
+
+async fn call(ctx: &Context, cluster: &ClusterName, gateway: &str) -> Result<Dialled, Error> {
     let connect = async {
         let tcp = TcpStream::connect(gateway).await.map_err(|e| unreachable(gateway, &e))?;
         tcp.set_nodelay(true).map_err(|e| unreachable(gateway, &e))?;

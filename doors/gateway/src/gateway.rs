@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::context::{Context, Directory};
 use crate::links::LinkDesk;
 use crate::listener::listen;
+use crate::probe::probe_gateways;
 use crate::sampler::sample_links;
 use crate::supervisor::{Tasks, supervise};
 use crate::tls::LinkTls;
@@ -48,6 +49,7 @@ pub struct Gateway {
     listener: JoinHandle<()>,
     supervisor: JoinHandle<()>,
     sampler: JoinHandle<()>,
+    probe: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -92,7 +94,8 @@ impl Gateway {
         Ok(Self {
             address,
             listener: tokio::spawn(listening),
-            supervisor: tokio::spawn(supervise(ctx, tasks, stopped.clone())),
+            supervisor: tokio::spawn(supervise(ctx.clone(), tasks, stopped.clone())),
+            probe: tokio::spawn(probe_gateways(ctx, stopped.clone())),
             sampler: tokio::spawn(sample_links(links.clone(), stopped)),
             links,
             stop,
@@ -116,5 +119,6 @@ impl Gateway {
         let _ = self.supervisor.await;
         let _ = self.listener.await;
         let _ = self.sampler.await;
+        let _ = self.probe.await;
     }
 }

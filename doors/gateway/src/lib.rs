@@ -13,6 +13,7 @@ mod links;
 mod listener;
 mod mode;
 mod pki;
+mod probe;
 mod receiver;
 mod request;
 mod sampler;

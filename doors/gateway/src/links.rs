@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, LinkError, LinkGap, LinkReport, Links, Rates, ReplicaState,
-    TopicFault, UpstreamReport,
+    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkGap, LinkReport, Links, Rates,
+    ReplicaState, TopicFault, UpstreamReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::dial::{ask, dial};
 use crate::link::no_gateway;
 use crate::mode::open_setup;
+use crate::probe::gateway_reports;
 use crate::supervisor::Tasks;
 
 pub(crate) struct LinkDesk {
@@ -179,6 +180,10 @@ impl Links for LinkDesk {
     ) -> BoxFuture<'_, Result<Option<StreamId>, Error>> {
         let place = Place { cluster: cluster.clone(), path: path.clone() };
         Box::pin(async move { self.describe(place).await })
+    }
+
+    fn gateways(&self) -> Vec<GatewayReport> {
+        gateway_reports(&self.ctx)
     }
 
     fn local_gateways(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use mainstem_admin::{AdminDoor, AdminSettings};
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, LinkError, LinkReport, Links, UpstreamReport,
+    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkReport, Links, UpstreamReport,
 };
 use mainstem_catalog::Command;
 use mainstem_engine::{
@@ -26,6 +26,7 @@ use tower::ServiceExt;
 pub(crate) struct Told {
     pub(crate) replica: Mutex<Option<LinkReport>>,
     pub(crate) upstream: Mutex<UpstreamReport>,
+    pub(crate) gateways: Mutex<Vec<GatewayReport>>,
     pub(crate) refreshed: Mutex<u32>,
     pub(crate) copy: Mutex<Option<CopyReport>>,
 }
@@ -76,6 +77,10 @@ impl Links for Told {
         Box::pin(async { alive })
     }
 
+    fn gateways(&self) -> Vec<GatewayReport> {
+        self.gateways.lock().unwrap().clone()
+    }
+
     fn local_gateways(&self) -> Vec<String> {
         vec!["127.0.0.1:7660".to_owned(), "127.0.0.2:7660".to_owned()]
     }
@@ -94,15 +99,15 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) links: Arc<Told>,
     router: Router,
+    door: AdminDoor,
+    clock: Arc<ManualClock>,
 }
 
 impl World {
     /// A cluster named sanfrancisco that has nothing yet.
     pub(crate) async fn new() -> Self {
-        let env = Env {
-            clock: Arc::new(ManualClock::new(1_700_000_000_000)),
-            random: Arc::new(SeededRandom::new(1)),
-        };
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let env = Env { clock: clock.clone(), random: Arc::new(SeededRandom::new(1)) };
         let settings = EngineSettings {
             log: LogSettings {
                 segment_bytes: 256 * 1024,
@@ -122,7 +127,18 @@ impl World {
         engine.change(found).await.unwrap();
         let links = Arc::new(Told::default());
         let door = AdminDoor::new(engine.clone(), links.clone(), env, AdminSettings::default());
-        Self { engine, links, router: door.router() }
+        Self { engine, links, router: door.clone().router(), door, clock }
+    }
+
+    /// What every replica's link tells from now on.
+    pub(crate) fn say(&self, report: LinkReport) {
+        *self.links.replica.lock().unwrap() = Some(report);
+    }
+
+    /// Lets time pass, and alarms be looked at.
+    pub(crate) fn look_after(&self, ms: u64) {
+        self.clock.advance_ms(ms);
+        self.door.look();
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> (StatusCode, Value) {

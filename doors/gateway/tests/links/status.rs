@@ -228,6 +228,29 @@ async fn i9_a_gap_alone_is_missing_too() {
     pair.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_that_do_not_answer_are_told_from_those_that_do() {
+    let group = Group::new();
+    let pair = Pair::new(&group).await;
+    until("it is connected", || pair.report().connected).await;
+    let alive = pair.replica.gateway.address().to_string();
+    let gateways = vec![alive.clone(), "127.0.0.1:1".to_owned()];
+    pair.change(Command::SetGateways { cluster: "newyork".parse().unwrap(), gateways }).await;
+    // Whoever asks which answer calls them all.
+    let answering = pair.source.links().resolve(&pair.place.cluster).await;
+    assert_eq!(answering, std::slice::from_ref(&alive));
+    let told: BTreeMap<String, bool> = pair
+        .source
+        .links()
+        .gateways()
+        .into_iter()
+        .map(|gateway| (gateway.address, gateway.trouble.is_none()))
+        .collect();
+    assert_eq!(told, BTreeMap::from([(alive, true), ("127.0.0.1:1".to_owned(), false)]));
+    assert!(pair.replica.links().gateways().is_empty(), "it replicates to nobody");
+    pair.stop().await;
+}
+
 /// The documented states. One is not here: `WAIT_TILL_BULKLOAD` waits for a bulk load of the
 /// source, which this system does not have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
