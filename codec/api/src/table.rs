@@ -1,5 +1,6 @@
 //! All commands.
 
+mod alarm;
 mod gateway;
 mod replica;
 mod stream;
@@ -12,7 +13,9 @@ use crate::nearest;
 
 /// Every command, hidden ones too.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
-    [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS].into_iter().flatten()
+    [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS, alarm::COMMANDS]
+        .into_iter()
+        .flatten()
 }
 
 /// The commands whose words begin with these.
@@ -145,8 +148,8 @@ mod tests {
         assert!(says(&["stream", "replica", "ad"]).contains("did you mean `stream replica add`"));
         assert!(says(&["strem", "info"]).contains("did you mean `stream`"));
         assert!(says(&["stream", "replica"]).contains("autosetup"));
-        assert!(says(&["volume", "info"]).contains("there are: cluster, stream"));
-        assert!(says(&[]).contains("cluster, stream"));
+        assert!(says(&["volume", "info"]).contains("there are: alarm, cluster, stream"));
+        assert!(says(&[]).contains("alarm, cluster, stream"));
         assert!(find_command(&["Stream", "Replica", "LIST"]).is_ok());
 
         let add = find_command(&["stream", "replica", "add"]).unwrap();

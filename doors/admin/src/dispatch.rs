@@ -32,6 +32,9 @@ impl AdminDoor {
             ["stream", "replica", verb @ ("pause" | "resume" | "remove")] => {
                 self.change_replica(verb, &arguments).await
             }
+            ["stream", "replica", "check"] => self.read(arguments, Self::check_replicas).await,
+            ["alarm", "list"] => self.list_alarms(&arguments),
+            ["alarm", "names"] => Ok(self.alarm_names()),
             ["stream", "upstream", "add"] => self.add_upstream(&arguments).await,
             ["stream", "upstream", "list"] => self.list_upstreams(&arguments),
             ["stream", "upstream", "remove"] => self.remove_upstream(&arguments).await,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use mainstem_alarm::Alarms;
 use mainstem_api::Arguments;
 use mainstem_api::links::SharedLinks;
 use mainstem_catalog::{Catalog, Place, Stream};
 use mainstem_engine::{Engine, Partition};
 use mainstem_env::Env;
 use mainstem_types::{ClusterName, Error, StreamId, StreamPath, StreamRef};
+use parking_lot::Mutex;
 
 /// How long another cluster may take to tell a stream's uuid, which is not needed at once.
 const REMOTE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
@@ -40,12 +42,13 @@ pub struct AdminDoor {
     pub(crate) links: SharedLinks,
     pub(crate) env: Env,
     pub(crate) settings: Arc<AdminSettings>,
+    pub(crate) alarms: Arc<Mutex<Alarms>>,
 }
 
 impl AdminDoor {
     /// A door in front of this engine, with what the gateway door knows of links.
     pub fn new(engine: Engine, links: SharedLinks, env: Env, settings: AdminSettings) -> Self {
-        Self { engine, links, env, settings: Arc::new(settings) }
+        Self { engine, links, env, settings: Arc::new(settings), alarms: Arc::default() }
     }
 
     /// The path of the stream that `flag` names, if it is in this cluster.

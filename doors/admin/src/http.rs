@@ -60,8 +60,11 @@ impl AdminDoor {
         let task = tokio::spawn(async move {
             // A dropped handle ends it like a closed one.
             let ended = async { drop(ended.await) };
-            if let Err(error) = serve(listener, self, ended).await {
-                tracing::error!(%error, "admin door closed");
+            tokio::select! {
+                served = serve(listener, self.clone(), ended) => if let Err(error) = served {
+                    tracing::error!(%error, "admin door closed");
+                },
+                () = self.watch_alarms() => {}
             }
         });
         Ok(OpenAdminDoor { address, end, task })

@@ -3,6 +3,8 @@
 //! It must never know how anything is decided, stored or sent: it reads flags, asks the engine and
 //! the links, and writes rows.
 
+mod alarm;
+mod check;
 mod cursor;
 mod dispatch;
 mod door;

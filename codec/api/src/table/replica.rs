@@ -1,6 +1,6 @@
 //! Replicas and upstreams: the two halves of an agreement.
 
-use super::{ANY, CLUSTER, LINK_COMPRESSIONS, internal, may, need};
+use super::{ANY, CLUSTER, LINK_COMPRESSIONS, SECONDS, internal, may, need};
 use crate::command::{CommandSpec, Flag, Kind, Method};
 
 const PATH: Flag = need("path", Kind::Stream, "the source stream");
@@ -158,6 +158,24 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "errors",
         ],
         example: "-path /mapr/sanfrancisco/activity -refreshnow true",
+        method: Method::Get,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "replica", "check"],
+        summary: "Say in one line, and by the exit code, whether a stream's replicas are well",
+        about: "Exits with 0 when every replica is fed and not further behind than allowed, with 1 \
+                when one lags or its first copy is not done, and with 2 when nothing flows to one, \
+                some topic of it stopped, the stream has no replica, or the answer cannot be had. \
+                Monitors that run Nagios plugins take it as it is.",
+        flags: &[
+            PATH,
+            may("replica", Kind::Stream, "all", "only this replica"),
+            may("maxlagseconds", SECONDS, "the stream's -repllagsecalarmthresh", "what is allowed"),
+            CLUSTER,
+        ],
+        output: &["status", "exitcode", "message", "replicas", "lagSeconds", "putsPending"],
+        example: "-path /mapr/sanfrancisco/activity -maxlagseconds 5",
         method: Method::Get,
         hidden: false,
     },

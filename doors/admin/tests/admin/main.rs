@@ -1,5 +1,6 @@
 //! The admin door, asked as clients ask it.
 
+mod alarms;
 mod links;
 mod rows;
 mod world;

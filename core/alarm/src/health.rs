@@ -1,0 +1,152 @@
+//! One word on a stream's replicas, for scripts and monitors.
+
+use crate::ReplicaSight;
+use mainstem_api::links::ReplicaState;
+
+/// How long a replica may be out of contact before it counts as broken: a session that ended is
+/// taken up again within this time.
+const CONTACT_MS_MAX: i64 = 10_000;
+
+/// How well a replica is, from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// It is fed, and not further behind than allowed.
+    Fine,
+    /// It is further behind than allowed, or its first copy is not done.
+    Lagging,
+    /// Nothing flows, or some topic does not.
+    Broken,
+}
+
+/// A replica's health, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How well it is.
+    pub health: Health,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+impl Health {
+    /// As `stream replica check` says it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fine => "OK",
+            Self::Lagging => "LAGGING",
+            Self::Broken => "BROKEN",
+        }
+    }
+
+    /// What a script sees.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Lagging => 1,
+            Self::Broken => 2,
+        }
+    }
+}
+
+/// Judges a replica, with the lag that it may have.
+pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
+    let link = &replica.link;
+    let is_heard =
+        link.last_contact_ms.is_some_and(|heard| wall_ms.saturating_sub(heard) <= CONTACT_MS_MAX);
+    let is_cut_off = !replica.is_paused && !link.connected && !is_heard;
+    let reason = || match &link.error {
+        Some(error) => format!("{}: {}", error.code, error.message),
+        None => "no session stands".to_owned(),
+    };
+    let lag = format!("{:.1} s behind", link.lag_ms as f64 / 1000.0);
+    let paused = if replica.is_paused { ", paused" } else { "" };
+    if link.state == ReplicaState::Unexpected || is_cut_off {
+        return Verdict { health: Health::Broken, why: reason() };
+    }
+    if let Some(fault) = link.faults.first() {
+        let others = match link.faults.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let why = format!("topic {}{others} stopped: {}", fault.topic, fault.message);
+        return Verdict { health: Health::Broken, why };
+    }
+    if link.state != ReplicaState::Replicating {
+        let why = format!("being set up, {} % copied{paused}", link.copy_percent);
+        return Verdict { health: Health::Lagging, why };
+    }
+    if link.lag_ms > lag_ms_max {
+        return Verdict { health: Health::Lagging, why: format!("{lag}{paused}") };
+    }
+    Verdict { health: Health::Fine, why: format!("{lag}{paused}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstem_api::links::{LinkError, LinkReport, TopicFault};
+
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn fine() -> ReplicaSight {
+        ReplicaSight {
+            stream: "/a".parse().unwrap(),
+            replica: "/mapr/newyork/a".to_owned(),
+            is_paused: false,
+            lag_ms_max: None,
+            link: LinkReport {
+                connected: true,
+                last_contact_ms: Some(NOW - 500),
+                ..LinkReport::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_replica_is_judged_by_contact_faults_set_up_and_lag() {
+        type Case = (Health, &'static str, fn(&mut ReplicaSight));
+        let cases: &[Case] = &[
+            (Health::Fine, "0.0 s behind", |_| {}),
+            (Health::Fine, "60.0 s", |r| r.link.lag_ms = 60_000),
+            (Health::Lagging, "60.0 s", |r| r.link.lag_ms = 60_001),
+            (Health::Lagging, "paused", |r| (r.is_paused, r.link.lag_ms) = (true, 70_000)),
+            // Paused with nothing to be sent is what a person wanted, however long ago.
+            (Health::Fine, "paused", |r| {
+                (r.is_paused, r.link.connected, r.link.last_contact_ms) = (true, false, Some(0));
+            }),
+            // Between two sessions.
+            (Health::Fine, "0.0 s", |r| r.link.connected = false),
+            (Health::Broken, "ErrX: call them", |r| {
+                (r.link.connected, r.link.last_contact_ms) = (false, Some(NOW - 10_001));
+                r.link.error = Some(LinkError {
+                    code: "ErrX".to_owned(),
+                    host: "here".to_owned(),
+                    message: "call them".to_owned(),
+                    at_ms: NOW,
+                });
+            }),
+            (Health::Broken, "no session", |r| {
+                (r.link.connected, r.link.last_contact_ms) = (false, None);
+            }),
+            (Health::Broken, "topic t stopped: two owners", |r| {
+                r.link.faults = vec![TopicFault {
+                    topic: "t".to_owned(),
+                    partition: None,
+                    code: "ErrTopicConflict".to_owned(),
+                    message: "two owners".to_owned(),
+                }];
+            }),
+            (Health::Lagging, "40 % copied", |r| {
+                (r.link.state, r.link.copy_percent) = (ReplicaState::CopyInProgress, 40);
+            }),
+            (Health::Broken, "", |r| r.link.state = ReplicaState::Unexpected),
+        ];
+        for (at, (health, says, change)) in cases.iter().enumerate() {
+            let mut replica = fine();
+            change(&mut replica);
+            let verdict = judge(&replica, 60_000, NOW);
+            assert_eq!(verdict.health, *health, "case {at}: {}", verdict.why);
+            assert!(verdict.why.contains(says), "case {at}: {}", verdict.why);
+        }
+    }
+}
