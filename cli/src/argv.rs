@@ -19,7 +19,14 @@ pub(crate) struct Presentation {
     pub(crate) json: bool,
     pub(crate) no_header: bool,
     pub(crate) help: bool,
+    /// Everything about each row, also where a shorter table would do.
+    pub(crate) long: bool,
+    /// Again and again, so many seconds apart.
+    pub(crate) watch: Option<u64>,
 }
+
+/// Seconds between two answers, where `-watch` does not say.
+const WATCH_SECONDS: u64 = 1;
 
 impl Presentation {
     /// Takes the flag if it is one of these.
@@ -28,10 +35,18 @@ impl Presentation {
             "json" => self.json = true,
             "noheader" => self.no_header = true,
             "h" | "help" => self.help = true,
-            "long" => {}
+            "long" => self.long = true,
+            "watch" => self.watch = Some(WATCH_SECONDS),
             _ => return false,
         }
         true
+    }
+
+    /// Seconds of `-watch`, if that is what the text is.
+    fn take_seconds(&mut self, text: &str) -> bool {
+        let seconds = text.parse::<u64>().ok().filter(|seconds| (1..=86_400).contains(seconds));
+        self.watch = seconds.or(self.watch);
+        seconds.is_some()
     }
 }
 
@@ -83,6 +98,14 @@ impl Argv {
                 None => (flag, None),
             };
             let known = command.flag(name);
+            if known.is_none() && name.eq_ignore_ascii_case("watch") {
+                presentation.take(name);
+                let given = value.or_else(|| rest.next_if(|next| !next.starts_with('-')).cloned());
+                if given.is_some_and(|seconds| !presentation.take_seconds(&seconds)) {
+                    return Err(no_seconds());
+                }
+                continue;
+            }
             if known.is_none() && value.is_none() && presentation.take(name) {
                 continue;
             }
@@ -119,6 +142,10 @@ fn stray(command: &CommandSpec, argument: &str) -> Error {
     ))
 }
 
+fn no_seconds() -> Error {
+    Error::invalid("-watch takes seconds from 1 to 86400, or nothing for every second")
+}
+
 fn no_value(command: &CommandSpec, name: &str) -> Error {
     let placeholder = command.flag(name).map(|flag| flag.kind.placeholder()).unwrap_or_default();
     Error::invalid(format!("-{name} needs a value: -{name} <{placeholder}>"))
@@ -149,7 +176,23 @@ mod tests {
         let wanted =
             [pair("PATH", "/a"), pair("ttl", "5"), pair("force", "true"), pair("copyperm", "")];
         assert_eq!(pairs, wanted);
-        assert!(shown.json && shown.no_header && !shown.help);
+        assert!(shown.json && shown.no_header && !shown.help && shown.watch.is_none());
+    }
+
+    #[test]
+    fn watching_takes_seconds_or_nothing() {
+        let watch = |rest: &[&str]| {
+            let all = [&["-path", "/a"], rest].concat();
+            flags("stream replica list", &all).map(|(pairs, shown)| (pairs.len(), shown.watch))
+        };
+        assert_eq!(watch(&[]).unwrap(), (1, None));
+        assert_eq!(watch(&["--watch"]).unwrap(), (1, Some(1)));
+        assert_eq!(watch(&["-watch", "5"]).unwrap(), (1, Some(5)));
+        assert_eq!(watch(&["-Watch=7", "-refreshnow", "true"]).unwrap(), (2, Some(7)));
+        assert_eq!(watch(&["-watch", "-refreshnow", "true"]).unwrap(), (2, Some(1)));
+        for bad in [["-watch", "0"], ["-watch", "soon"]] {
+            assert!(watch(&bad).unwrap_err().message().contains("seconds"));
+        }
     }
 
     #[test]

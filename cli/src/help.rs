@@ -1,6 +1,6 @@
 //! Help that teaches: what a command is for, what its flags take, and one example to begin with.
 
-use mainstem_api::{CommandSpec, Flag, commands_below};
+use mainstem_api::{CommandSpec, Flag, Method, commands_below};
 
 const WIDTH: usize = 100;
 
@@ -32,10 +32,21 @@ pub(crate) fn command(program: &str, command: &CommandSpec) -> String {
     }
     text += &line("-json", "print the whole answer as JSON", width);
     text += &line("-noheader", "print a table without its first line", width);
+    if can_be_watched(command) {
+        text +=
+            &line("-long", "print everything, one line a value, on a narrow terminal too", width);
+        text +=
+            &line("-watch [seconds]", "print it again and again, each second if not said", width);
+    }
     if !command.output.is_empty() {
         text += &format!("\nAnswers rows of:\n  {}\n", wrapped(&command.output.join(", "), 2));
     }
     text
+}
+
+/// Whether asking again and again makes sense: what only reads and answers rows.
+pub(crate) fn can_be_watched(command: &CommandSpec) -> bool {
+    command.method == Method::Get && !command.output.is_empty()
 }
 
 /// Help on the commands that begin with these words.

@@ -5,14 +5,18 @@
 //! server, and by the table of commands that both share.
 
 mod argv;
+mod brief;
+mod check;
 mod client;
 mod clusters;
 mod copy;
 mod help;
 mod output;
 mod run;
+mod screen;
 mod session;
 mod steps;
+mod table;
 mod wait;
 
 pub use clusters::{Clusters, KnownCluster};

@@ -3,14 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
-use mainstem_api::{Envelope, Failure, Row};
+use mainstem_api::{CommandSpec, Envelope, Failure, Row};
 use mainstem_types::Error;
-use serde_json::Value;
 
 use crate::argv::Presentation;
+use crate::brief::brief;
 use crate::client::Refusal;
+use crate::table::{columns_of, listing, render};
 
 /// What a command says, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,16 +20,21 @@ pub struct Printed {
     pub err: String,
     /// Whether the command did what it was asked.
     pub ok: bool,
+    /// What the process exits with: 0 if it did, else 1, unless the command has a say.
+    pub exit: u8,
+    /// It is to be printed again and again, so many seconds apart.
+    pub watch_seconds: Option<u64>,
 }
 
 impl Printed {
     pub(crate) fn text(text: String) -> Self {
-        Self { out: text, err: String::new(), ok: true }
+        Self { out: text, err: String::new(), ok: true, exit: 0, watch_seconds: None }
     }
 
     /// As JSON, or as a table; or as one line for each value, where a table is wider than the
     /// terminal.
     pub(crate) fn rows(
+        command: &CommandSpec,
         now_ms: i64,
         rows: Vec<Row>,
         presentation: Presentation,
@@ -41,8 +45,12 @@ impl Printed {
         }
         let table = render(&columns_of(&rows), &rows, presentation.no_header);
         let width = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-        let fits = terminal_columns.is_none_or(|columns| width <= columns);
-        Self::text(if fits { table } else { listing(&rows) })
+        Self::text(match terminal_columns.filter(|columns| width > *columns) {
+            None => table,
+            Some(_) if presentation.long => listing(&rows),
+            Some(columns) => brief(command, &rows, presentation.no_header, columns)
+                .unwrap_or_else(|| listing(&rows)),
+        })
     }
 
     /// `ERROR (22) -  message`, in one line.
@@ -51,17 +59,17 @@ impl Printed {
         if presentation.json {
             let failure = Failure { id: refusal.errno, desc: line };
             let envelope = Envelope { timestamp: now_ms, outcome: Err(vec![failure]) };
-            return Self { ok: false, ..Self::text(envelope.to_json() + "\n") };
+            return Self { ok: false, exit: 1, ..Self::text(envelope.to_json() + "\n") };
         }
         let err = format!("ERROR ({}) -  {line}\n", refusal.errno);
-        Self { out: String::new(), err, ok: false }
+        Self { out: String::new(), err, ok: false, exit: 1, watch_seconds: None }
     }
 
-    /// Prints it; what cannot be printed (a closed pipe) is nobody's concern. 0 or 1.
+    /// Prints it; what cannot be printed (a closed pipe) is nobody's concern.
     pub(crate) fn print(&self) -> ExitCode {
         let _ = std::io::stdout().write_all(self.out.as_bytes());
         let _ = std::io::stderr().write_all(self.err.as_bytes());
-        if self.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        self.exit.into()
     }
 }
 
@@ -75,62 +83,10 @@ pub fn table(columns: &[&str], rows: &[Row]) -> String {
     render(columns, rows, false)
 }
 
-/// All keys of all rows, in the order of their first appearance.
-fn columns_of(rows: &[Row]) -> Vec<&str> {
-    let mut columns: Vec<&str> = Vec::new();
-    for key in rows.iter().flat_map(Row::keys) {
-        if !columns.contains(&key.as_str()) {
-            columns.push(key);
-        }
-    }
-    columns
-}
-
-fn render(columns: &[&str], rows: &[Row], no_header: bool) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    if !no_header {
-        table.set_header(columns);
-    }
-    for row in rows {
-        table.add_row(columns.iter().map(|column| cell(row.get(*column))));
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt() + "\n"
-}
-
-/// A line for each value, and an empty one between rows.
-fn listing(rows: &[Row]) -> String {
-    let width = rows.iter().flat_map(Row::keys).map(|key| key.chars().count()).max().unwrap_or(0);
-    let line = |(key, value): (&String, &Value)| {
-        format!("{key:width$}  {}", cell(Some(value))).trim_end().to_owned() + "\n"
-    };
-    let blocks = rows.iter().map(|row| row.iter().map(line).collect::<String>());
-    blocks.collect::<Vec<_>>().join("\n")
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) if items.is_empty() => String::new(),
-        Some(Value::Object(parts)) => {
-            let parts = parts.iter().map(|(key, value)| format!("{key}: {}", cell(Some(value))));
-            parts.collect::<Vec<_>>().join("; ")
-        }
-        Some(other) => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn rows_become_a_table() {
@@ -148,10 +104,13 @@ mod tests {
         assert_eq!(render(&columns, &rows, true).lines().count(), 2);
         assert_eq!(table(&columns, &[]), "");
 
-        let narrow = Printed::rows(0, rows.to_vec(), Presentation::default(), Some(20)).out;
+        let command = mainstem_api::find_command(&["stream", "info"]).unwrap();
+        let shown = |columns| {
+            Printed::rows(command, 0, rows.to_vec(), Presentation::default(), Some(columns)).out
+        };
+        let narrow = shown(20);
         let lines: Vec<&str> = narrow.lines().collect();
         assert_eq!(lines[..4], ["cluster  newyork", "idx      1", "paused   true", ""]);
-        let wide = Printed::rows(0, rows.to_vec(), Presentation::default(), Some(200)).out;
-        assert_eq!(wide, text);
+        assert_eq!(shown(200), text);
     }
 }

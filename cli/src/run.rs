@@ -11,8 +11,9 @@ use crate::argv::{Argv, Presentation};
 use crate::client::Refusal;
 use crate::clusters::Clusters;
 use crate::output::Printed;
+use crate::screen::Screen;
 use crate::session::{Session, name_clusters};
-use crate::{copy, help, output, steps};
+use crate::{check, copy, help, output, steps};
 
 /// By which name the binary was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,19 +55,35 @@ impl Invocation {
 }
 
 /// Runs one command with the clusters under `$MAINSTEM_HOME`, prints what it says, and gives 0 when
-/// it did what it was asked, else 1.
+/// it did what it was asked, else 1, unless the command has a say in it. With `-watch` it does so
+/// again and again, until it is interrupted or nobody reads any more.
 pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) -> ExitCode {
-    match Clusters::home() {
-        Ok(home) => command_line(invocation, arguments, &home, terminal_columns()).print(),
-        Err(error) => output::report(&error),
+    let home = match Clusters::home() {
+        Ok(home) => home,
+        Err(error) => return output::report(&error),
+    };
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    let columns = || terminal_size().map(|(_, columns)| columns);
+    let first = command_line(invocation, arguments.clone(), &home, columns());
+    let Some(interval_s) = first.watch_seconds.filter(|_| first.err.is_empty()) else {
+        return first.print();
+    };
+    let mut screen = Screen::new(terminal_size(), interval_s);
+    let mut printed = first;
+    while screen.show(&printed, SystemClock::new().wall_ms()).is_ok() {
+        let mut again = arguments.clone();
+        again.extend(screen.has_header().then(|| "-noheader".to_owned()));
+        // A cluster that is away for a while is told of, and asked again.
+        printed = command_line(invocation, again, &home, columns());
     }
+    ExitCode::SUCCESS
 }
 
-/// How wide the terminal is, if standard output is one.
-fn terminal_columns() -> Option<usize> {
+/// Rows and columns of the terminal, if standard output is one.
+fn terminal_size() -> Option<(usize, usize)> {
     let terminal = console::Term::stdout();
-    let (_, columns) = terminal.is_term().then(|| terminal.size_checked()).flatten()?;
-    Some(columns.into())
+    let (rows, columns) = terminal.is_term().then(|| terminal.size_checked()).flatten()?;
+    Some((rows.into(), columns.into()))
 }
 
 /// Runs one command with the clusters under `home`, and gives what it would print on a terminal of
@@ -80,16 +97,35 @@ pub fn command_line(
     let argv = Argv::new(arguments);
     let mut presentation = argv.presentation();
     let now_ms = SystemClock::new().wall_ms();
-    match run_argv(invocation, &argv, &mut presentation, home) {
-        Ok(Outcome::Text(text)) => Printed::text(text),
-        Ok(Outcome::Rows(rows)) => Printed::rows(now_ms, rows, presentation, terminal_columns),
-        Err(refusal) => Printed::refusal(now_ms, &refusal, presentation),
-    }
+    let is_check = is_check(&argv);
+    let printed = match run_argv(invocation, &argv, &mut presentation, home) {
+        Ok(Outcome::Text(text)) => return Printed::text(text),
+        Ok(Outcome::Rows(_, rows)) if is_check => check::printed(now_ms, rows, presentation),
+        Ok(Outcome::Rows(command, rows)) => {
+            Printed::rows(command, now_ms, rows, presentation, terminal_columns)
+        }
+        Err(refusal) => {
+            let refused = Printed::refusal(now_ms, &refusal, presentation);
+            // What cannot be learned is not well.
+            if is_check { Printed { exit: check::BROKEN, ..refused } } else { refused }
+        }
+    };
+    Printed { watch_seconds: presentation.watch, ..printed }
+}
+
+/// Whether the words are those of `stream replica check`, whatever follows them.
+fn is_check(argv: &Argv) -> bool {
+    let words = argv.words();
+    words.len() == check::WORDS.len()
+        && words
+            .iter()
+            .zip(check::WORDS)
+            .all(|(word, of_check)| word.eq_ignore_ascii_case(of_check))
 }
 
 enum Outcome {
     Text(String),
-    Rows(Vec<Row>),
+    Rows(&'static CommandSpec, Vec<Row>),
 }
 
 fn run_argv(
@@ -123,14 +159,18 @@ fn run_argv(
     let command = command?;
     let (pairs, given) = argv.flags(command)?;
     *presentation = given;
+    if presentation.watch.is_some() && !help::can_be_watched(command) {
+        let name = command.name();
+        return Err(Error::invalid(format!("`{name}` cannot be watched; leave -watch out")).into());
+    }
     let arguments = command.check(pairs)?;
     let pairs: Vec<(String, String)> =
         arguments.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let session = Session::open(home)?;
     if command.words == copy::COMMAND.words {
-        return copy::copy_stream(&session, pairs).map(Outcome::Rows);
+        return copy::copy_stream(&session, pairs).map(|rows| Outcome::Rows(command, rows));
     }
-    carry_out(&session, command, pairs).map(Outcome::Rows)
+    carry_out(&session, command, pairs).map(|rows| Outcome::Rows(command, rows))
 }
 
 fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, Error> {

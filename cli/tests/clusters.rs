@@ -68,7 +68,7 @@ fn bad_input_changes_nothing_and_says_what_to_do() {
         ("stream create -path A -tll 5", "did you mean -ttl?"),
         ("stream create", "needs -path <stream>"),
         ("stream crate -path /b", "did you mean `stream create`?"),
-        ("volume list", "there are: cluster, stream"),
+        ("volume list", "there are: alarm, cluster, stream"),
         ("stream create -path A", "already a stream"),
         ("stream create -path /mapr/denver/a", "sanfrancisco, newyork, boston"),
         ("stream info -path /mapr/boston/a", "`mainstem dev start boston`"),
@@ -94,6 +94,54 @@ fn bad_input_changes_nothing_and_says_what_to_do() {
     let printed = world.run("maprcli stream info -path /mapr/newyork/none -json");
     assert!(!printed.ok && printed.err.is_empty());
     assert!(Envelope::parse(printed.out.as_bytes()).unwrap().outcome.is_err());
+    world.close();
+}
+
+#[test]
+fn a_check_has_exit_codes_of_its_own_and_one_line() {
+    let world = World::new();
+    let a = "/mapr/sanfrancisco/a";
+    world.good(&format!("maprcli stream create -path {a}"));
+    let check = format!("maprcli stream replica check -path {a}");
+    let printed = world.run(&check);
+    assert_eq!((printed.exit, printed.ok), (2, false));
+    let line = "REPLICATION BROKEN - /a: it has no replica | lag=0.0s;60 pending=0\n";
+    assert_eq!(printed.out, line);
+    let printed = world.run(&format!("{check} -json"));
+    assert!(printed.exit == 2 && printed.out.contains("\"exitcode\": 2"), "{}", printed.out);
+    // What cannot be learned is not well; other commands fail with 1.
+    for (line, exit) in [
+        ("maprcli stream replica check -path /mapr/boston/a", 2),
+        ("maprcli Stream Replica Check -path /mapr/newyork/none", 2),
+        ("maprcli stream replica check", 2),
+        ("maprcli stream replica list -path /mapr/newyork/none", 1),
+    ] {
+        let printed = world.run(line);
+        assert_eq!((printed.exit, printed.ok), (exit, false), "{line}");
+        assert!(printed.err.starts_with("ERROR ("), "{line}: {}", printed.err);
+    }
+    world.close();
+}
+
+#[test]
+fn what_only_reads_can_be_watched() {
+    let world = World::new();
+    let watched = world.run("maprcli stream list -path /mapr/sanfrancisco/ -watch 3");
+    assert_eq!((watched.watch_seconds, watched.exit), (Some(3), 0));
+    let a = "/mapr/sanfrancisco/a";
+    let error = world.bad(&format!("maprcli stream create -path {a} -watch"));
+    assert!(error.contains("`stream create` cannot be watched"), "{error}");
+    let help = world.good("maprcli stream replica list -help");
+    assert!(help.contains("-watch [seconds]"), "{help}");
+    world.close();
+}
+
+#[test]
+fn alarms_are_listed_and_named() {
+    let world = World::new();
+    assert_eq!(world.good("maprcli alarm list -cluster newyork"), "");
+    let names = world.good("maprcli alarm names -cluster newyork");
+    assert!(names.contains("VOLUME_ALARM_TABLE_REPL_LAG_HIGH"), "{names}");
     world.close();
 }
 
