@@ -219,6 +219,9 @@ class Rounds:
         wanted = self.chance.choice((0, 1, 200, 1000, 3000))
         self.load.wait_acknowledged(self.load.acknowledged + wanted, PROGRESS_S_MAX)
         time.sleep(self.chance.uniform(0, 0.3))
+        self._kill_one()
+
+    def _kill_one(self):
         kind = self.chance.choices(("source", "replica", "both"), (4, 3, 3))[0]
         self.kills[kind] += 1
         victims = [SOURCE, REPLICA] if kind == "both" else [kind]
@@ -303,9 +306,9 @@ def print_summary(rounds, findings, seconds):
     return not sentences
 
 
-def main():
+def main(make=Rounds, description=__doc__):
     """Runs, prints, and exits 0 only if nothing was lost, duplicated or differs."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=description)
     options.add_argument("--rounds", type=int, default=200)
     options.add_argument("--seed", type=int, default=None)
     options.add_argument("--binary", default=None, help="default: target/release/mainstem")
@@ -319,7 +322,7 @@ def main():
     holds, rounds = False, None
     with Clusters(chosen.binary, [SOURCE, REPLICA], chosen.keep, f"rounds-{seed}-") as clusters:
         try:
-            rounds = Rounds(clusters, seed, chosen.rounds, chosen.plant)
+            rounds = make(clusters, seed, chosen.rounds, chosen.plant)
             rounds.run()
             findings = verify(rounds)
             holds = print_summary(rounds, findings, time.monotonic() - begun)

@@ -79,6 +79,10 @@ pub const LINK_HEARTBEAT_MS: u64 = 1_000;
 pub const LINK_BACKOFF_MS_MAX: u64 = 5_000;
 /// The shortest.
 pub const LINK_BACKOFF_MS_MIN: u64 = 50;
+/// How long a gateway that did not answer is passed over at first, while others answer.
+pub const GATEWAY_REST_MS_MIN: u64 = 1_000;
+/// And at most: a gateway that is back is found within this time.
+pub const GATEWAY_REST_MS_MAX: u64 = 30_000;
 
 const _: () = assert!(BATCH_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < REQUEST_BYTES_MAX);

@@ -50,6 +50,9 @@ enum Verb {
         /// The settings
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// What this process is: the whole server, or only one more gateway in front of it
+        #[arg(long, value_enum, default_value = "server")]
+        roles: serve::Role,
     },
     /// Clusters on this machine, each a server process of its own
     Dev {
@@ -101,9 +104,9 @@ fn one_line(text: &str) -> String {
 fn run(verb: Verb) -> Result<(), Error> {
     let env = Env::system();
     match verb {
-        Verb::Serve { config } => {
+        Verb::Serve { config, roles } => {
             log_to_stderr();
-            serve::run(&config, env)
+            serve::run(&config, roles, env)
         }
         Verb::Demo(arguments) => demo::run(&arguments, env),
         Verb::Dev { command } => {

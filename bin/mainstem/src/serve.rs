@@ -8,23 +8,57 @@ use mainstem_catalog::Command;
 use mainstem_cli::Clusters;
 use mainstem_engine::{Engine, EngineSettings, LogSettings};
 use mainstem_env::{Disk, Env, SystemDisk};
-use mainstem_gateway::{CertificatePem, Directory, Gateway, GatewaySettings, LinkTls};
+use mainstem_gateway::{
+    CertificatePem, Directory, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
+};
 use mainstem_kafka::{KafkaDoor, KafkaSettings, ListenerSettings};
 use mainstem_types::{ClusterId, ClusterName, Error};
 
-use crate::settings::{GatewayListener, ServeSettings};
+use crate::settings::{GatewayListener, RelayFile, ServeSettings};
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Everything: data, Kafka, gateway, REST.
+    Server,
+    /// A gateway that passes links on to the server.
+    Gateway,
+}
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// A setting is wrong, an address is taken, or the data cannot be opened.
-pub(crate) fn run(config: &Path, env: Env) -> Result<(), Error> {
-    let settings = ServeSettings::load(config)?;
+pub(crate) fn run(config: &Path, role: Role, env: Env) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| Error::storage(format!("no threads to serve with: {e}")))?;
-    runtime.block_on(serve(settings, env))
+    match role {
+        Role::Server => runtime.block_on(serve(ServeSettings::load(config)?, env)),
+        Role::Gateway => runtime.block_on(serve_gateway(RelayFile::load(config)?)),
+    }
+}
+
+/// A gateway and nothing else.
+async fn serve_gateway(settings: RelayFile) -> Result<(), Error> {
+    let relay = RelaySettings {
+        listen: settings.gateway.listen,
+        cluster: settings.cluster_name()?,
+        server: settings.server.clone(),
+        connections_max: GatewaySettings::default().connections_max,
+    };
+    let relay = Relay::start(link_tls(&settings.gateway)?, relay).await?;
+    tracing::info!(
+        cluster = settings.name,
+        gateway = %relay.address(),
+        server = settings.server,
+        "ready"
+    );
+    wait_for_signal().await?;
+    tracing::info!("stopping");
+    relay.close().await;
+    Ok(())
 }
 
 async fn serve(settings: ServeSettings, env: Env) -> Result<(), Error> {
@@ -135,16 +169,19 @@ async fn open_gateway(
     engine: &Engine,
     env: &Env,
 ) -> Result<Gateway, Error> {
+    let tls = link_tls(&settings.gateway)?;
+    let directory = known_gateways(settings.clusters.clone());
+    let gateway = GatewaySettings { listen: settings.gateway.listen, ..GatewaySettings::default() };
+    Gateway::start(env.clone(), engine.clone(), tls, directory, gateway).await
+}
+
+fn link_tls(files: &GatewayListener) -> Result<LinkTls, Error> {
     let read = |path: &Path| {
         std::fs::read_to_string(path)
             .map_err(|e| Error::storage(format!("{}: {e}", path.display())))
     };
-    let GatewayListener { listen, ca, certificate, key } = &settings.gateway;
-    let own = CertificatePem { certificate: read(certificate)?, key: read(key)? };
-    let tls = LinkTls::from_pem(&read(ca)?, &own)?;
-    let directory = known_gateways(settings.clusters.clone());
-    let gateway = GatewaySettings { listen: *listen, ..GatewaySettings::default() };
-    Gateway::start(env.clone(), engine.clone(), tls, directory, gateway).await
+    let own = CertificatePem { certificate: read(&files.certificate)?, key: read(&files.key)? };
+    LinkTls::from_pem(&read(&files.ca)?, &own)
 }
 
 /// The gateways of clusters as `clusters.toml` has them at the moment of asking.

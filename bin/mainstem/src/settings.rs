@@ -84,13 +84,43 @@ impl Default for LogSection {
     }
 }
 
+/// The file of a process that is a gateway only (`serve --roles gateway`).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RelayFile {
+    /// The cluster's name, as in the server's file.
+    pub(crate) name: String,
+    /// `host:port` of the server's own gateway listener.
+    pub(crate) server: String,
+    /// Where this gateway listens, with the cluster's certificate. Links are mutual TLS, so any
+    /// address will do.
+    pub(crate) gateway: GatewayListener,
+}
+
+impl RelayFile {
+    /// Reads and checks the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        let settings: Self = read(path)?;
+        settings.cluster_name().map_err(|e| e.context(path.display()))?;
+        Ok(settings)
+    }
+
+    pub(crate) fn cluster_name(&self) -> Result<ClusterName, Error> {
+        self.name.parse()
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Error> {
+    let wrong = |why: String| Error::invalid(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    toml::from_str(&text).map_err(|e| wrong(e.to_string()))
+}
+
 impl ServeSettings {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let wrong = |why: String| Error::invalid(format!("{}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        let settings: Self = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-        settings.check().map_err(|e| wrong(e.message().into()))?;
+        let settings: Self = read(path)?;
+        settings.check().map_err(|e| e.context(path.display()))?;
         Ok(settings)
     }
 

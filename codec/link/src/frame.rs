@@ -8,8 +8,9 @@ use minicbor::{Decode, Encode};
 use crate::batches::BatchesHeader;
 use crate::packing::{Packing, UNPACKED_BYTES_MAX, Unpack, refuse};
 use crate::{
-    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Heartbeat, Hello, HighWatermarks,
-    Positions, Refused, Reply, Request, Terms, Topics, TransactionDecisions, Trims, Welcome,
+    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Forwarded, Heartbeat, Hello,
+    HighWatermarks, Positions, Refused, Reply, Request, Terms, Topics, TransactionDecisions, Trims,
+    Welcome,
 };
 
 /// Bytes before the header: body length (u32), kind (u8), flags (u8), header length (u32), all
@@ -126,6 +127,8 @@ frames! {
     Request = 18,
     /// Its answer.
     Reply = 19,
+    /// Who calls, as a gateway of the same cluster saw it.
+    Forwarded = 24,
 }
 
 /// Appends the frame's bytes to `out`.

@@ -8,6 +8,7 @@
 mod batches;
 mod code;
 mod cursors;
+mod forwarded;
 mod frame;
 mod hello;
 mod items;
@@ -21,6 +22,7 @@ mod welcome;
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
+pub use forwarded::Forwarded;
 pub use frame::{
     Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, decode_frame_with, encode_frame,
     encode_packed,

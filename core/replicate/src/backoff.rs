@@ -1,4 +1,4 @@
-//! When to dial again, and where.
+//! When to dial again.
 
 use mainstem_types::limits::{LINK_BACKOFF_MS_MAX, LINK_BACKOFF_MS_MIN};
 
@@ -34,36 +34,6 @@ impl Default for Backoff {
     }
 }
 
-/// Gateways in turn. The list may change between turns.
-#[derive(Clone, Debug, Default)]
-pub struct GatewayRing {
-    turn: usize,
-    failed_in_a_row: usize,
-}
-
-impl GatewayRing {
-    /// The next gateway to try.
-    pub fn next<'a>(&mut self, gateways: &'a [String]) -> Option<&'a str> {
-        if gateways.is_empty() {
-            return None;
-        }
-        let gateway = &gateways[self.turn % gateways.len()];
-        self.turn = self.turn.wrapping_add(1);
-        Some(gateway)
-    }
-
-    /// A gateway could not be reached; says whether all of them in a row could not.
-    pub const fn handle_unreachable(&mut self, gateways: usize) -> bool {
-        self.failed_in_a_row += 1;
-        self.failed_in_a_row >= gateways
-    }
-
-    /// A gateway answered.
-    pub const fn handle_reached(&mut self) {
-        self.failed_in_a_row = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,18 +47,5 @@ mod tests {
         assert!(pauses.iter().any(|pause| *pause > LINK_BACKOFF_MS_MAX / 2));
         backoff.reset();
         assert_eq!(backoff.next_ms(12345), LINK_BACKOFF_MS_MIN);
-    }
-
-    #[test]
-    fn gateways_take_turns_and_all_down_is_noticed() {
-        let list = ["a".to_owned(), "b".to_owned()];
-        let mut ring = GatewayRing::default();
-        let turns: Vec<&str> = (0..4).map(|_| ring.next(&list).unwrap()).collect();
-        assert_eq!(turns, ["a", "b", "a", "b"]);
-        assert!(!ring.handle_unreachable(2));
-        assert!(ring.handle_unreachable(2));
-        ring.handle_reached();
-        assert!(!ring.handle_unreachable(2));
-        assert_eq!(GatewayRing::default().next(&[]), None);
     }
 }

@@ -8,6 +8,7 @@
 mod account;
 mod backoff;
 mod closing;
+mod gateway_ring;
 mod history;
 mod pace;
 mod pulse;
@@ -17,8 +18,9 @@ mod setup;
 mod status;
 
 pub use account::Account;
-pub use backoff::{Backoff, GatewayRing};
+pub use backoff::Backoff;
 pub use closing::{Closing, code_of};
+pub use gateway_ring::GatewayRing;
 pub use history::{History, Rate, Sample};
 pub use receiver::{AppendToken, Opened, Receiver, ReceiverAction, ReceiverIdentity};
 pub use sender::{

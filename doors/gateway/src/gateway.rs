@@ -7,13 +7,12 @@ use mainstem_api::links::SharedLinks;
 use mainstem_engine::Engine;
 use mainstem_env::Env;
 use mainstem_types::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::context::{Context, Directory};
 use crate::links::LinkDesk;
-use crate::listener::listen;
+use crate::listener::{answer, bind, listen};
 use crate::probe::probe_gateways;
 use crate::sampler::sample_links;
 use crate::supervisor::{Tasks, supervise};
@@ -65,14 +64,8 @@ impl Gateway {
         directory: Directory,
         settings: GatewaySettings,
     ) -> Result<Self, Error> {
-        let taken = |error: std::io::Error| {
-            Error::invalid(format!(
-                "the gateway cannot listen on {}: {error}; stop what uses it or choose another port",
-                settings.listen
-            ))
-        };
-        let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
+        let listener = bind(settings.listen).await?;
+        let address = listener.local_addr().map_err(|e| Error::invalid(e.to_string()))?;
         let own = if settings.advertised.is_empty() {
             vec![address.to_string()]
         } else {
@@ -89,7 +82,12 @@ impl Gateway {
         let (stop, stopped) = watch::channel(false);
         let tasks = Arc::new(Tasks::default());
         let connections_max = settings.connections_max;
-        let listening = listen(ctx.clone(), listener, connections_max, stopped.clone());
+        let answering = ctx.clone();
+        let answer = move |tcp, stop| {
+            let ctx = answering.clone();
+            async move { answer(&ctx, tcp, stop).await }
+        };
+        let listening = listen(listener, connections_max, stopped.clone(), answer);
         let links = Arc::new(LinkDesk { ctx: ctx.clone(), tasks: tasks.clone() });
         Ok(Self {
             address,

@@ -144,7 +144,7 @@ impl Task {
         }
         let mut last_error = None;
         for _ in 0..gateways.len() {
-            let gateway = self.ring.next(&gateways)?.to_owned();
+            let gateway = self.ring.next(&gateways, self.ctx.now_ms())?.to_owned();
             let mut stop = self.stop.clone();
             let attempt = tokio::select! {
                 attempt = dial(&self.ctx, &cluster, &gateway) => attempt,
@@ -152,10 +152,13 @@ impl Task {
             };
             match attempt {
                 Ok(dialled) => {
-                    self.ring.handle_reached();
+                    self.ring.handle_reached(&gateway);
                     return Some((dialled, gateway));
                 }
-                Err(error) => last_error = Some(error),
+                Err(error) => {
+                    self.ring.handle_unreachable(&gateway, self.ctx.now_ms());
+                    last_error = Some(error);
+                }
             }
             if self.concern(&self.ctx.engine.catalog()) != concern {
                 // The rest of a list that was corrected meanwhile is not worth its time-outs.

@@ -1,9 +1,11 @@
 //! The gateway's listener: who calls, and for what.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_link::{Code, Frame, Hello, Refused};
+use mainstem_link::{Code, Forwarded, Frame, Hello, Refused};
 use mainstem_types::{Error, ErrorKind};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -18,15 +20,28 @@ use crate::tls::PeerIdentity;
 use crate::wire::{FrameReader, FrameWriter, split};
 
 /// How long a caller may take until it has said what it wants.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A listener for links.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        Error::invalid(format!(
+            "the gateway cannot listen on {listen}: {error}; stop what uses it or choose another \
+             port"
+        ))
+    })
+}
 
 /// Takes calls until told to stop; then waits for those under way to end.
-pub(crate) async fn listen(
-    ctx: Context,
+pub(crate) async fn listen<A, F>(
     listener: TcpListener,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
-) {
+    answer: A,
+) where
+    A: Fn(TcpStream, watch::Receiver<bool>) -> F,
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
     let room = Arc::new(Semaphore::new(connections_max));
     let mut calls = JoinSet::new();
     loop {
@@ -37,9 +52,9 @@ pub(crate) async fn listen(
                         tracing::warn!(%from, connections_max, "too many links; call refused");
                         continue;
                     };
-                    let (ctx, stop) = (ctx.clone(), stop.clone());
+                    let answered = answer(tcp, stop.clone());
                     calls.spawn(async move {
-                        match answer(&ctx, tcp, stop).await {
+                        match answered.await {
                             Ok(()) => {}
                             // Who only looks whether the gateway lives hangs up like this.
                             Err(error) if error.kind() == ErrorKind::Unreachable => {
@@ -66,7 +81,12 @@ pub(crate) async fn listen(
     while calls.join_next().await.is_some() {}
 }
 
-async fn answer(ctx: &Context, tcp: TcpStream, stop: watch::Receiver<bool>) -> Result<(), Error> {
+/// What the cluster's server does with a call.
+pub(crate) async fn answer(
+    ctx: &Context,
+    tcp: TcpStream,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
     let lost = |error: std::io::Error| Error::unreachable(format!("handshake: {error}"));
     tcp.set_nodelay(true).map_err(lost)?;
     let opening = async {
@@ -74,7 +94,12 @@ async fn answer(ctx: &Context, tcp: TcpStream, stop: watch::Receiver<bool>) -> R
         let peer = PeerIdentity::of(tls.get_ref().1.peer_certificates())?;
         let (mut reader, writer) = split(TlsStream::Server(tls));
         let first = reader.next().await?;
-        Ok::<_, Error>((peer, reader, writer, first))
+        let Frame::Forwarded(forwarded) = first else {
+            return Ok::<_, Error>((peer, reader, writer, first));
+        };
+        let peer = caller_behind(ctx, &peer, forwarded)?;
+        let first = reader.next().await?;
+        Ok((peer, reader, writer, first))
     };
     let (peer, reader, writer, first) = timeout(HELLO_TIMEOUT, opening)
         .await
@@ -84,6 +109,23 @@ async fn answer(ctx: &Context, tcp: TcpStream, stop: watch::Receiver<bool>) -> R
         Frame::Request(request) => serve_requests(ctx, &peer, request, reader, writer, stop).await,
         other => Err(Error::invalid(format!("a call begins with {}", other.name()))),
     }
+}
+
+/// Only another gateway of this very cluster may say who calls: it has the cluster's own key.
+fn caller_behind(
+    ctx: &Context,
+    gateway: &PeerIdentity,
+    forwarded: Forwarded,
+) -> Result<PeerIdentity, Error> {
+    let catalog = ctx.engine.catalog();
+    let here = catalog.cluster();
+    if gateway.id != here.id || !gateway.is_named(&here.name) {
+        return Err(Error::denied(format!(
+            "cluster {} speaks for cluster {}; only a gateway with a certificate of {} may",
+            gateway.id, forwarded.cluster_id, here.name
+        )));
+    }
+    Ok(PeerIdentity::forwarded(forwarded.cluster_id, forwarded.names))
 }
 
 async fn meet(

@@ -85,6 +85,16 @@ impl PeerIdentity {
         Ok(Self { id, names })
     }
 
+    /// The peer that another gateway of this cluster spoke to.
+    pub(crate) fn forwarded(id: ClusterId, names: Vec<String>) -> Self {
+        Self { id, names }
+    }
+
+    /// All DNS names of the certificate.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whether the certificate is of a cluster of this name.
     pub(crate) fn is_named(&self, cluster: &ClusterName) -> bool {
         let expected = name_to_dns(cluster);

@@ -245,6 +245,7 @@ pub(crate) fn frames() -> Vec<Frame> {
         }
         .into(),
         Credit { bytes: 25 }.into(),
+        Forwarded { cluster_id: ClusterId(0xc3), names: vec!["a.b".into(), "c.d".into()] }.into(),
         cursors(),
         HighWatermarks { ends: vec![end(1010)] }.into(),
         Heartbeat {

@@ -10,7 +10,9 @@ use mainstem_api::links::{LinkReport, SharedLinks};
 use mainstem_catalog::{Catalog, Command, Place, ReplicaSettings, StreamSettings};
 use mainstem_engine::{Ack, Append, Engine, EngineSettings, LogSettings, StoredBatch};
 use mainstem_env::{Env, Random, SystemDisk, SystemRandom};
-use mainstem_gateway::{Authority, Directory, Gateway, GatewaySettings, LinkTls};
+use mainstem_gateway::{
+    Authority, Directory, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
+};
 use mainstem_record::BatchBuilder;
 use mainstem_types::{ClusterId, Error, StreamId};
 
@@ -33,6 +35,20 @@ impl Group {
         Arc::new(move |cluster| {
             addresses.lock().unwrap().get(cluster.as_str()).cloned().into_iter().collect()
         })
+    }
+
+    /// One more gateway of a cluster, in front of its server.
+    pub(crate) async fn relay(&self, cluster: &Cluster) -> Relay {
+        let name = cluster.name.parse().unwrap();
+        let own = self.authority.issue(cluster.id, &name).unwrap();
+        let tls = LinkTls::from_pem(self.authority.certificate_pem(), &own).unwrap();
+        let settings = RelaySettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            cluster: name,
+            server: cluster.gateway.address().to_string(),
+            connections_max: 16,
+        };
+        Relay::start(tls, settings).await.unwrap()
     }
 
     pub(crate) async fn cluster(&self, name: &str) -> Cluster {
