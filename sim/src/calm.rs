@@ -3,6 +3,7 @@
 use mainstem_env::CrashPolicy;
 
 use mainstem_catalog::Command;
+use mainstem_replicate::Feeders;
 
 use crate::node::Purpose;
 use crate::world::World;
@@ -16,6 +17,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.nodes[node].crash(CrashPolicy::KeepAll);
         }
+        self.sites.iter_mut().for_each(|site| site.feeders = Feeders::default());
         self.connections.clear();
         self.cut_off.clear();
         for link in &mut self.links {

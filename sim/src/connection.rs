@@ -27,6 +27,8 @@ pub(crate) struct ReceiverSide {
     pub(crate) opened_at: u64,
     /// An operation must be answered before the next action is asked for.
     pub(crate) blocked: bool,
+    /// It may be given topics to feed.
+    pub(crate) is_entered: bool,
     /// For planted bugs only: where each partition goes on, and topics taken for others of their
     /// name.
     pub(crate) next: BTreeMap<(OriginTopicId, u32), i64>,

@@ -7,6 +7,7 @@
 mod calm;
 mod check;
 mod connection;
+mod feeding;
 mod network;
 mod node;
 mod people;

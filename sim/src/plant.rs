@@ -31,6 +31,8 @@ pub enum Plant {
     TellTrimsOnce,
     /// The source passes on its retention as if the owner had deleted those records.
     CarryRetention,
+    /// The replica takes a topic from every link that offers it.
+    TwoFeeders,
 }
 
 impl Plant {
@@ -48,6 +50,7 @@ impl Plant {
         Self::CarryRetention,
         Self::SentCountsAsHeld,
         Self::OnlyRecordsCount,
+        Self::TwoFeeders,
     ];
 
     /// The rule that catches it.
@@ -58,6 +61,7 @@ impl Plant {
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
             Self::CursorsEarly => "I4",
             Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",
+            Self::TwoFeeders => "one feeder",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention => "I8",

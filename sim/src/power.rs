@@ -3,6 +3,8 @@
 use mainstem_env::{Clock, CrashPolicy, Random};
 use mainstem_replicate::Account;
 
+use mainstem_replicate::Feeders;
+
 use crate::world::World;
 
 impl World {
@@ -53,6 +55,10 @@ impl World {
             _ => CrashPolicy::Seeded,
         };
         self.nodes[node].crash(policy);
+        self.sites
+            .iter_mut()
+            .filter(|s| s.node == node)
+            .for_each(|s| s.feeders = Feeders::default());
         for producer in &mut self.producers {
             if let Some(sent) = &mut producer.outstanding
                 && self.sites[sent.target.site].node == node

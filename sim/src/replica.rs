@@ -49,6 +49,7 @@ impl World {
             link: None,
             opened_at: 0,
             blocked: false,
+            is_entered: false,
             next: BTreeMap::new(),
             mistaken: BTreeMap::new(),
         }
@@ -59,6 +60,7 @@ impl World {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         if let Some(mut side) = connection.receiver.take() {
             self.see_agreement(connection.link, &mut side);
+            self.tell_orders(connection.link, id, &mut side);
             let mut open = true;
             while !side.blocked
                 && let Some(action) = side.receiver.poll_action()
@@ -94,17 +96,23 @@ impl World {
         let site = self.links[connection.link].replica;
         side.blocked = !matches!(
             action,
-            ReceiverAction::Send(_) | ReceiverAction::Append(..) | ReceiverAction::Close(_)
+            ReceiverAction::Send(_)
+                | ReceiverAction::Append(..)
+                | ReceiverAction::ApplyTopic(_)
+                | ReceiverAction::ApplyTombstone(_)
+                | ReceiverAction::Close(_)
         );
         match action {
             ReceiverAction::Send(frame) => connection.send_up(&frame),
             ReceiverAction::Open(hello) => self.open(id, site, side, &hello),
             ReceiverAction::ApplyTopic(item) => {
+                self.note_owner(id, site, side, &item);
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
                 let command = translate::apply_topic(self.link_name(site, side), item);
                 self.node_mut(site).change(purpose, command);
             }
             ReceiverAction::ApplyTombstone(item) => {
+                self.sites[site].feeders.forget(item.origin);
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
                 let command = translate::apply_tombstone(self.link_name(site, side), &item);
                 self.node_mut(site).change(purpose, command);
@@ -120,6 +128,7 @@ impl World {
                 self.node_mut(site).change(Purpose::Advance { connection: id, seq }, command);
             }
             ReceiverAction::Append(token, batches) => {
+                self.check_feeder(id, site, side, batches.origin);
                 self.append_replica(id, site, side, token, batches);
             }
             ReceiverAction::KeepCursors(items) => {
@@ -139,6 +148,10 @@ impl World {
                 self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
                     Answer::Done(engine.trim_replica(name, starts).await)
                 });
+            }
+            ReceiverAction::Compare(theirs) => {
+                side.blocked = false;
+                self.compare(id, site, side, &theirs);
             }
             ReceiverAction::Close(_) => return false,
         }
@@ -186,11 +199,17 @@ impl World {
                 side.next.insert((item.origin, item.partition), item.end);
             }
         }
+        let entered = opened.as_ref().ok().filter(|_| side.receiver.is_choosing());
+        let entered = entered.map(|opened| opened.owned.clone());
+        side.is_entered = entered.is_some();
         side.receiver.handle_opened(opened.map_err(|error| Refused {
             code: mainstem_replicate::code_of(&error),
             message: error.message().to_owned(),
             may_retry: true,
         }));
+        if let Some(owned) = entered {
+            self.enter(id, site, source, &owned);
+        }
     }
 
     fn append_replica(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_env::{Random, SeededRandom};
-use mainstem_replicate::Account;
+use mainstem_replicate::{Account, Feeders};
 use mainstem_types::{OriginTopicId, StreamId};
 
 /// One shape: streams by their cluster and path, and links as (source, replica).
@@ -77,6 +77,8 @@ pub(crate) struct Site {
     pub(crate) node: usize,
     pub(crate) path: &'static str,
     pub(crate) stream: StreamId,
+    /// As volatile as the process.
+    pub(crate) feeders: Feeders,
 }
 
 /// A source, its replica, and their agreement.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mainstem_catalog::{Catalog, Command, Place, Stream, StreamSettings};
 use mainstem_engine::Engine;
 use mainstem_env::{Random, SeededRandom};
+use mainstem_replicate::Feeders;
 use mainstem_types::{ClusterId, OriginTopicId, StreamId};
 
 use crate::Plant;
@@ -138,7 +139,7 @@ impl World {
             let id = Some(stream);
             let path_here = path.parse().expect("a legal path");
             nodes[node].change_now(Command::CreateStream { path: path_here, id, settings });
-            sites.push(Site { node, path, stream });
+            sites.push(Site { node, path, stream, feeders: Feeders::default() });
         }
         let links = topology.links.iter().map(Link::new).collect();
         let producers = (0..3).map(|at| Producer::new(1_000 + at)).collect();
@@ -265,6 +266,7 @@ impl World {
             }
         }
         self.connections.retain(|_, connection| !connection.is_over());
+        self.close_feeders();
         self.check_all();
     }
 
@@ -298,7 +300,10 @@ impl World {
                 self.handle_appended(connection, token, at, &result);
             }
             (Purpose::Topic { connection, origin }, Answer::Changed(result)) => {
-                self.unblock(connection, |r| r.handle_topic_applied(origin, result.map(drop)));
+                let side = self.connections.get_mut(&connection).and_then(|c| c.receiver.as_mut());
+                if let Some(side) = side {
+                    side.receiver.handle_topic_applied(origin, result.map(drop));
+                }
             }
             (Purpose::Advance { connection, seq }, Answer::Changed(result)) => {
                 self.unblock(connection, |r| r.handle_advanced(seq, result.map(drop)));

@@ -83,10 +83,15 @@ pub const LINK_BACKOFF_MS_MIN: u64 = 50;
 pub const GATEWAY_REST_MS_MIN: u64 = 1_000;
 /// And at most: a gateway that is back is found within this time.
 pub const GATEWAY_REST_MS_MAX: u64 = 30_000;
+/// How long the link that feeds a topic may stand still while another one is known to have more:
+/// long enough for a slow disk or a lost heartbeat, short beside the silence that ends a link.
+pub const FEEDER_TIMEOUT_MS: u64 = 3_000;
 
 const _: () = assert!(BATCH_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(LINK_FRAME_BYTES_MAX as u64 <= LINK_CREDIT_BYTES);
 const _: () = assert!(REQUEST_BYTES_MAX <= SEQUENCER_QUEUE_BYTES);
 const _: () = assert!(LINK_HEARTBEAT_MS * 3 < LINK_SILENCE_MS_MAX);
+const _: () = assert!(LINK_HEARTBEAT_MS < FEEDER_TIMEOUT_MS);
+const _: () = assert!(FEEDER_TIMEOUT_MS < LINK_SILENCE_MS_MAX);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);

@@ -182,6 +182,8 @@ pub struct UpstreamReport {
     pub sessions: u64,
     /// Since when the session stands, if one does.
     pub connected_since_ms: Option<i64>,
+    /// Topics that come from here now, and not from another upstream that has them too.
+    pub topics_fed: u64,
     /// Why the last session was refused or ended, if none stands.
     pub error: Option<LinkError>,
     /// Topics that stopped.

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::batches::BatchesHeader;
 use crate::packing::{Packing, UNPACKED_BYTES_MAX, Unpack, refuse};
 use crate::{
-    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Forwarded, Heartbeat, Hello,
+    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Feed, Forwarded, Heartbeat, Hello,
     HighWatermarks, Positions, Refused, Reply, Request, Terms, Topics, TransactionDecisions, Trims,
     Welcome,
 };
@@ -32,6 +32,9 @@ macro_rules! frames {
         }
 
         impl Frame {
+            /// Every kind byte, except that of batches.
+            pub const KINDS: &[u8] = &[$($kind),*];
+
             /// The kind byte.
             pub const fn kind(&self) -> u8 {
                 match self {
@@ -129,6 +132,8 @@ frames! {
     Reply = 19,
     /// Who calls, as a gateway of the same cluster saw it.
     Forwarded = 24,
+    /// Which topics this link is to feed.
+    Feed = 27,
 }
 
 /// Appends the frame's bytes to `out`.

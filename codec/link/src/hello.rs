@@ -9,8 +9,10 @@ use crate::{Code, Mode};
 
 /// The version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// Features that this build offers; none is optional yet.
-pub const FEATURES: u64 = crate::FEATURE_PACKING;
+/// The peer gives each topic to one of the links that could bring it.
+pub const FEATURE_FEEDERS: u64 = 1 << 2;
+/// Features that this build offers.
+pub const FEATURES: u64 = crate::FEATURE_PACKING | FEATURE_FEEDERS;
 
 /// The sender's first frame.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

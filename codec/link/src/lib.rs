@@ -8,6 +8,7 @@
 mod batches;
 mod code;
 mod cursors;
+mod feed;
 mod forwarded;
 mod frame;
 mod hello;
@@ -22,19 +23,20 @@ mod welcome;
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
+pub use feed::{Feed, Positions};
 pub use forwarded::Forwarded;
 pub use frame::{
     Frame, HEADER_BYTES_MAX, PREFIX_BYTES, decode_frame, decode_frame_with, encode_frame,
     encode_packed,
 };
-pub use hello::{Bye, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
+pub use hello::{Bye, FEATURE_FEEDERS, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
 pub use packing::{FEATURE_PACKING, Packing, Unpack};
 pub use progress::{Ack, Credit, End, Heartbeat, HighWatermarks, Trims};
 pub use request::{
     AddReplica, AddUpstream, CheckCopy, CopyTopic, CreateStream, Described, Reply, Request,
     Setting, TakeOver,
 };
-pub use reserved::{DigestItem, Digests, Positions, TermItem, Terms};
+pub use reserved::{DigestItem, Digests, TermItem, Terms};
 pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};

@@ -5,15 +5,6 @@ use minicbor::{Decode, Encode};
 
 use crate::End;
 
-/// Ends and nothing else: from a link that is not a topic's feeder.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
-pub struct Positions {
-    /// Durable ends at the source.
-    #[cbor(n(0), with = "crate::items", has_nil)]
-    pub ends: Vec<End>,
-}
-
 /// Outcomes of transactions, decided at the owner.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]

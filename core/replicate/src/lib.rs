@@ -8,6 +8,7 @@
 mod account;
 mod backoff;
 mod closing;
+mod feeders;
 mod gateway_ring;
 mod history;
 mod pace;
@@ -20,9 +21,10 @@ mod status;
 pub use account::Account;
 pub use backoff::Backoff;
 pub use closing::{Closing, code_of};
+pub use feeders::{Feeders, Position, Standing};
 pub use gateway_ring::GatewayRing;
 pub use history::{History, Rate, Sample};
-pub use receiver::{AppendToken, Opened, Receiver, ReceiverAction, ReceiverIdentity};
+pub use receiver::{AppendToken, FeedOrder, Opened, Receiver, ReceiverAction, ReceiverIdentity};
 pub use sender::{
     PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch, Welcomed,
 };

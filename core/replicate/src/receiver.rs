@@ -1,19 +1,25 @@
 //! The replica's end of one session.
 
+mod feeding;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use mainstem_link::{
-    Ack, Batches, Bye, Code, Credit, CursorItem, CursorVersion, End, FEATURES, Fault, Frame,
-    Heartbeat, Hello, PROTOCOL_VERSION, PartitionItem, Refused, TombstoneItem, TopicItem, Topics,
-    Welcome,
+    Ack, Batches, Bye, Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, FEATURES,
+    Fault, Frame, Heartbeat, Hello, Mode, PROTOCOL_VERSION, PartitionItem, Refused, TombstoneItem,
+    TopicItem, Topics, Welcome,
 };
 use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX};
 use mainstem_types::{
     CatalogSeq, ClusterId, ClusterName, Error, ErrorKind, LinkEpoch, OriginTopicId, StreamId, Term,
+    TopicName,
 };
 
 use crate::pulse::Pulse;
 use crate::{Closing, FaultNote, Pending, code_of};
+
+pub use feeding::FeedOrder;
+use feeding::Taking;
 
 type Key = (OriginTopicId, u32);
 
@@ -46,6 +52,8 @@ pub struct Opened {
     pub term: Term,
     /// What it holds, durably, of topics that others own.
     pub partitions: Vec<PartitionItem>,
+    /// Those of its topics that the source owns: their data comes unasked.
+    pub owned: Vec<OriginTopicId>,
     /// Versions of its replicated cursors.
     pub cursors: Vec<CursorVersion>,
 }
@@ -61,8 +69,9 @@ pub struct AppendToken {
     bytes: u64,
 }
 
-/// What the shell is to do, one after the other: a change of the catalog is done before the next
-/// action is asked for, an append only has to be in the engine's order.
+/// What the shell is to do, one after the other. Topics, tombstones and appends only have to be in
+/// the engine's order, so that many share one sync; everything else is done before the next action
+/// is asked for.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "taken one at a time, and most are the large one")]
 pub enum ReceiverAction {
@@ -83,6 +92,9 @@ pub enum ReceiverAction {
     KeepCursors(Vec<CursorItem>),
     /// Move log starts; answer by [`Receiver::handle_kept`].
     Trim(Vec<End>),
+    /// How far the source is with topics that it does not feed; answer by
+    /// [`Receiver::handle_compared`].
+    Compare(Vec<End>),
     /// The session is over, once what was sent before is out.
     Close(Closing),
 }
@@ -113,18 +125,22 @@ pub struct Receiver {
     phase: Phase,
     partitions: HashMap<Key, ReceivePartition>,
     stopped: BTreeMap<(OriginTopicId, Option<u32>), (Code, String)>,
+    /// Names of topics that the source told in this session.
+    names: HashMap<OriginTopicId, TopicName>,
+    taking: Taking,
     outstanding: u64,
     returned: u64,
     acks: BTreeMap<Key, i64>,
     applied_seq: Option<CatalogSeq>,
     pending: Pending,
-    /// The topic that is being applied, and its partitions.
-    applying: Option<(OriginTopicId, u32)>,
     /// The time in the source's last heartbeat, and when it came.
     beat_heard: Option<(i64, u64)>,
     pulse: Pulse,
     wall_ms: i64,
     actions: VecDeque<ReceiverAction>,
+    /// Topics and tombstones that the engine was given and has not answered, with the partitions
+    /// that will be here then.
+    changing: VecDeque<(OriginTopicId, u32)>,
     bytes_received: u64,
 }
 
@@ -137,16 +153,18 @@ impl Receiver {
             phase: Phase::Waiting,
             partitions: HashMap::new(),
             stopped: BTreeMap::new(),
+            names: HashMap::new(),
+            taking: Taking::default(),
             outstanding: 0,
             returned: 0,
             acks: BTreeMap::new(),
             applied_seq: None,
             pending: Pending::default(),
-            applying: None,
             beat_heard: None,
             pulse: Pulse::new(now_ms),
             wall_ms,
             actions: VecDeque::new(),
+            changing: VecDeque::new(),
             bytes_received: 0,
         }
     }
@@ -166,6 +184,9 @@ impl Receiver {
             (Frame::Trims(trims), Phase::Open) => {
                 self.actions.push_back(ReceiverAction::Trim(trims.starts));
             }
+            (Frame::Positions(positions), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::Compare(positions.ends));
+            }
             (Frame::Heartbeat(beat), Phase::Open) => {
                 self.pending = Pending {
                     bytes: beat.pending_bytes,
@@ -182,7 +203,6 @@ impl Receiver {
             (
                 Frame::HighWatermarks(_)
                 | Frame::TransactionDecisions(_)
-                | Frame::Positions(_)
                 | Frame::Digests(_)
                 | Frame::Terms(_),
                 Phase::Open,
@@ -205,6 +225,7 @@ impl Receiver {
                     let state = ReceivePartition { next: item.end, ..Default::default() };
                     self.partitions.insert((item.origin, item.partition), state);
                 }
+                opened.owned.iter().for_each(|origin| self.taking.note_owner(*origin, true));
                 for chunk in welcome_chunks(&self.identity, opened) {
                     self.actions.push_back(ReceiverAction::Send(chunk.into()));
                 }
@@ -213,13 +234,15 @@ impl Receiver {
         }
     }
 
-    /// How a topic's creation, change or deletion went.
+    /// How a topic's creation, change or deletion went; answers come in their order.
     pub fn handle_topic_applied(&mut self, origin: OriginTopicId, result: Result<(), Error>) {
-        let applied = self.applying.take_if(|(topic, _)| *topic == origin);
+        let (topic, partitions) =
+            self.changing.pop_front().expect("only what was asked is answered");
+        assert_eq!(topic, origin, "answers come in the order of the questions");
         let Err(error) = result else {
             // I9: the source is told of every partition that is here, also of an empty one: it
             // takes what it was not told of for missing.
-            for partition in 0..applied.map_or(0, |(_, partitions)| partitions) {
+            for partition in 0..partitions {
                 self.acks.entry((origin, partition)).or_insert(0);
             }
             return;
@@ -287,9 +310,22 @@ impl Receiver {
     /// What to do next; `None` until something happens. Acks and credit come last, so that they
     /// speak for everything that was answered before.
     pub fn poll_action(&mut self) -> Option<ReceiverAction> {
+        // What could not be applied must not be noted as applied: the source would not tell it
+        // again. And a topic must be there before its partitions can be compared.
+        let waits = matches!(
+            self.actions.front(),
+            Some(ReceiverAction::Advance(_) | ReceiverAction::Compare(_))
+        );
+        if waits && !self.changing.is_empty() {
+            return None;
+        }
         if let Some(action) = self.actions.pop_front() {
-            if let ReceiverAction::ApplyTopic(item) = &action {
-                self.applying = Some((item.origin, item.partitions));
+            match &action {
+                ReceiverAction::ApplyTopic(item) => {
+                    self.changing.push_back((item.origin, item.partitions));
+                }
+                ReceiverAction::ApplyTombstone(item) => self.changing.push_back((item.origin, 0)),
+                _ => {}
             }
             return Some(action);
         }
@@ -332,6 +368,7 @@ impl Receiver {
             .iter()
             .map(|((origin, partition), (code, message))| FaultNote {
                 origin: *origin,
+                topic: self.names.get(origin).cloned(),
                 partition: *partition,
                 code: *code,
                 message: message.clone(),
@@ -344,6 +381,8 @@ impl Receiver {
             self.refuse(Refused { code, message, may_retry: false });
             return;
         }
+        let chooses = hello.features & FEATURE_FEEDERS != 0 && hello.mode == Mode::Replicate;
+        self.taking.begin(hello.source_id, chooses);
         self.phase = Phase::Opening;
         self.actions.push_back(ReceiverAction::Open(Box::new(hello)));
     }
@@ -398,11 +437,14 @@ impl Receiver {
     fn handle_topics(&mut self, topics: Topics) {
         for item in topics.tombstones {
             self.stopped.retain(|(origin, _), _| *origin != item.origin);
+            self.names.remove(&item.origin);
             self.actions.push_back(ReceiverAction::ApplyTombstone(item));
         }
         for item in topics.topics {
             // The source tells a topic again when it changed, which may have cured it.
             self.stopped.remove(&(item.origin, None));
+            self.names.insert(item.origin, item.name.clone());
+            self.taking.note_owner(item.origin, self.taking.is_source(item.owner));
             self.actions.push_back(ReceiverAction::ApplyTopic(item));
         }
         self.actions.push_back(ReceiverAction::Advance(topics.complete_to));
@@ -417,7 +459,7 @@ impl Receiver {
             return;
         }
         let (origin, partition) = (batches.origin, batches.partition);
-        if self.is_stopped(origin, partition) {
+        if self.is_stopped(origin, partition) || !self.taking.takes(origin) {
             self.release(bytes);
             return;
         }
@@ -493,9 +535,12 @@ impl Receiver {
         expected_offset: Option<i64>,
     ) {
         let key = (origin, partition);
-        if self.stopped.insert(key, (code, message.to_owned())).is_some()
-            || self.phase != Phase::Open
-        {
+        // The first reason stands: what follows from it would hide it.
+        if self.stopped.contains_key(&key) {
+            return;
+        }
+        self.stopped.insert(key, (code, message.to_owned()));
+        if self.phase != Phase::Open {
             return;
         }
         let message = message.to_owned();

@@ -1,6 +1,7 @@
 //! The source's end of one session.
 
 mod cursors;
+mod feeding;
 mod partition;
 mod topics;
 mod trims;
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mainstem_link::{
-    Ack, BatchItem, Batches, Bye, Code, CursorItem, Fault, Frame, Heartbeat, Hello, Mode,
-    TombstoneItem, TopicItem, Welcome,
+    Ack, BatchItem, Batches, Bye, Code, CursorItem, FEATURE_FEEDERS, Fault, Feed, Frame, Heartbeat,
+    Hello, Mode, TombstoneItem, TopicItem, Welcome,
 };
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId};
@@ -20,6 +21,7 @@ use crate::pulse::Pulse;
 use crate::{Closing, CopyProgress, FaultNote, Pending};
 
 use cursors::CursorQueue;
+use feeding::{Feeding, of_topic};
 pub use partition::PartitionView;
 use partition::SendPartition;
 use topics::ToldTopics;
@@ -127,6 +129,8 @@ pub struct Sender {
     cursors: CursorQueue,
     cursors_dirty: bool,
     trims_due: BTreeSet<Key>,
+    feeding: Feeding,
+    positions_dirty: bool,
     credit: i64,
     pace: Pace,
     reads: usize,
@@ -162,6 +166,8 @@ impl Sender {
             cursors: CursorQueue::default(),
             cursors_dirty: false,
             trims_due: BTreeSet::new(),
+            feeding: Feeding::default(),
+            positions_dirty: false,
             credit: 0,
             pace: Pace::new(settings.rate_bytes_per_s, settings.yields, now_ms),
             reads: 0,
@@ -187,6 +193,7 @@ impl Sender {
         let gone: BTreeSet<OriginTopicId> = tombstones.iter().map(|item| item.origin).collect();
         self.partitions.retain(|(origin, _), _| !gone.contains(origin));
         self.stopped.retain(|origin, _| !gone.contains(origin));
+        self.feeding.keep(|origin| !gone.contains(&origin));
         self.topics.handle_catalog(seq, topics, tombstones);
         self.catalog_dirty = true;
     }
@@ -221,9 +228,10 @@ impl Sender {
         self.end_read(&request);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let rewound = partition.next != Some(request.from) || partition.fault.is_some();
-        if rewound || self.credit <= 0 {
-            // It was rewound or stopped while the read was under way; or large batches that were
-            // read at the same time took all the credit, and this is read again when some comes.
+        if rewound || self.credit <= 0 || !self.is_fed(key.0) {
+            // It was rewound, stopped or given to another link while the read was under way; or
+            // large batches that were read at the same time took all the credit, and this is read
+            // again when some comes.
             self.queue(key);
             return;
         }
@@ -264,6 +272,7 @@ impl Sender {
                 self.credit = self.credit.saturating_add(credit.bytes.min(1 << 40) as i64);
             }
             (Frame::Fault(fault), Phase::Open) => self.handle_fault(fault),
+            (Frame::Feed(feed), Phase::Open) => self.handle_feed(&feed),
             (Frame::Heartbeat(_), _) => {}
             (Frame::Digests(_) | Frame::Terms(_), Phase::Open) => {}
             (frame, _) => {
@@ -296,6 +305,7 @@ impl Sender {
             };
             self.actions.push_back(SenderAction::Send(beat.into()));
             self.retry_stopped();
+            self.send_positions(true);
         }
     }
 
@@ -336,6 +346,9 @@ impl Sender {
     pub fn poll_action(&mut self) -> Option<SenderAction> {
         if self.phase == Phase::Open {
             self.send_catalog();
+            if std::mem::take(&mut self.positions_dirty) {
+                self.send_positions(false);
+            }
             self.request_reads();
             self.send_trims();
             self.send_cursors();
@@ -378,13 +391,15 @@ impl Sender {
     pub fn faults(&self) -> Vec<FaultNote> {
         let topics = self.stopped.iter().map(|(origin, (code, message))| FaultNote {
             origin: *origin,
+            topic: None,
             partition: None,
             code: *code,
             message: message.clone(),
         });
         let partitions = self.partitions.iter().filter_map(|((origin, partition), p)| {
             let (code, message) = p.fault.clone()?;
-            Some(FaultNote { origin: *origin, partition: Some(*partition), code, message })
+            let (origin, partition) = (*origin, Some(*partition));
+            Some(FaultNote { origin, topic: None, partition, code, message })
         });
         topics.chain(partitions).collect()
     }
@@ -411,6 +426,10 @@ impl Sender {
                 link_epoch: chunk.link_epoch,
                 features: chunk.features,
             }));
+            // A bounded session brings everything: at its end nothing may be missing.
+            if chunk.features & FEATURE_FEEDERS != 0 && self.mode == Mode::Replicate {
+                self.feeding.begin();
+            }
             self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
             self.acked_seq = chunk.applied_seq;
         }
@@ -474,6 +493,47 @@ impl Sender {
         }
     }
 
+    /// The replica takes topics from this link, or from another one instead.
+    fn handle_feed(&mut self, feed: &Feed) {
+        for end in &feed.ends {
+            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
+                partition.resume(end.offset);
+            }
+        }
+        self.feeding.handle_feed(feed);
+        for origin in &feed.feed {
+            let keys: Vec<Key> =
+                of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();
+            for key in keys {
+                self.start(key);
+                self.queue(key);
+            }
+        }
+        (self.cursors_dirty, self.positions_dirty) = (true, true);
+    }
+
+    fn is_fed(&self, origin: OriginTopicId) -> bool {
+        self.feeding.feeds(origin, self.topics.owner(origin) == Some(self.source))
+    }
+
+    fn send_positions(&mut self, beat: bool) {
+        let (topics, source) = (&self.topics, self.source);
+        let is_held = |origin| {
+            let owned = topics.owner(origin) == Some(source);
+            !self.feeding.feeds(origin, owned)
+        };
+        let held: Vec<Key> = self
+            .partitions
+            .keys()
+            .filter(|key| topics.is_told(key.0, key.1) && is_held(key.0))
+            .copied()
+            .collect();
+        let held = held.into_iter().map(|key| (key, &self.partitions[&key]));
+        for frame in self.feeding.take_positions(held, beat) {
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
+    }
+
     fn handle_fault(&mut self, fault: Fault) {
         let Some(partition) = fault.partition else {
             self.stopped.insert(fault.origin, (fault.code, fault.message));
@@ -522,14 +582,14 @@ impl Sender {
             self.start(key);
             self.queue(key);
         }
+        self.positions_dirty = true;
     }
 
     /// A topic that is told anew gets another chance. What was sent while it was stopped has been
     /// dropped there, so each partition goes back to what is acknowledged.
     fn restart_topic(&mut self, origin: OriginTopicId) {
         if self.stopped.remove(&origin).is_some() {
-            let of_topic = self.partitions.range_mut((origin, 0)..=(origin, u32::MAX));
-            of_topic.for_each(|(_, partition)| partition.go_back());
+            of_topic(&mut self.partitions, origin).for_each(|(_, partition)| partition.go_back());
         }
     }
 
@@ -537,6 +597,7 @@ impl Sender {
         if self.phase != Phase::Open
             || !self.topics.is_told(key.0, key.1)
             || self.stopped.contains_key(&key.0)
+            || !self.is_fed(key.0)
         {
             return;
         }
@@ -555,9 +616,10 @@ impl Sender {
             && let Some(allowance) = self.pace.allowance(self.now_ms)
         {
             let Some(key) = self.ready.pop_front() else { return };
+            let fed = self.is_fed(key.0);
             let Some(partition) = self.partitions.get_mut(&key) else { continue };
             partition.queued = false;
-            if !partition.has_data() || self.stopped.contains_key(&key.0) {
+            if !partition.has_data() || self.stopped.contains_key(&key.0) || !fed {
                 continue;
             }
             let room = usize::try_from(self.credit).unwrap_or(usize::MAX);
@@ -632,12 +694,15 @@ impl Sender {
         }
         self.cursors_dirty = false;
         let (partitions, topics) = (&self.partitions, &self.topics);
+        let (feeding, source) = (&self.feeding, self.source);
         let frames = self.cursors.take_frames(|item| {
             let sent = partitions.get(&(item.origin, item.partition)).is_some_and(|partition| {
                 let end = partition.view.as_ref().map_or(0, |view| view.durable_end);
                 partition.next.is_some_and(|next| next >= item.offset.min(end))
             });
-            sent && topics.is_told(item.origin, item.partition)
+            let owned = topics.owner(item.origin) == Some(source);
+            let fed = feeding.feeds(item.origin, owned);
+            sent && fed && topics.is_told(item.origin, item.partition)
         });
         for frame in frames {
             self.actions.push_back(SenderAction::Send(frame.into()));

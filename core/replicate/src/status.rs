@@ -1,7 +1,7 @@
 //! What the two ends say about themselves (I9).
 
 use mainstem_link::Code;
-use mainstem_types::OriginTopicId;
+use mainstem_types::{OriginTopicId, TopicName};
 
 /// What is durable at the source and not acknowledged by the replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Pending {
 pub struct FaultNote {
     /// The topic.
     pub origin: OriginTopicId,
+    /// Its name, where only the link knows it: a topic that was refused is in no catalog here.
+    pub topic: Option<TopicName>,
     /// The partition; all of them if absent.
     pub partition: Option<u32>,
     /// Why, for programs.

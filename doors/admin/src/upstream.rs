@@ -52,6 +52,7 @@ impl AdminDoor {
             "bytesReceived": link.bytes_received,
         })));
         shown.extend(rates(&link.rates));
+        shown.insert("topicsFed".to_owned(), json!(link.topics_fed));
         shown.insert("faults".to_owned(), faults(&link.faults));
         shown.extend(link.error.as_ref().map(|error| ("errors".to_owned(), errors(error))));
         shown

@@ -10,6 +10,7 @@ use mainstem_transaction::ProducerIdPrefix;
 use mainstem_types::ClusterName;
 
 use crate::board::Board;
+use crate::feeding::FeedDesk;
 use crate::tls::LinkTls;
 
 /// Where the gateways of clusters are that nobody has set a list for: the known clusters.
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) tls: LinkTls,
     pub(crate) directory: Directory,
     pub(crate) board: Arc<Board>,
+    pub(crate) feeding: Arc<FeedDesk>,
     /// Addresses of this cluster's own gateways.
     pub(crate) own_gateways: Arc<Vec<String>>,
 }

@@ -77,6 +77,7 @@ impl Gateway {
             tls,
             directory,
             board: Arc::default(),
+            feeding: Arc::default(),
             own_gateways: Arc::new(own),
         };
         let (stop, stopped) = watch::channel(false);

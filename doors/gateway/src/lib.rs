@@ -7,6 +7,7 @@ pub mod backlog;
 mod board;
 mod context;
 mod dial;
+mod feeding;
 mod gateway;
 mod link;
 mod links;

@@ -212,7 +212,7 @@ impl LinkDesk {
         let catalog = self.ctx.engine.catalog();
         let stream = catalog.stream(key.0)?;
         let place = &key.1;
-        stream.upstream(place)?;
+        let source = stream.upstream(place)?.stream_id;
         let mut note = self.ctx.board.receiving(key).unwrap_or_default();
         if !note.connected && note.error.is_none() {
             let message = match note.last_contact_ms {
@@ -242,6 +242,7 @@ impl LinkDesk {
             records_received: note.records_received,
             sessions: note.sessions,
             connected_since_ms: note.connected_since_ms,
+            topics_fed: source.map_or(0, |source| self.ctx.feeding.fed_by(stream.id, source)),
             error: note.error,
             faults: topic_faults(Some(stream), &note.faults),
         })
@@ -401,15 +402,13 @@ fn percent(setup: &Setup, note: &SendingNote) -> u8 {
     }
 }
 
-fn topic_name(stream: Option<&Stream>, origin: OriginTopicId) -> String {
-    stream
-        .and_then(|stream| stream.topic_by_origin(origin))
-        .map_or_else(|| origin.to_string(), |topic| topic.name.to_string())
+fn topic_name(stream: Option<&Stream>, origin: OriginTopicId) -> Option<String> {
+    stream.and_then(|stream| stream.topic_by_origin(origin)).map(|topic| topic.name.to_string())
 }
 
 fn gap_of(stream: &Stream, gap: &GapNote) -> LinkGap {
     LinkGap {
-        topic: topic_name(Some(stream), gap.origin),
+        topic: topic_name(Some(stream), gap.origin).unwrap_or_else(|| gap.origin.to_string()),
         partition: gap.partition,
         from: gap.from,
         to: gap.to,
@@ -418,8 +417,13 @@ fn gap_of(stream: &Stream, gap: &GapNote) -> LinkGap {
 }
 
 fn topic_faults(stream: Option<&Stream>, faults: &[FaultNote]) -> Vec<TopicFault> {
+    let name = |fault: &FaultNote| {
+        topic_name(stream, fault.origin)
+            .or_else(|| fault.topic.as_ref().map(ToString::to_string))
+            .unwrap_or_else(|| fault.origin.to_string())
+    };
     let fault = |fault: &FaultNote| TopicFault {
-        topic: topic_name(stream, fault.origin),
+        topic: name(fault),
         partition: fault.partition,
         code: fault.code.word().to_owned(),
         message: fault.message.clone(),

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use mainstem_api::links::LinkError;
 use mainstem_catalog::{Command, Place};
-use mainstem_engine::{LinkName, ReplicaAppending};
+use mainstem_engine::{Changing, LinkName, ReplicaAppending};
 use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused};
-use mainstem_replicate::{AppendToken, Closing, Opened, Pending, Receiver, ReceiverAction};
-use mainstem_types::{Error, ErrorKind};
+use mainstem_replicate::{
+    AppendToken, Closing, Feeders, Opened, Pending, Receiver, ReceiverAction,
+};
+use mainstem_types::{Error, ErrorKind, OriginTopicId, StreamId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -27,8 +29,18 @@ struct Session<'a> {
     receiver: Receiver,
     source: Place,
     link: Option<LinkName>,
-    /// Appends that the engine has in its queue, in its order.
-    appends: VecDeque<(AppendToken, ReplicaAppending)>,
+    /// What the engine has in its queue, in its order.
+    queued: VecDeque<Queued>,
+}
+
+enum Queued {
+    Append(AppendToken, ReplicaAppending),
+    Topic(OriginTopicId, Changing),
+}
+
+enum Answered {
+    Append(AppendToken, Result<i64, Error>),
+    Topic(OriginTopicId, Result<(), Error>),
 }
 
 /// Serves a link from its Hello to its end.
@@ -48,10 +60,11 @@ pub(crate) async fn serve_link(
         receiver: Receiver::new(identity, peer.id, ctx.now_ms(), ctx.wall_ms()),
         source: translate::source_place(&hello),
         link: None,
-        appends: VecDeque::new(),
+        queued: VecDeque::new(),
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut stop).await;
+    session.leave();
     session.note_end(&closing);
     /// How long the last words may take to leave.
     const GOODBYE: Duration = Duration::from_secs(1);
@@ -71,6 +84,7 @@ impl Session<'_> {
         stop: &mut watch::Receiver<bool>,
     ) -> Closing {
         let mut catalog = self.ctx.engine.watch_catalog();
+        let wake = self.ctx.feeding.wake_of(self.number);
         loop {
             while let Some(action) = self.receiver.poll_action() {
                 if let ReceiverAction::Close(closing) = action {
@@ -89,9 +103,7 @@ impl Session<'_> {
                         return lost(&error);
                     }
                 }
-                (token, result) = next_answer(&mut self.appends) => {
-                    self.receiver.handle_appended(token, result);
-                }
+                answered = next_answer(&mut self.queued) => self.handle_answered(answered),
                 changed = catalog.changed() => {
                     if changed.is_err() {
                         self.receiver.shut(Code::Stopping, "the destination is stopping");
@@ -99,6 +111,7 @@ impl Session<'_> {
                         self.check_agreement(&catalog.borrow_and_update());
                     }
                 }
+                () = wake.notified() => self.tell_orders(),
                 _ = stop.changed() => {
                     self.receiver.shut(Code::Stopping, "the destination is stopping");
                 }
@@ -152,12 +165,13 @@ impl Session<'_> {
             }
             ReceiverAction::ApplyTopic(item) => {
                 let origin = item.origin;
-                let result = self.change(|link| translate::apply_topic(link, item)).await;
-                self.receiver.handle_topic_applied(origin, result);
+                self.note_owner(origin, item.owner);
+                self.queue_topic(origin, translate::apply_topic(self.link(), item)).await;
             }
             ReceiverAction::ApplyTombstone(item) => {
-                let result = self.change(|link| translate::apply_tombstone(link, &item)).await;
-                self.receiver.handle_topic_applied(item.origin, result);
+                let command = translate::apply_tombstone(self.link(), &item);
+                self.feed(|feeders, _| feeders.forget(item.origin));
+                self.queue_topic(item.origin, command).await;
             }
             ReceiverAction::Advance(source_seq) => {
                 let advance = |link: LinkName| Command::AdvanceUpstream {
@@ -172,7 +186,7 @@ impl Session<'_> {
             ReceiverAction::Append(token, batches) => {
                 let append = translate::replica_append(self.link(), batches);
                 match self.ctx.engine.append_replica(append).await {
-                    Ok(answer) => self.appends.push_back((token, answer)),
+                    Ok(answer) => self.queued.push_back(Queued::Append(token, answer)),
                     Err(error) => self.receiver.handle_appended(token, Err(error)),
                 }
             }
@@ -184,7 +198,22 @@ impl Session<'_> {
                 let result = self.trim(starts).await;
                 self.receiver.handle_kept(result);
             }
+            ReceiverAction::Compare(theirs) => self.compare(&theirs),
             ReceiverAction::Close(_) => unreachable!("taken by the loop"),
+        }
+    }
+
+    async fn queue_topic(&mut self, origin: OriginTopicId, command: Command) {
+        match self.ctx.engine.queue_change(command).await {
+            Ok(answer) => self.queued.push_back(Queued::Topic(origin, answer)),
+            Err(error) => self.receiver.handle_topic_applied(origin, Err(error)),
+        }
+    }
+
+    fn handle_answered(&mut self, answered: Answered) {
+        match answered {
+            Answered::Append(token, result) => self.receiver.handle_appended(token, result),
+            Answered::Topic(origin, result) => self.receiver.handle_topic_applied(origin, result),
         }
     }
 
@@ -233,7 +262,59 @@ impl Session<'_> {
         })?;
         self.link = Some(translate::link_name(replica, hello.source_id, opened.link_epoch));
         self.note_open();
+        self.enter(&opened);
         Ok(opened)
+    }
+
+    /// From here on this session may be given topics to feed.
+    fn enter(&self, opened: &Opened) {
+        let link = self.link();
+        let catalog = self.ctx.engine.catalog();
+        let is_mutual = catalog.stream(link.stream).is_some_and(|stream| {
+            stream.upstream_by_id(link.upstream).is_some_and(|u| stream.is_multimaster_with(u))
+        });
+        self.feed(|feeders, number| {
+            feeders.open(number, link.upstream, is_mutual);
+            opened.owned.iter().for_each(|origin| feeders.handle_told(number, *origin, true));
+        });
+    }
+
+    fn leave(&self) {
+        self.ctx.feeding.leave(self.link.map(|link| link.stream), self.number);
+    }
+
+    /// Changes who feeds the replica's topics, unless the source sends everything anyway.
+    fn feed(&self, change: impl FnOnce(&mut Feeders, u64)) {
+        if self.receiver.is_choosing() {
+            let number = self.number;
+            self.ctx.feeding.change(self.link().stream, |feeders| change(feeders, number));
+        }
+    }
+
+    fn note_owner(&self, origin: OriginTopicId, owner: StreamId) {
+        let is_owner = owner == self.link().upstream;
+        self.feed(|feeders, number| feeders.handle_told(number, origin, is_owner));
+    }
+
+    fn compare(&mut self, theirs: &[End]) {
+        let catalog = self.ctx.engine.catalog();
+        let Some(stream) = catalog.stream(self.link().stream) else { return };
+        let positions = translate::positions(&self.ctx.engine, stream, theirs);
+        let now_ms = self.ctx.now_ms();
+        self.feed(|feeders, number| {
+            positions.iter().for_each(|at| feeders.handle_position(number, *at, now_ms));
+        });
+        self.receiver.handle_compared(translate::our_ends(&positions));
+    }
+
+    fn tell_orders(&mut self) {
+        let Some(link) = self.link else { return };
+        let catalog = self.ctx.engine.catalog();
+        let Some(stream) = catalog.stream(link.stream) else { return };
+        let orders = self.ctx.feeding.take_orders(link.stream, self.number).into_iter();
+        let engine = &self.ctx.engine;
+        let order = |(origin, feed)| translate::feed_order(engine, stream, origin, feed);
+        self.receiver.handle_orders(orders.map(order).collect());
     }
 
     fn link(&self) -> LinkName {
@@ -336,16 +417,20 @@ impl Session<'_> {
     }
 }
 
-/// The answer to the oldest append. The engine answers in its order, so waiting for the oldest
-/// delays no other.
-async fn next_answer(
-    appends: &mut VecDeque<(AppendToken, ReplicaAppending)>,
-) -> (AppendToken, Result<i64, Error>) {
-    let Some((token, answer)) = appends.front_mut() else { return std::future::pending().await };
-    let token = *token;
-    let result = answer.await.and_then(|result| result);
-    appends.pop_front();
-    (token, result)
+/// The answer to the oldest in the queue. The engine answers in its order, so waiting for the
+/// oldest delays no other.
+async fn next_answer(queued: &mut VecDeque<Queued>) -> Answered {
+    let Some(oldest) = queued.front_mut() else { return std::future::pending().await };
+    let answered = match oldest {
+        Queued::Append(token, answer) => {
+            Answered::Append(*token, answer.await.and_then(|result| result))
+        }
+        Queued::Topic(origin, answer) => {
+            Answered::Topic(*origin, answer.await.and_then(|result| result.map(drop)))
+        }
+    };
+    queued.pop_front();
+    answered
 }
 
 fn lost(error: &Error) -> Closing {

@@ -256,6 +256,15 @@ impl Session<'_> {
                 _ => {}
             }
         });
+        match &frame {
+            Frame::Welcome(chunk) if !chunk.more => {
+                self.look_at(self.partitions.keys().copied().collect());
+            }
+            Frame::Feed(feed) => {
+                self.look_at(feed.ends.iter().map(|end| (end.origin, end.partition)).collect());
+            }
+            _ => {}
+        }
         let is_news = matches!(frame, Frame::Fault(_) | Frame::Welcome(_));
         let is_ack = matches!(frame, Frame::Ack(_));
         self.sender.handle_frame(frame, self.ctx.now_ms());
@@ -364,6 +373,16 @@ impl Session<'_> {
             Err(error) => {
                 let code = mainstem_replicate::code_of(&error);
                 self.sender.handle_read_failed(request, code, error.message().to_owned());
+            }
+        }
+    }
+
+    /// What the replica has by another way may be newer than what this session has seen move, and
+    /// must not look as if it were ahead of the source.
+    fn look_at(&mut self, keys: Vec<(OriginTopicId, u32)>) {
+        for key in keys {
+            if let Some(partition) = self.partitions.get(&key) {
+                self.sender.handle_partition(key.0, key.1, view_of(partition));
             }
         }
     }

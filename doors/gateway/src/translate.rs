@@ -12,8 +12,8 @@ use mainstem_link::{
     Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
     PartitionItem, Setting, TombstoneItem, TopicItem,
 };
-use mainstem_replicate::{Opened, ReceiverIdentity};
-use mainstem_types::{CatalogSeq, Error, LinkEpoch, PartitionNo, StreamId};
+use mainstem_replicate::{FeedOrder, Opened, Position, ReceiverIdentity};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 
 /// A topic as a link tells it.
 pub fn topic_item(topic: &Topic) -> TopicItem {
@@ -146,6 +146,8 @@ pub fn opened(
         .upstream_by_id(source)
         .ok_or_else(|| Error::fenced("the upstream was removed while the link was opened"))?;
     let others = stream.topics.values().filter(|topic| topic.owner.stream != stream.id);
+    let owned = stream.topics.values().filter(|topic| topic.owner.stream == source);
+    let owned = owned.map(|topic| topic.origin).collect();
     let mut partitions = Vec::new();
     for topic in others {
         for (index, no) in topic.partitions.iter().enumerate() {
@@ -176,8 +178,42 @@ pub fn opened(
         applied_seq: upstream.applied_seq,
         term: stream.term,
         partitions,
+        owned,
         cursors: engine.cursors(stream.id).into_iter().filter_map(known).collect(),
     })
+}
+
+/// A topic that a session is to feed, from where this replica ends, or not any more.
+pub fn feed_order(
+    engine: &Engine,
+    stream: &Stream,
+    origin: OriginTopicId,
+    feed: bool,
+) -> FeedOrder {
+    let topic = stream.topic_by_origin(origin).filter(|_| feed);
+    let ends = topic.into_iter().flat_map(|topic| &topic.partitions);
+    let ends = ends.map(|no| engine.partition(*no).map_or(0, |partition| partition.durable_end()));
+    FeedOrder { origin, feed, ends: ends.collect() }
+}
+
+/// How far this replica is where an upstream says how far it is.
+pub fn positions(engine: &Engine, stream: &Stream, theirs: &[End]) -> Vec<Position> {
+    let position = |end: &End| {
+        let no = stream.topic_by_origin(end.origin)?.partition(end.partition)?;
+        Some(Position {
+            origin: end.origin,
+            partition: end.partition,
+            theirs: end.offset,
+            ours: engine.partition(no)?.durable_end(),
+        })
+    };
+    theirs.iter().filter_map(position).collect()
+}
+
+/// The replica's ends in these positions, as an answer.
+pub fn our_ends(positions: &[Position]) -> Vec<End> {
+    let end = |at: &Position| End { origin: at.origin, partition: at.partition, offset: at.ours };
+    positions.iter().map(end).collect()
 }
 
 /// What a topic of a link asks of the replica's catalog.

@@ -14,8 +14,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::health::Health;
 use crate::op::{
-    Ack, Answer, Append, Appending, CursorCommit, LinkName, Op, ReplicaAppend, ReplicaAppending,
-    closed,
+    Ack, Answer, Append, Appending, Changing, CursorCommit, LinkName, Op, ReplicaAppend,
+    ReplicaAppending, closed,
 };
 use crate::partition::Partition;
 use crate::recovery;
@@ -77,9 +77,15 @@ impl Engine {
     /// # Errors
     /// A refusal changes nothing and says what to do next.
     pub async fn change(&self, command: Command) -> Result<Catalog, Error> {
+        self.queue_change(command).await?.await?
+    }
+
+    /// As [`Self::change`], for those who have many changes to make: each is decided in order
+    /// with all that was queued before, and those that have gathered share one sync.
+    pub async fn queue_change(&self, command: Command) -> Result<Changing, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared.queue.push(Op::Change { command: Box::new(command), reply }).await?;
-        answer.await.map_err(|_| closed())?
+        Ok(Answer(answer))
     }
 
     /// Queues batches, in order with all that was queued before, once there is room. The answer

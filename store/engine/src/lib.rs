@@ -42,7 +42,7 @@ pub use engine::Engine;
 pub use health::Health;
 pub use marks::{Gap, Marks};
 pub use op::{
-    Ack, Answer, Append, Appended, Appending, CursorCommit, LinkName, ReplicaAppend,
+    Ack, Answer, Append, Appended, Appending, Changing, CursorCommit, LinkName, ReplicaAppend,
     ReplicaAppending, ReplicaBatch,
 };
 pub use partition::{Partition, Pending};

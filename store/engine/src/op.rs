@@ -96,6 +96,9 @@ pub type Appending = Answer<Vec<Result<Appended, Error>>>;
 /// The partition's durable end after a replicated append.
 pub type ReplicaAppending = Answer<Result<i64, Error>>;
 
+/// The catalog with a change in it, or the change's refusal.
+pub type Changing = Answer<Result<Catalog, Error>>;
+
 /// An answer that the sequencer will give.
 #[derive(Debug)]
 pub struct Answer<T>(pub(crate) oneshot::Receiver<T>);

@@ -160,7 +160,11 @@ impl Sequencer {
                 found.first().and_then(|batch| BatchHeader::decode(&batch.bytes).ok())
             }
         };
-        let Some(ours) = ours else { return Ok(()) };
+        // Where we hold nothing, a feeder with a shorter memory than this one declared a gap.
+        let in_gap = |ours: &BatchHeader| {
+            ours.base_offset >= header.next_offset() || ours.next_offset() <= header.base_offset
+        };
+        let Some(ours) = ours.filter(|ours| !in_gap(ours)) else { return Ok(()) };
         let same = (ours.base_offset, ours.next_offset(), ours.crc, ours.leader_epoch)
             == (header.base_offset, header.next_offset(), header.crc, header.leader_epoch);
         if same { Ok(()) } else { Err(diverged("the source holds another batch than we do")) }

@@ -209,6 +209,12 @@ fn reserved() -> Vec<Frame> {
         }
         .into(),
         Positions { ends: vec![end(41)] }.into(),
+        Feed {
+            feed: vec![OriginTopicId(0xa0)],
+            hold: vec![OriginTopicId(0xa1), OriginTopicId(0xa2)],
+            ends: vec![end(42)],
+        }
+        .into(),
         Digests {
             digests: vec![DigestItem {
                 origin: OriginTopicId(0xa0),

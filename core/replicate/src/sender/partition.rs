@@ -133,6 +133,15 @@ impl SendPartition {
         true
     }
 
+    /// The replica takes this partition from here, or will: it ends at `end` by now, perhaps by the
+    /// doing of another link, and is told the whole lineage anew.
+    pub(crate) fn resume(&mut self, end: i64) {
+        self.acked = self.acked.max(end);
+        self.welcome = Some((end, Lineage::default()));
+        self.lineage_told = Lineage::default();
+        self.next = None;
+    }
+
     /// Begins again at what the replica has acknowledged.
     pub(crate) fn go_back(&mut self) {
         self.next = self.next.map(|next| next.min(self.acked));

@@ -291,6 +291,7 @@ impl World {
                 }
                 self.receiver.handle_kept(Ok(()));
             }
+            ReceiverAction::Compare(ends) => self.receiver.handle_compared(ends),
             ReceiverAction::Close(closing) => self.closed = Some(closing),
         }
     }
@@ -314,6 +315,7 @@ impl World {
             applied_seq: self.applied_seq,
             term: TERM,
             partitions,
+            owned: self.topics.iter().filter(|t| t.owner == SOURCE).map(|t| t.origin).collect(),
             cursors: Vec::new(),
         }
     }

@@ -1,0 +1,138 @@
+//! Which topics are taken from this session, and what the source is told of it.
+
+use std::collections::{HashMap, HashSet};
+
+use mainstem_link::{End, Feed};
+use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
+use mainstem_types::{OriginTopicId, StreamId};
+
+use super::{Key, Receiver, ReceiverAction};
+
+/// A topic that a session is to feed, or not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedOrder {
+    /// The topic.
+    pub origin: OriginTopicId,
+    /// Whether its data is wanted from this session.
+    pub feed: bool,
+    /// The replica's durable end of each of its partitions.
+    pub ends: Vec<i64>,
+}
+
+/// What is taken: by an order, or else of topics that the source owns.
+#[derive(Debug, Default)]
+pub(super) struct Taking {
+    source: Option<StreamId>,
+    /// The source understands orders; otherwise everything is taken.
+    chooses: bool,
+    owned: HashSet<OriginTopicId>,
+    orders: HashMap<OriginTopicId, bool>,
+}
+
+impl Taking {
+    pub(super) const fn begin(&mut self, source: StreamId, chooses: bool) {
+        (self.source, self.chooses) = (Some(source), chooses);
+    }
+
+    pub(super) fn is_source(&self, owner: StreamId) -> bool {
+        self.source == Some(owner)
+    }
+
+    pub(super) fn note_owner(&mut self, origin: OriginTopicId, is_source: bool) {
+        if is_source {
+            self.owned.insert(origin);
+        } else {
+            self.owned.remove(&origin);
+        }
+    }
+
+    pub(super) fn takes(&self, origin: OriginTopicId) -> bool {
+        let owned = self.owned.contains(&origin);
+        !self.chooses || self.orders.get(&origin).copied().unwrap_or(owned)
+    }
+}
+
+impl Receiver {
+    /// Whether the source lets the replica choose which topics it feeds.
+    pub fn is_choosing(&self) -> bool {
+        self.taking.chooses
+    }
+
+    /// The choice among the links that could bring a topic has changed for this one.
+    pub fn handle_orders(&mut self, orders: Vec<FeedOrder>) {
+        let mut frames = Vec::new();
+        for order in orders {
+            if !self.taking.chooses || self.taking.takes(order.origin) == order.feed {
+                continue;
+            }
+            self.taking.orders.insert(order.origin, order.feed);
+            self.drop_queued(order.origin);
+            if !order.feed {
+                frames.push(Feed { hold: vec![order.origin], ..Feed::default() });
+                continue;
+            }
+            let ends: Vec<End> = (0u32..)
+                .zip(&order.ends)
+                .map(|(partition, offset)| End { origin: order.origin, partition, offset: *offset })
+                .collect();
+            for end in &ends {
+                self.begin_at((end.origin, end.partition), end.offset);
+            }
+            let chunks = ends.chunks(LINK_CHUNK_ITEMS_MAX);
+            frames.extend(chunks.map(|ends| Feed { ends: ends.to_vec(), ..Feed::default() }));
+            frames.push(Feed { feed: vec![order.origin], ..Feed::default() });
+        }
+        for frame in joined(frames) {
+            self.actions.push_back(ReceiverAction::Send(frame.into()));
+        }
+    }
+
+    /// How far this replica is with what [`ReceiverAction::Compare`] named.
+    pub fn handle_compared(&mut self, ends: Vec<End>) {
+        for end in ends {
+            let acked = self.acks.entry((end.origin, end.partition)).or_insert(end.offset);
+            *acked = (*acked).max(end.offset);
+        }
+    }
+
+    /// What this session sent before counts no more, whether it is to go on or to stop.
+    fn drop_queued(&mut self, origin: OriginTopicId) {
+        let mut released = 0;
+        self.actions.retain(|action| match action {
+            ReceiverAction::Append(token, _) if token.origin == origin => {
+                released += token.bytes;
+                false
+            }
+            _ => true,
+        });
+        self.release(released);
+    }
+
+    fn begin_at(&mut self, key: Key, end: i64) {
+        let state = self.partitions.entry(key).or_default();
+        state.generation += 1;
+        state.resync = None;
+        state.next = end;
+    }
+}
+
+/// As few frames as their limits allow, in the same order.
+fn joined(frames: Vec<Feed>) -> Vec<Feed> {
+    let mut joined: Vec<Feed> = Vec::new();
+    for frame in frames {
+        let room = |have: usize, more: usize| have + more <= LINK_CHUNK_ITEMS_MAX;
+        match joined.last_mut() {
+            Some(last)
+                if room(last.feed.len(), frame.feed.len())
+                    && room(last.hold.len(), frame.hold.len())
+                    && room(last.ends.len(), frame.ends.len()) =>
+            {
+                last.feed.extend(frame.feed);
+                last.hold.extend(frame.hold);
+                last.ends.extend(frame.ends);
+            }
+            _ => joined.push(frame),
+        }
+    }
+    joined
+}

@@ -1,0 +1,74 @@
+//! Which topics the replica wants from this link, and what is said of the others.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use mainstem_link::{End, Feed, Positions};
+use mainstem_types::OriginTopicId;
+use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
+
+use super::partition::SendPartition;
+
+type Key = (OriginTopicId, u32);
+
+/// The replica's choice. What it did not speak of is sent by the owner and by nobody else.
+#[derive(Debug, Default)]
+pub(crate) struct Feeding {
+    /// The replica chooses; otherwise everything is sent.
+    is_asked: bool,
+    orders: HashMap<OriginTopicId, bool>,
+    /// Partitions whose position was told while they are not fed.
+    offered: HashSet<Key>,
+}
+
+impl Feeding {
+    /// The replica has said that it chooses.
+    pub(crate) const fn begin(&mut self) {
+        self.is_asked = true;
+    }
+
+    pub(crate) fn handle_feed(&mut self, feed: &Feed) {
+        self.orders.extend(feed.feed.iter().map(|origin| (*origin, true)));
+        self.orders.extend(feed.hold.iter().map(|origin| (*origin, false)));
+    }
+
+    /// Whether data of a topic is sent; `owned` says that the source owns it.
+    pub(crate) fn feeds(&self, origin: OriginTopicId, owned: bool) -> bool {
+        !self.is_asked || self.orders.get(&origin).copied().unwrap_or(owned)
+    }
+
+    pub(crate) fn keep(&mut self, stands: impl Fn(OriginTopicId) -> bool) {
+        self.orders.retain(|origin, _| stands(*origin));
+        self.offered.retain(|(origin, _)| stands(*origin));
+    }
+
+    /// Positions of what is not fed: each once, and on a `beat` all that the replica does not have
+    /// yet, since it is by these that it sees another link stand still.
+    pub(crate) fn take_positions<'a>(
+        &mut self,
+        held: impl Iterator<Item = (Key, &'a SendPartition)>,
+        beat: bool,
+    ) -> Vec<Positions> {
+        if !self.is_asked {
+            return Vec::new();
+        }
+        let mut ends = Vec::new();
+        for (key, partition) in held {
+            let Some(view) = &partition.view else { continue };
+            let is_first = self.offered.insert(key);
+            if is_first || (beat && partition.acked < view.durable_end) {
+                let (origin, partition) = key;
+                ends.push(End { origin, partition, offset: view.durable_end });
+            }
+        }
+        let chunks = ends.chunks(LINK_CHUNK_ITEMS_MAX);
+        chunks.map(|ends| Positions { ends: ends.to_vec() }).collect()
+    }
+}
+
+/// The partitions of a topic.
+pub(crate) fn of_topic(
+    partitions: &mut BTreeMap<Key, SendPartition>,
+    origin: OriginTopicId,
+) -> impl Iterator<Item = (&Key, &mut SendPartition)> {
+    partitions.range_mut((origin, 0)..=(origin, u32::MAX))
+}
