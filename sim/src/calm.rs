@@ -28,6 +28,11 @@ impl World {
                 sent.is_queued = false;
             }
         }
+        self.become_alike();
+    }
+
+    /// Nothing goes wrong any more, until everything is everywhere.
+    pub(crate) fn become_alike(&mut self) {
         for _ in 0..CALM_ROUNDS {
             if self.violation.is_some() {
                 return;
@@ -55,6 +60,7 @@ impl World {
     fn calm_round(&mut self) {
         self.event += 1;
         self.make_agreements();
+        self.end_conflicts();
         for link in 0..self.links.len() {
             let (site, replica) = (self.links[link].source, self.replica_place(link));
             let stream = self.id(site);
@@ -82,7 +88,7 @@ impl World {
                 self.pump_receiver(id);
             }
         }
-        self.pass_time(10);
+        self.pass_time(40);
         self.settle();
     }
 }

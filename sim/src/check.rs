@@ -19,12 +19,31 @@ impl World {
                 self.violate("I1", lost);
             }
             self.note_starts(site);
+            self.check_owned(site);
         }
         for site in 0..self.sites.len() {
             self.check_replica(site);
         }
         self.check_acks();
         self.check_status();
+    }
+
+    /// I5: what began here goes only when people here ask for it.
+    fn check_owned(&mut self, site: usize) {
+        let Some(stream) = self.stream(site) else { return };
+        let of_site = (site, OriginTopicId(0))..(site + 1, OriginTopicId(0));
+        let gone = self.wanted.range(of_site).find(|(_, origin)| {
+            stream.topic_by_origin(*origin).is_none_or(|topic| topic.owner.stream != stream.id)
+        });
+        if let Some((_, origin)) = gone {
+            let message = format!("{} has lost its own topic {origin}", NAMES[site]);
+            self.violate("I5", message);
+        }
+        // Each is looked for from its first sight on.
+        let owned = stream.topics.values().filter(|topic| topic.owner.stream == stream.id);
+        let fresh = owned.filter(|topic| !self.unwanted.contains(&topic.origin));
+        let fresh: Vec<_> = fresh.map(|topic| (site, topic.origin)).collect();
+        self.wanted.extend(fresh);
     }
 
     fn check_replica(&mut self, site: usize) {
@@ -243,6 +262,9 @@ impl World {
                     }
                     return Err(format!("topic {} is not at the replica", topic.name));
                 };
+                if copy.name != topic.name {
+                    return Err(format!("topic {} is {} at the replica", topic.name, copy.name));
+                }
                 if copy.partition_count() != topic.partition_count() {
                     return Err(format!("topic {} has not grown at the replica", topic.name));
                 }
@@ -256,6 +278,14 @@ impl World {
                 }
             }
             self.is_told_of_cursors(link.source, link.replica)?;
+        }
+        if self.halves_removed == 0 {
+            let remembers = |site: &usize| {
+                self.stream(*site).is_some_and(|stream| !stream.tombstones.is_empty())
+            };
+            if let Some(site) = (0..self.sites.len()).find(remembers) {
+                return Err(format!("{} still remembers deletions", NAMES[site]));
+            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod people;
 mod plant;
 mod power;
 mod producer;
+mod quiet;
 mod replica;
 mod source;
 mod status;
@@ -22,4 +23,5 @@ mod truth;
 mod world;
 
 pub use plant::Plant;
+pub use quiet::{Traffic, run_quiet};
 pub use world::{Report, Violation, run};

@@ -13,6 +13,9 @@ use crate::producer::{Producer, Target};
 use crate::topology::NAMES;
 use crate::world::{Fence, World};
 
+/// Begins names that several sites may use.
+const SHARED: &str = "x";
+
 /// The retention of a source that has one.
 const TTL_SECONDS: u64 = 30;
 
@@ -148,7 +151,7 @@ impl World {
 
     pub(crate) fn create_topic(&mut self) {
         let site = self.some_source();
-        let name = format!("{}{}", NAMES[site], self.random.below(4));
+        let name = self.some_name(site);
         let create = Command::CreateTopic {
             stream: self.id(site),
             name: name.parse().expect("a legal name"),
@@ -157,6 +160,38 @@ impl World {
             config: BTreeMap::new(),
         };
         self.node_mut(site).change(Purpose::Whatever, create);
+    }
+
+    /// A name of the site's own, or now and then one that other sites use too.
+    fn some_name(&self, site: usize) -> String {
+        let owner = if self.random.below(8) == 0 { SHARED } else { NAMES[site] };
+        format!("{owner}{}", self.random.below(4))
+    }
+
+    pub(crate) fn rename_topic(&mut self) {
+        let site = self.some_source();
+        let targets = self.owned(site);
+        if targets.is_empty() {
+            return;
+        }
+        let (stream, topic) = (self.id(site), targets[self.pick(targets.len())].origin);
+        let name = self.some_name(site).parse().expect("a legal name");
+        let rename = Command::RenameTopic { stream, topic, name };
+        self.node_mut(site).change(Purpose::Whatever, rename);
+    }
+
+    /// Two sites own topics of one name: the way out is to give them other names.
+    pub(crate) fn end_conflicts(&mut self) {
+        for (site, mark) in NAMES.iter().enumerate().take(self.sites.len()) {
+            let Some(stream) = self.stream(site) else { continue };
+            let owned = stream.topics.values().filter(|topic| topic.owner.stream == stream.id);
+            for topic in owned.filter(|topic| topic.name.as_str().starts_with(SHARED)) {
+                let name = format!("{mark}-{}", topic.name);
+                let name = name.parse().expect("a legal name");
+                let rename = Command::RenameTopic { stream: stream.id, topic: topic.origin, name };
+                self.node_mut(site).change(Purpose::Whatever, rename);
+            }
+        }
     }
 
     /// Retention takes what is old at the source, whether or not a link has carried it yet.
@@ -188,6 +223,8 @@ impl World {
             return;
         }
         let (stream, topic) = (self.id(site), targets[self.pick(targets.len())].origin);
+        self.wanted.remove(&(site, topic));
+        self.unwanted.insert(topic);
         self.node_mut(site).change(Purpose::Whatever, Command::DeleteTopic { stream, topic });
     }
 

@@ -33,6 +33,10 @@ pub enum Plant {
     CarryRetention,
     /// The replica takes a topic from every link that offers it.
     TwoFeeders,
+    /// The source sends a replica's own topics back to it, as if they were the source's.
+    SendBack,
+    /// A topic that comes by a link takes the place of one of the same name.
+    ConflictOverwrites,
 }
 
 impl Plant {
@@ -51,6 +55,8 @@ impl Plant {
         Self::SentCountsAsHeld,
         Self::OnlyRecordsCount,
         Self::TwoFeeders,
+        Self::SendBack,
+        Self::ConflictOverwrites,
     ];
 
     /// The rule that catches it.
@@ -62,6 +68,8 @@ impl Plant {
             Self::CursorsEarly => "I4",
             Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",
             Self::TwoFeeders => "one feeder",
+            Self::SendBack => "not sent back",
+            Self::ConflictOverwrites => "I5",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention => "I8",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mainstem_catalog::{Catalog, Command};
 use mainstem_env::Random;
 use mainstem_gateway::translate;
-use mainstem_link::{Batches, Code, Frame, Hello, Refused};
+use mainstem_link::{Batches, Code, Frame, Hello, Refused, TopicItem};
 use mainstem_replicate::{AppendToken, Receiver, ReceiverAction};
 use mainstem_types::Error;
 
@@ -107,6 +107,9 @@ impl World {
             ReceiverAction::Open(hello) => self.open(id, site, side, &hello),
             ReceiverAction::ApplyTopic(item) => {
                 self.note_owner(id, site, side, &item);
+                if self.plant == Plant::ConflictOverwrites {
+                    self.delete_rival(site, &item);
+                }
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
                 let command = translate::apply_topic(self.link_name(site, side), item);
                 self.node_mut(site).change(purpose, command);
@@ -156,6 +159,15 @@ impl World {
             ReceiverAction::Close(_) => return false,
         }
         true
+    }
+
+    /// For a planted bug: whoever has the name makes room for who comes by the link.
+    fn delete_rival(&mut self, site: usize, item: &TopicItem) {
+        let Some(stream) = self.stream(site) else { return };
+        if let Some(rival) = stream.topic(&item.name).filter(|rival| rival.origin != item.origin) {
+            let (stream, topic) = (stream.id, rival.origin);
+            self.node_mut(site).change(Purpose::Whatever, Command::DeleteTopic { stream, topic });
+        }
     }
 
     fn open(&mut self, id: u64, site: usize, side: &mut ReceiverSide, hello: &Hello) {

@@ -25,14 +25,18 @@ type Key = (OriginTopicId, u32);
 impl World {
     /// Calls the replica's gateway, if its agreement asks for a session and none is there.
     pub(crate) fn dial(&mut self, link: usize) {
+        if !self.connections.values().any(|c| c.link == link && c.sender.is_some()) {
+            self.call(link);
+        }
+    }
+
+    /// Calls whether or not a session is there: a second process of the source, which nobody should
+    /// run, or a first one that believes its session lost.
+    pub(crate) fn call(&mut self, link: usize) {
         let (source, place) = (self.links[link].source, self.replica_place(link));
-        // Now and then a second process of the source calls too, which nobody should run.
-        let alone = self.random.below(30) != 0;
-        let mut others = self.connections.values();
-        let connected = alone && others.any(|c| c.link == link && c.sender.is_some());
         let catalog = self.catalog(source);
         let wanted = self.find_replica(&catalog, link).is_some_and(|(_, replica)| !replica.paused);
-        if connected || self.links[link].raising || !wanted {
+        if self.links[link].raising || !wanted {
             return;
         }
         self.links[link].raising = true;
@@ -168,7 +172,12 @@ impl World {
             let ack = Ack { ends: vec![end], ..Ack::default() };
             self.links[link].account.handle_ack(&ack);
         }
-        let catalog = self.catalog(self.links[link].source);
+        let (source, replica) = (self.links[link].source, self.links[link].replica);
+        let catalog = self.catalog(source);
+        let topic = catalog.stream(self.id(source)).and_then(|s| s.topic_by_origin(batches.origin));
+        if topic.is_some_and(|topic| topic.owner.stream == self.id(replica)) {
+            self.violate("not sent back", format!("a batch of {} went home", batches.origin));
+        }
         let stands = self
             .find_replica(&catalog, link)
             .is_some_and(|(_, replica)| replica.link_epoch == side.epoch && !replica.paused);
@@ -192,11 +201,11 @@ impl World {
         if side.told_seq != Some(stream.catalog_seq) {
             side.told_seq = Some(stream.catalog_seq);
             let tombstones = translate::tombstone_items(&stream);
-            side.sender.handle_catalog(
-                stream.catalog_seq,
-                translate::topic_items(&stream),
-                tombstones,
-            );
+            let mut topics = translate::topic_items(&stream);
+            if self.plant == Plant::SendBack {
+                topics.iter_mut().for_each(|topic| topic.owner = stream.id);
+            }
+            side.sender.handle_catalog(stream.catalog_seq, topics, tombstones);
         }
         self.tell_partitions(source, &stream, side);
         let engine = self.engine(source);
@@ -314,6 +323,7 @@ fn note_held(account: &mut Account, side: &mut SenderSide, frame: &Frame) {
             account.handle_welcome(chunk, !std::mem::replace(&mut side.is_welcomed, true));
         }
         Frame::Ack(ack) => account.handle_ack(ack),
+        Frame::Feed(feed) => account.handle_ends(&feed.ends),
         _ => {}
     }
 }

@@ -101,6 +101,10 @@ pub(crate) struct World {
     pub(crate) crashes: u64,
     /// How often half an agreement was taken away: what is deleted then may stay elsewhere.
     pub(crate) halves_removed: u64,
+    /// Topics that began at a site, until people asked for their deletion.
+    pub(crate) wanted: BTreeSet<(usize, OriginTopicId)>,
+    /// What people asked to delete.
+    pub(crate) unwanted: BTreeSet<OriginTopicId>,
 }
 
 /// Runs one seed: a storm of events, then a calm in which both sides must become alike.
@@ -122,7 +126,7 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
 }
 
 impl World {
-    fn new(seed: u64, plant: Plant) -> Self {
+    pub(crate) fn new(seed: u64, plant: Plant) -> Self {
         let random = SeededRandom::new(seed);
         let topology = Topology::draw(&random);
         let mut nodes: Vec<Node> = (0u64..)
@@ -169,6 +173,8 @@ impl World {
             sessions: 0,
             crashes: 0,
             halves_removed: 0,
+            wanted: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
         };
         world.create_topic();
         world.make_agreements();
@@ -227,11 +233,13 @@ impl World {
             0..420 => self.deliver_one(),
             420..620 => self.step(self.pick(self.nodes.len())),
             620..780 => self.produce(),
-            780..860 => self.dial(self.pick(self.links.len())),
+            780..857 => self.dial(self.pick(self.links.len())),
+            857..860 => self.call(self.pick(self.links.len())),
             860..890 => self.pass_time(self.random.below(400)),
             890..900 => self.delete_records(),
             900..930 => self.commit_cursor(),
-            930..938 => self.create_topic(),
+            930..936 => self.create_topic(),
+            936..938 => self.rename_topic(),
             938..942 => self.expire(),
             942..946 => self.grow_topic(),
             946..950 => self.delete_topic(),

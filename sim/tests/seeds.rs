@@ -1,6 +1,8 @@
 //! Many seeds hold, one seed is one history, and every planted bug is caught by name.
 
-use mainstem_sim::{Plant, run};
+use std::collections::BTreeMap;
+
+use mainstem_sim::{Plant, run, run_quiet};
 
 /// Enough for every kind of event to happen many times; `cargo xtask check` runs far more.
 const SEEDS: u64 = 20;
@@ -39,5 +41,21 @@ fn every_planted_bug_is_caught_by_the_rule_it_breaks() {
             Ok(_) => false,
         });
         assert!(caught, "{plant} is not caught as {}, only as {others:?}", plant.caught_by());
+    }
+}
+
+#[test]
+fn a_topology_of_any_shape_carries_about_one_copy_to_each_replica() {
+    let mut shapes: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for seed in 1..=30 {
+        let traffic = run_quiet(seed).unwrap_or_else(|violation| panic!("{violation}"));
+        let sum = shapes.entry(traffic.topology).or_default();
+        *sum = (sum.0 + traffic.sent, sum.1 + traffic.held);
+    }
+    assert!(shapes.len() >= 7, "only {:?} were tried", shapes.keys());
+    for (topology, (sent, held)) in shapes {
+        assert!(held > 0 && sent >= held, "{topology}: {sent} bytes sent, {held} held");
+        // A relay may be there before the owner's link is, and what it has under way comes twice.
+        assert!(sent * 20 <= held * 23, "{topology}: {sent} bytes sent for {held} held");
     }
 }

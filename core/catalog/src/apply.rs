@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstem_types::{OriginTopicId, PartitionNo, StreamId};
+use mainstem_types::{CatalogSeq, OriginTopicId, PartitionNo, StreamId, TopicName};
 
 use crate::names::dotted;
 use crate::{Catalog, Event, Owner, PartitionHome, RowKey, Stream, Tombstone, Topic};
@@ -75,9 +75,16 @@ impl Catalog {
             }
             Event::TopicCreated { .. } => self.apply_topic_created(event),
             Event::TopicChanged { .. } => self.apply_topic_changed(event),
-            Event::TopicDeleted { .. } | Event::TombstonesFreed { .. } => {
-                self.apply_deletion(event)
+            Event::TopicRenamed { stream, origin, name, seq, owner_seq } => {
+                self.apply_topic_renamed(*stream, *origin, name, (*seq, *owner_seq))
             }
+            Event::TopicTold { stream, origin, upstream } => {
+                self.topic_mut(*stream, *origin).told_by.push(*upstream);
+                Applied::row(RowKey::Topic(*stream, *origin))
+            }
+            Event::TopicDeleted { .. }
+            | Event::TombstonesFreed { .. }
+            | Event::TombstoneWaits { .. } => self.apply_deletion(event),
             Event::ReplicaSet { .. }
             | Event::ReplicaRemoved { .. }
             | Event::UpstreamSet { .. }
@@ -177,6 +184,7 @@ impl Catalog {
             config: config.clone(),
             owner: *owner,
             created_ms: *created_ms,
+            told_by: Vec::new(),
         };
         let partitions_added = topic.partitions.clone();
         self.raise_seq(*stream, *seq);
@@ -215,9 +223,7 @@ impl Catalog {
         };
         let more = self.take_partitions(*first_partition, *added);
         self.raise_seq(*stream, *seq);
-        let home = self.stream_mut(*stream);
-        let name = home.names.get(origin).expect("events name topics that exist");
-        let topic = Arc::make_mut(home.topics.get_mut(name).expect("names lead to topics"));
+        let topic = self.topic_mut(*stream, *origin);
         assert!(topic.owner.term.number <= owner.term.number, "terms never go down");
         let first_index = topic.partition_count();
         let taken_over = topic.owner.stream != *stream && owner.stream == *stream;
@@ -237,6 +243,33 @@ impl Catalog {
         }
     }
 
+    fn topic_mut(&mut self, stream: StreamId, origin: OriginTopicId) -> &mut Topic {
+        let home = self.stream_mut(stream);
+        let name = home.names.get(&origin).expect("events name topics that exist");
+        Arc::make_mut(home.topics.get_mut(name).expect("names lead to topics"))
+    }
+
+    fn apply_topic_renamed(
+        &mut self,
+        stream: StreamId,
+        origin: OriginTopicId,
+        name: &TopicName,
+        (seq, owner_seq): (CatalogSeq, CatalogSeq),
+    ) -> Applied {
+        self.raise_seq(stream, seq);
+        let home = self.stream_mut(stream);
+        let before =
+            home.names.insert(origin, name.clone()).expect("events name topics that exist");
+        let mut topic = home.topics.remove(&before).expect("names lead to topics");
+        let renamed = Arc::make_mut(&mut topic);
+        renamed.name = name.clone();
+        (renamed.changed_seq, renamed.owner_seq) = (seq, owner_seq);
+        let rival = home.topics.insert(name.clone(), topic);
+        assert!(rival.is_none(), "I5: one topic per name in a stream");
+        let rows = vec![RowKey::Topic(stream, origin), RowKey::Stream(stream)];
+        Applied { rows, ..Applied::default() }
+    }
+
     fn apply_deletion(&mut self, event: &Event) -> Applied {
         match event {
             Event::TopicDeleted { stream, origin, seq, owner_seq } => {
@@ -244,12 +277,24 @@ impl Catalog {
                 let home = self.stream_mut(*stream);
                 let name = home.names.remove(origin).expect("events name topics that exist");
                 let topic = home.topics.remove(&name).expect("names lead to topics");
-                let stone = Tombstone { origin: *origin, name, seq: *seq, owner_seq: *owner_seq };
+                let stone = Tombstone {
+                    origin: *origin,
+                    name,
+                    seq: *seq,
+                    owner_seq: *owner_seq,
+                    waits_for: topic.told_by.clone(),
+                };
                 home.tombstones.insert(*origin, stone);
                 let mut applied = Applied::row(RowKey::Stream(*stream));
                 applied.rows.push(RowKey::Tombstone(*stream, *origin));
                 self.forget_topic(*stream, &topic, &mut applied);
                 applied
+            }
+            Event::TombstoneWaits { stream, origin, waits_for } => {
+                let home = self.stream_mut(*stream);
+                let stone = home.tombstones.get_mut(origin).expect("events name what is deleted");
+                stone.waits_for.clone_from(waits_for);
+                Applied::row(RowKey::Tombstone(*stream, *origin))
             }
             Event::TombstonesFreed { stream, through } => {
                 let home = self.stream_mut(*stream);
@@ -313,7 +358,7 @@ impl Catalog {
         }
     }
 
-    fn raise_seq(&mut self, stream: StreamId, seq: mainstem_types::CatalogSeq) {
+    fn raise_seq(&mut self, stream: StreamId, seq: CatalogSeq) {
         let stream = self.stream_mut(stream);
         assert!(stream.catalog_seq < seq, "a stream's sequence only rises");
         stream.catalog_seq = seq;
@@ -321,12 +366,10 @@ impl Catalog {
 }
 
 impl Stream {
-    /// The tombstones that go when everyone knows of all deletions up to and with `through`.
-    pub(crate) fn freed_by(
-        &self,
-        through: mainstem_types::CatalogSeq,
-    ) -> impl Iterator<Item = OriginTopicId> {
-        self.tombstones.values().filter(move |stone| stone.seq <= through).map(|s| s.origin)
+    /// The tombstones that go when all replicas know of all deletions up to and with `through`.
+    pub(crate) fn freed_by(&self, through: CatalogSeq) -> impl Iterator<Item = OriginTopicId> {
+        let is_due = move |stone: &&Tombstone| stone.seq <= through && stone.waits_for.is_empty();
+        self.tombstones.values().filter(is_due).map(|stone| stone.origin)
     }
 
     /// The owner of what begins here.

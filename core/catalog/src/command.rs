@@ -47,6 +47,12 @@ pub enum Command {
         topic: OriginTopicId,
         patch: TopicPatch,
     },
+    /// The owner gives its topic another name, here and at every replica.
+    RenameTopic {
+        stream: StreamId,
+        topic: OriginTopicId,
+        name: TopicName,
+    },
     DeleteTopic {
         stream: StreamId,
         topic: OriginTopicId,

@@ -6,6 +6,7 @@ mod grant;
 mod link;
 mod replica;
 mod stream;
+mod tombstone;
 mod topic;
 mod upstream;
 
@@ -50,6 +51,9 @@ impl Catalog {
             }
             C::CreateTopic { .. } => self.decide_create_topic(command, draw),
             C::EditTopic { stream, topic, patch } => self.decide_edit_topic(*stream, *topic, patch),
+            C::RenameTopic { stream, topic, name } => {
+                self.decide_rename_topic(*stream, *topic, name)
+            }
             C::DeleteTopic { stream, topic } => self.decide_delete_topic(*stream, *topic),
             C::AddReplica { .. } => self.decide_add_replica(command, draw),
             C::EditReplica { .. }
@@ -75,7 +79,8 @@ impl Catalog {
             C::AdvanceUpstream { stream, upstream, link_epoch, source_seq } => {
                 let stream = self.expect_stream(*stream)?;
                 let upstream = stream.check_link(*upstream, *link_epoch)?;
-                Ok(stream.advanced(upstream, *source_seq).into_iter().collect())
+                let freed = stream.freeable(None);
+                Ok(stream.advanced(upstream, *source_seq).into_iter().chain(freed).collect())
             }
             C::IssueGrant { .. } => self.decide_issue_grant(command, draw),
             C::CreateByGrant { .. }

@@ -184,6 +184,40 @@ pub enum Event {
         #[n(1)]
         next: u32,
     },
+    /// The topic has another name, and is the same in everything else.
+    #[n(25)]
+    TopicRenamed {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        origin: OriginTopicId,
+        #[n(2)]
+        name: TopicName,
+        #[n(3)]
+        seq: CatalogSeq,
+        #[n(4)]
+        owner_seq: CatalogSeq,
+    },
+    /// An upstream that does not own the topic has told it too, and will tell its deletion.
+    #[n(26)]
+    TopicTold {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        origin: OriginTopicId,
+        #[n(2)]
+        upstream: StreamId,
+    },
+    /// These upstreams are still to tell the deletion of a topic that is deleted here.
+    #[n(27)]
+    TombstoneWaits {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        origin: OriginTopicId,
+        #[n(2)]
+        waits_for: Vec<StreamId>,
+    },
 }
 
 impl Event {

@@ -245,6 +245,10 @@ pub struct Topic {
     /// When it was created at its owner.
     #[n(10)]
     pub created_ms: i64,
+    /// Upstreams that told it and do not own it: each may bring it back until it tells the
+    /// deletion.
+    #[cbor(n(13), default, skip_if = "Vec::is_empty")]
+    pub told_by: Vec<StreamId>,
 }
 
 impl Topic {
@@ -287,4 +291,7 @@ pub struct Tombstone {
     /// The owner's sequence at the deletion.
     #[n(3)]
     pub owner_seq: CatalogSeq,
+    /// Upstreams that told the topic and have not told its deletion.
+    #[cbor(n(4), default, skip_if = "Vec::is_empty")]
+    pub waits_for: Vec<StreamId>,
 }

@@ -331,3 +331,42 @@ fn what_stands_for_a_copy_is_written_as_it_was_released() {
         assert_eq!(Event::decode(&check_golden(name, &event.encode())).unwrap(), event);
     }
 }
+
+#[test]
+fn names_and_the_memory_of_deletions_are_written_as_they_were_released() {
+    let mut catalog = Catalog::new();
+    for (_, event) in events().iter().take_while(|(name, _)| !name.starts_with("07")) {
+        catalog.apply(event);
+    }
+    let (renamed, deleted) = (OriginTopicId(TOPIC.0 + 1), OriginTopicId(TOPIC.0 + 3));
+    let seq = CatalogSeq(5);
+    let name = "visits".parse().unwrap();
+    for (file, event) in [
+        (
+            "25-TopicRenamed.event",
+            Event::TopicRenamed { stream: STREAM, origin: renamed, name, seq, owner_seq: seq },
+        ),
+        (
+            "26-TopicTold.event",
+            Event::TopicTold { stream: STREAM, origin: renamed, upstream: SOURCE },
+        ),
+        (
+            "27-TombstoneWaits.event",
+            Event::TombstoneWaits { stream: STREAM, origin: deleted, waits_for: vec![SOURCE] },
+        ),
+    ] {
+        assert_eq!(Event::decode(&check_golden(file, &event.encode())).unwrap(), event);
+        catalog.apply(&event);
+    }
+    let mut rows = Vec::new();
+    for key in catalog.row_keys() {
+        let value = catalog.row(&key).unwrap();
+        match &key {
+            RowKey::Topic(..) => _ = check_golden("3-Topic-told.row", &value),
+            RowKey::Tombstone(..) => _ = check_golden("4-Tombstone-waits.row", &value),
+            _ => {}
+        }
+        rows.push((key.to_bytes(), value));
+    }
+    assert!(Catalog::from_rows(rows).unwrap() == catalog);
+}

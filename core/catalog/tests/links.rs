@@ -123,7 +123,7 @@ fn i5_the_second_owner_of_a_name_is_refused() {
     replica.story.topic(replica.stream, "mine").unwrap();
     let rival = replica.tell(Told { name: "mine", ..TOLD }).unwrap_err();
     assert_eq!(rival.kind(), ErrorKind::Policy);
-    assert!(rival.message().contains("belongs to this stream itself"), "{rival}");
+    assert!(rival.message().contains("belongs to /mapr/newyork/activity, and"), "{rival}");
     assert!(replica.tell(Told { seq: 2, ..TOLD }).unwrap(), "the others flow");
 
     let topic = replica.story.see(replica.stream).topic_by_origin(TOPIC).unwrap().clone();
@@ -377,4 +377,89 @@ fn a_job_that_was_replaced_moves_nothing() {
     story.run(&again(2)).unwrap();
     let late = story.run(&advance(1, SetupStep::Replicating)).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Fenced);
+}
+
+/// A topic that an upstream passes on for another owner.
+fn relay(replica: &mut Replica, upstream: StreamId, name: &str, seq: u64) -> Result<(), Error> {
+    let link_epoch = replica.story.see(replica.stream).upstream_by_id(upstream).unwrap().link_epoch;
+    let tell = Command::ApplyTopic {
+        stream: replica.stream,
+        upstream,
+        link_epoch,
+        origin: TOPIC,
+        name: name.parse().unwrap(),
+        partitions: 1,
+        timestamp_type: TimestampType::CreateTime,
+        config: BTreeMap::new(),
+        owner: Owner { stream: StreamId(0x77), term: Term { number: 1, id: TermId(1) } },
+        owner_seq: CatalogSeq(seq),
+        source_seq: CatalogSeq(0),
+        created_ms: 5,
+    };
+    replica.story.run(&tell).map(drop)
+}
+
+#[test]
+fn a_deletion_is_remembered_until_all_who_told_the_topic_have_told_it() {
+    const OTHER: StreamId = StreamId(0x51);
+    let mut replica = Replica::new();
+    let stream = replica.stream;
+    let upstream = place("/mapr/boston/activity");
+    let add = Command::AddUpstream { stream, upstream: upstream.clone(), stream_id: Some(OTHER) };
+    replica.story.run(&add).unwrap();
+    relay(&mut replica, SOURCE, "t", 1).unwrap();
+    relay(&mut replica, OTHER, "t", 1).unwrap();
+    let stones = |replica: &Replica| replica.story.see(stream).tombstones.len();
+    replica.tell_deleted(TOPIC, 2).unwrap();
+    let advance = Command::AdvanceUpstream {
+        stream,
+        upstream: SOURCE,
+        link_epoch: replica.epoch,
+        source_seq: CatalogSeq(2),
+    };
+    replica.story.run(&advance).unwrap();
+    assert_eq!(stones(&replica), 1, "the other relay still has it");
+    relay(&mut replica, OTHER, "t", 1).unwrap();
+    assert!(replica.story.see(stream).topic_by_origin(TOPIC).is_none(), "and cannot bring it back");
+    replica.story.run(&Command::RemoveUpstream { stream, upstream }).unwrap();
+    assert_eq!(stones(&replica), 0, "nobody is left who could");
+}
+
+#[test]
+fn i5_a_second_owner_is_refused_until_one_of_the_two_is_renamed() {
+    const MINE: &str = "clicks";
+    let mut replica = Replica::new();
+    let stream = replica.stream;
+    replica.story.topic(stream, MINE).unwrap();
+    let error = replica.tell(TOLD).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Policy);
+    for said in ["/mapr/newyork/activity", SOURCE_PLACE, "topic rename"] {
+        assert!(error.message().contains(said), "{error}");
+    }
+    let topic = replica.story.see(stream).topic(&MINE.parse().unwrap()).unwrap().origin;
+    let rename = |name: &str| Command::RenameTopic { stream, topic, name: name.parse().unwrap() };
+    replica.story.run(&rename("clicks-here")).unwrap();
+    assert!(replica.tell(TOLD).unwrap(), "the conflict is over");
+    let taken = replica.story.run(&rename(MINE)).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Exists);
+    let foreign = Command::RenameTopic { stream, topic: TOPIC, name: "x".parse().unwrap() };
+    assert_eq!(replica.story.run(&foreign).unwrap_err().kind(), ErrorKind::Policy, "not ours");
+    replica.tell(Told { name: "visits", seq: 2, ..TOLD }).unwrap();
+    let names: Vec<String> =
+        replica.story.see(stream).topics.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["clicks-here", "visits"], "the owner's new name follows");
+}
+
+#[test]
+fn two_topics_of_one_owner_may_change_names() {
+    let mut replica = Replica::new();
+    let other = OriginTopicId(0x71);
+    replica.tell(Told { name: "a", ..TOLD }).unwrap();
+    replica.tell(Told { origin: other, name: "b", seq: 2, ..TOLD }).unwrap();
+    replica.tell(Told { name: "b", seq: 4, ..TOLD }).unwrap();
+    replica.tell(Told { origin: other, name: "a", seq: 5, ..TOLD }).unwrap();
+    let stream = replica.story.see(replica.stream);
+    let origin = |name: &str| stream.topic(&name.parse().unwrap()).unwrap().origin;
+    assert_eq!((origin("a"), origin("b")), (other, TOPIC));
+    assert_eq!(stream.topics.len(), 2);
 }

@@ -117,6 +117,11 @@ impl Wish {
                 topic: self.topic(catalog),
                 patch: TopicPatch { partitions: Some(self.c.into()), ..TopicPatch::default() },
             },
+            8 if self.c > 3 => Command::RenameTopic {
+                stream,
+                topic: self.topic(catalog),
+                name: pick(&TOPICS, self.c).parse().unwrap(),
+            },
             _ => Command::DeleteTopic { stream, topic: self.topic(catalog) },
         }
     }
@@ -197,7 +202,8 @@ impl Wish {
                 timestamp_type: TimestampType::CreateTime,
                 config: BTreeMap::new(),
                 owner: Owner {
-                    stream: upstream,
+                    // Also one who passes it on.
+                    stream: if self.a > 4 { foreign(self.c % 3) } else { upstream },
                     term: Term { number: 1 + u64::from(self.a == 3), id: TermId(1) },
                 },
                 owner_seq: CatalogSeq(u64::from(self.c)),
@@ -268,6 +274,10 @@ impl Seen {
             *seq = stream.catalog_seq;
             assert!(stream.replicas.is_sorted_by_key(|replica| replica.idx));
             assert!(stream.upstreams.is_sorted_by_key(|upstream| upstream.idx));
+            for stone in stream.tombstones.values() {
+                let listed = |id: &StreamId| stream.upstream_by_id(*id).is_some();
+                assert!(stone.waits_for.iter().all(listed), "it waits for who is gone");
+            }
             for topic in stream.topics.values() {
                 let name = KafkaName::of(&stream.path, &topic.name).unwrap();
                 let (home, found) = catalog.resolve(name.as_str()).unwrap();
@@ -275,6 +285,7 @@ impl Seen {
                 assert_eq!(found, ResolvedTopic::Existing(topic.clone()));
                 assert!(names.insert(name), "two topics of one Kafka name");
                 assert!(!stream.tombstones.contains_key(&topic.origin), "a deleted topic lives");
+                assert_eq!(stream.topic_by_origin(topic.origin), Some(topic));
                 let (home, found) = catalog.topic_by_kafka_id(topic.kafka_id).unwrap();
                 assert_eq!((home.id, found.origin), (stream.id, topic.origin));
                 for (index, no) in (0..).zip(&topic.partitions) {

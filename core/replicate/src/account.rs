@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mainstem_link::{Ack, Welcome};
+use mainstem_link::{Ack, End, Welcome};
 use mainstem_types::{CatalogSeq, OriginTopicId};
 
 /// The ends that a replica said are durable there, and how far it has applied the source's
@@ -32,11 +32,16 @@ impl Account {
     /// What has become durable there.
     pub fn handle_ack(&mut self, ack: &Ack) {
         self.applied_seq = self.applied_seq.max(ack.applied_seq);
-        if ack.ends.is_empty() {
+        self.handle_ends(&ack.ends);
+    }
+
+    /// What is durable there, perhaps by the doing of another link.
+    pub fn handle_ends(&mut self, durable: &[End]) {
+        if durable.is_empty() {
             return;
         }
         let ends = Arc::make_mut(&mut self.ends);
-        for end in &ack.ends {
+        for end in durable {
             let known = ends.entry((end.origin, end.partition)).or_default();
             *known = (*known).max(end.offset);
         }
@@ -61,7 +66,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use mainstem_link::{End, PartitionItem};
+    use mainstem_link::PartitionItem;
     use mainstem_types::{ClusterId, LinkEpoch, StreamId, Term, TermId};
 
     use super::*;

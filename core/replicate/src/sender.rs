@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mainstem_link::{
-    Ack, BatchItem, Batches, Bye, Code, CursorItem, FEATURE_FEEDERS, Fault, Feed, Frame, Heartbeat,
+    Ack, BatchItem, Batches, Bye, Code, CursorItem, FEATURE_FEEDERS, Fault, Frame, Heartbeat,
     Hello, Mode, TombstoneItem, TopicItem, Welcome,
 };
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
@@ -453,6 +453,8 @@ impl Sender {
     fn open(&mut self, applied: CatalogSeq, replica: StreamId) {
         self.phase = Phase::Open;
         self.topics.handle_welcome(applied, replica);
+        // The last session may have ended before its answer was noted.
+        self.actions.push_back(SenderAction::Applied(applied));
         self.cursors.drop_known();
         (self.catalog_dirty, self.cursors_dirty) = (true, true);
         let keys: Vec<Key> = self.partitions.keys().copied().collect();
@@ -490,47 +492,6 @@ impl Sender {
         if ack.applied_seq > self.acked_seq {
             self.acked_seq = ack.applied_seq;
             self.actions.push_back(SenderAction::Applied(ack.applied_seq));
-        }
-    }
-
-    /// The replica takes topics from this link, or from another one instead.
-    fn handle_feed(&mut self, feed: &Feed) {
-        for end in &feed.ends {
-            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
-                partition.resume(end.offset);
-            }
-        }
-        self.feeding.handle_feed(feed);
-        for origin in &feed.feed {
-            let keys: Vec<Key> =
-                of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();
-            for key in keys {
-                self.start(key);
-                self.queue(key);
-            }
-        }
-        (self.cursors_dirty, self.positions_dirty) = (true, true);
-    }
-
-    fn is_fed(&self, origin: OriginTopicId) -> bool {
-        self.feeding.feeds(origin, self.topics.owner(origin) == Some(self.source))
-    }
-
-    fn send_positions(&mut self, beat: bool) {
-        let (topics, source) = (&self.topics, self.source);
-        let is_held = |origin| {
-            let owned = topics.owner(origin) == Some(source);
-            !self.feeding.feeds(origin, owned)
-        };
-        let held: Vec<Key> = self
-            .partitions
-            .keys()
-            .filter(|key| topics.is_told(key.0, key.1) && is_held(key.0))
-            .copied()
-            .collect();
-        let held = held.into_iter().map(|key| (key, &self.partitions[&key]));
-        for frame in self.feeding.take_positions(held, beat) {
-            self.actions.push_back(SenderAction::Send(frame.into()));
         }
     }
 

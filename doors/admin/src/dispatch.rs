@@ -23,6 +23,7 @@ impl AdminDoor {
             ["stream", "copy", "status"] => self.copy_status(&arguments),
             ["stream", "topic", "create"] => self.create_topic(&arguments).await,
             ["stream", "topic", "edit"] => self.edit_topic(&arguments).await,
+            ["stream", "topic", "rename"] => self.rename_topic(&arguments).await,
             ["stream", "topic", "delete"] => self.delete_topic(&arguments).await,
             ["stream", "cursor", "delete"] => self.delete_cursors(&arguments).await,
             ["stream", "replica", "add"] => self.add_replica(&arguments).await,

@@ -1,4 +1,4 @@
-//! `stream topic create|edit|delete|info|list`.
+//! `stream topic create|edit|rename|delete|info|list`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,14 @@ impl AdminDoor {
         };
         let (stream, topic): (StreamId, OriginTopicId) = (stream.id, topic.origin);
         self.engine.change(Command::EditTopic { stream, topic, patch }).await?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn rename_topic(&self, arguments: &Arguments) -> Answer {
+        let (stream, topic) = self.named_topic(arguments)?;
+        let name = arguments.required("to")?;
+        let command = Command::RenameTopic { stream: stream.id, topic: topic.origin, name };
+        self.engine.change(command).await?;
         Ok(Vec::new())
     }
 

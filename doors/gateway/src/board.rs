@@ -96,7 +96,14 @@ pub(crate) struct Board {
     received_samples: Mutex<BTreeMap<UpstreamKey, Sampled>>,
     gateways: Mutex<BTreeMap<GatewayKey, GatewayNote>>,
     ended: Mutex<VecDeque<(JobId, Option<String>)>>,
+    logged: Mutex<BTreeSet<Logged>>,
 }
+
+/// The stream here, the one at the other end, and what stopped between them.
+type Logged = (StreamId, Place, OriginTopicId, Option<u32>, u32);
+
+/// Faults that are remembered as logged; past that some may be logged again.
+const LOGGED_MAX: usize = 16 * 1024;
 
 impl Board {
     pub(crate) fn sending(&self, key: &LinkKey) -> Option<SendingNote> {
@@ -116,6 +123,23 @@ impl Board {
         let mut ended = self.ended.lock();
         ended.truncate(ENDED_MAX - 1);
         ended.push_front((job, refused));
+    }
+
+    /// Logs each thing that stopped once, however often it is tried again.
+    pub(crate) fn log_faults(&self, key: &LinkKey, faults: &[FaultNote]) {
+        if faults.is_empty() {
+            return;
+        }
+        let mut logged = self.logged.lock();
+        if logged.len() >= LOGGED_MAX {
+            logged.clear();
+        }
+        for fault in faults {
+            let FaultNote { origin, partition, code, message, .. } = fault;
+            if logged.insert((key.0, key.1.clone(), *origin, *partition, code.number())) {
+                tracing::warn!(peer = %key.1, %origin, ?partition, %code, "stopped: {message}");
+            }
+        }
     }
 
     /// How a copy ended that is no longer listed, as far as it is remembered.

@@ -139,6 +139,7 @@ impl Session<'_> {
             let now_ms = self.ctx.wall_ms();
             let (number, pending) = (self.number, self.receiver.pending());
             let faults = beat.then(|| self.receiver.faults());
+            self.ctx.board.log_faults(&key, faults.as_deref().unwrap_or_default());
             self.ctx.board.note_receiving(&key, |note| {
                 if note.session == number {
                     note.last_contact_ms = Some(now_ms);

@@ -253,6 +253,7 @@ impl Session<'_> {
                     // A clock that was set back in between tells nothing.
                     note.round_trip_ms = u64::try_from(now_ms.saturating_sub(beat.echo_ms)).ok();
                 }
+                Frame::Feed(feed) => note.account.handle_ends(&feed.ends),
                 _ => {}
             }
         });
@@ -482,6 +483,7 @@ impl Session<'_> {
             let message = format!("what stopped is tried again: {}", fault.message);
             self.sender.stop(Code::Busy, &message);
         }
+        self.ctx.board.log_faults(self.key, &faults);
         // What stopped on this side, and what was cured, the peer does not tell.
         self.ctx.board.note_sending(self.key, |note| note.faults = faults);
     }

@@ -43,6 +43,20 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         hidden: false,
     },
     CommandSpec {
+        words: &["stream", "topic", "rename"],
+        summary: "Give a topic another name, here and at every replica",
+        about: "Ours, not the original's. The topic stays what it is: records, offsets and \
+                consumer groups' cursors keep their place, and only the name that Kafka clients \
+                use changes. It is done where the topic belongs, and is the way out when two \
+                streams own topics of one name: rename either, and what was refused flows within \
+                seconds.",
+        flags: &[PATH, TOPIC, need("to", Kind::Topic, "the new name"), CLUSTER],
+        output: &[],
+        example: "-path /mapr/sanfrancisco/activity -topic clicks -to clicks-west",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
         words: &["stream", "topic", "delete"],
         summary: "Delete a topic and its records, here and at every replica",
         about: "Where the stream creates topics by itself, a later publish makes an unrelated \

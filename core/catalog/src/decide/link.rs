@@ -2,10 +2,10 @@
 //! two ways.
 
 use mainstem_types::limits::PARTITIONS_PER_TOPIC_MAX;
-use mainstem_types::{CatalogSeq, Error};
+use mainstem_types::{CatalogSeq, Error, StreamId, TopicName};
 
 use super::topic::check_config;
-use crate::{Catalog, Command, Event, Stream, Topic, Upstream};
+use crate::{Catalog, Command, Event, Owner, Place, Stream, Topic, Upstream};
 
 impl Catalog {
     pub(super) fn decide_apply_topic(&self, command: &Command) -> Result<Vec<Event>, Error> {
@@ -17,7 +17,8 @@ impl Catalog {
             unreachable!("called for that command only")
         };
         let stream = self.expect_stream(*stream)?;
-        let upstream = stream.check_link(*upstream, *link_epoch)?;
+        let upstream_id = *upstream;
+        let upstream = stream.check_link(upstream_id, *link_epoch)?;
         if !(1..=PARTITIONS_PER_TOPIC_MAX).contains(partitions) {
             return Err(Error::invalid(format!(
                 "topic {name} comes with {partitions} partitions; 1 to \
@@ -25,18 +26,33 @@ impl Catalog {
             )));
         }
         check_config(config)?;
-        let ours = owner.stream == stream.id;
-        let event = if ours || stream.tombstones.contains_key(origin) {
-            None // What began here is not taken back; what was deleted stays deleted.
+        let mut events = if owner.stream == stream.id {
+            Vec::new() // What began here is not taken back.
+        } else if stream.tombstones.contains_key(origin) {
+            Vec::from_iter(stream.wait_for(*origin, upstream_id, false)) // What was deleted stays deleted.
         } else if let Some(topic) = stream.topic_by_origin(*origin) {
-            self.change_applied(stream, topic, command)?
+            self.change_applied(stream, upstream, topic, command)?
         } else {
-            Some(self.create_applied(stream, command)?)
+            self.create_applied(stream, upstream, command)?
         };
-        Ok(event.into_iter().chain(stream.advanced(upstream, *source_seq)).collect())
+        let known = stream.topic_by_origin(*origin);
+        let is_told = known.is_some_and(|topic| topic.told_by.contains(&upstream_id));
+        let stands = known.is_some() || !events.is_empty();
+        let is_relayed = owner.stream != upstream_id && owner.stream != stream.id;
+        if is_relayed && stands && !is_told && !stream.tombstones.contains_key(origin) {
+            let (stream, origin) = (stream.id, *origin);
+            events.push(Event::TopicTold { stream, origin, upstream: upstream_id });
+        }
+        events.extend(stream.advanced(upstream, *source_seq));
+        Ok(events)
     }
 
-    fn create_applied(&self, stream: &Stream, command: &Command) -> Result<Event, Error> {
+    fn create_applied(
+        &self,
+        stream: &Stream,
+        upstream: &Upstream,
+        command: &Command,
+    ) -> Result<Vec<Event>, Error> {
         let Command::ApplyTopic {
             origin,
             name,
@@ -51,11 +67,10 @@ impl Catalog {
         else {
             unreachable!("called for that command only")
         };
-        if let Some(rival) = stream.topic(name) {
-            return Err(conflict(stream, rival));
-        }
         self.check_topic_name(stream, name)?;
-        Ok(Event::TopicCreated {
+        let mut events = self.make_room(stream, upstream, name, owner)?;
+        let seq = CatalogSeq(stream.catalog_seq.next().0 + events.len() as u64);
+        events.push(Event::TopicCreated {
             stream: stream.id,
             origin: *origin,
             kafka_id: self.free_kafka_id(*origin, stream.id)?,
@@ -65,37 +80,71 @@ impl Catalog {
             timestamp_type: *timestamp_type,
             config: config.clone(),
             owner: *owner,
-            seq: stream.catalog_seq.next(),
+            seq,
             owner_seq: *owner_seq,
             created_ms: *created_ms,
-        })
+        });
+        Ok(events)
+    }
+
+    /// I5: two owners of one name; the second is refused. Two topics of one owner cannot have one
+    /// name there, so the other's is out of date here, and gives way until it is told anew.
+    fn make_room(
+        &self,
+        stream: &Stream,
+        upstream: &Upstream,
+        name: &TopicName,
+        owner: &Owner,
+    ) -> Result<Vec<Event>, Error> {
+        let Some(rival) = stream.topic(name) else { return Ok(Vec::new()) };
+        let aside = format!("{:.200}-{:08x}", name.as_str(), rival.origin.0 >> 96);
+        let aside = aside.parse::<TopicName>().ok().filter(|aside| {
+            stream.topic(aside).is_none() && self.check_topic_name(stream, aside).is_ok()
+        });
+        match aside {
+            Some(aside) if rival.owner.stream == owner.stream => {
+                let seq = stream.catalog_seq.next();
+                Ok(vec![stream.rename(rival, &aside, seq, rival.owner_seq)])
+            }
+            _ => Err(self.conflict(stream, upstream, rival, owner)),
+        }
     }
 
     fn change_applied(
         &self,
         stream: &Stream,
+        upstream: &Upstream,
         topic: &Topic,
         command: &Command,
-    ) -> Result<Option<Event>, Error> {
-        let Command::ApplyTopic { partitions, timestamp_type, config, owner, owner_seq, .. } =
-            command
+    ) -> Result<Vec<Event>, Error> {
+        let Command::ApplyTopic {
+            name, partitions, timestamp_type, config, owner, owner_seq, ..
+        } = command
         else {
             unreachable!("called for that command only")
         };
         if topic.owner.stream == stream.id {
-            return Err(conflict(stream, topic));
+            return Err(self.conflict(stream, upstream, topic, owner));
         }
         let (had, has) = (topic.owner.term, owner.term);
         if had.number == has.number && topic.owner != *owner {
-            return Err(conflict(stream, topic));
+            return Err(self.conflict(stream, upstream, topic, owner));
         }
         // Sequences of two owners cannot be compared; a higher term is newer whatever its count.
         let newer =
             has.number > had.number || (has.number == had.number && topic.owner_seq < *owner_seq);
         if !newer {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(Some(Event::TopicChanged {
+        let mut events = Vec::new();
+        let next =
+            |events: &Vec<Event>| CatalogSeq(stream.catalog_seq.next().0 + events.len() as u64);
+        if topic.name != *name {
+            self.check_topic_name(stream, name)?;
+            events = self.make_room(stream, upstream, name, owner)?;
+            events.push(stream.rename(topic, name, next(&events), *owner_seq));
+        }
+        events.push(Event::TopicChanged {
             stream: stream.id,
             origin: topic.origin,
             first_partition: self.cluster.next_partition,
@@ -103,9 +152,10 @@ impl Catalog {
             timestamp_type: *timestamp_type,
             config: config.clone(),
             owner: *owner,
-            seq: stream.catalog_seq.next(),
+            seq: next(&events),
             owner_seq: *owner_seq,
-        }))
+        });
+        Ok(events)
     }
 
     pub(super) fn decide_apply_tombstone(&self, command: &Command) -> Result<Vec<Event>, Error> {
@@ -115,17 +165,43 @@ impl Catalog {
             unreachable!("called for that command only")
         };
         let stream = self.expect_stream(*stream)?;
-        let upstream = stream.check_link(*upstream, *link_epoch)?;
-        let gone = stream
-            .topic_by_origin(*origin)
-            .filter(|topic| topic.owner.stream != stream.id)
-            .map(|topic| Event::TopicDeleted {
-                stream: stream.id,
-                origin: topic.origin,
-                seq: stream.catalog_seq.next(),
-                owner_seq: *owner_seq,
-            });
-        Ok(gone.into_iter().chain(stream.advanced(upstream, *source_seq)).collect())
+        let teller = *upstream;
+        let upstream = stream.check_link(teller, *link_epoch)?;
+        let topic = stream.topic_by_origin(*origin);
+        let mut events = match topic.filter(|topic| topic.owner.stream != stream.id) {
+            Some(topic) => stream.delete(topic, *owner_seq, Some(teller)),
+            None => Vec::from_iter(stream.wait_for(*origin, teller, true)),
+        };
+        events.extend(stream.advanced(upstream, *source_seq));
+        Ok(events)
+    }
+
+    /// Says who the two are, and what people can do.
+    fn conflict(
+        &self,
+        stream: &Stream,
+        upstream: &Upstream,
+        topic: &Topic,
+        second: &Owner,
+    ) -> Error {
+        let here = Place { cluster: self.cluster.name.clone(), path: stream.path.clone() };
+        let place = |owner: StreamId, by: Option<&Upstream>| match stream.upstream_by_id(owner) {
+            _ if owner == stream.id => here.to_string(),
+            Some(upstream) => upstream.place.to_string(),
+            None => {
+                let by = by.map_or_else(String::new, |by| format!(" (by way of {})", by.place));
+                format!("the stream with uuid {owner}{by}")
+            }
+        };
+        Error::policy(format!(
+            "topic {} of {here} belongs to {}, and {} has another one of that name; rename one of \
+             the two where it belongs, by `maprcli stream topic rename -path <stream> -topic {} \
+             -to <name>`, or delete it there",
+            topic.name,
+            place(topic.owner.stream, None),
+            place(second.stream, Some(upstream)),
+            topic.name,
+        ))
     }
 }
 
@@ -137,20 +213,4 @@ impl Stream {
             upstream: Upstream { applied_seq: seq, ..upstream.clone() },
         })
     }
-}
-
-/// I5: two owners of one name; the second is refused.
-fn conflict(stream: &Stream, topic: &Topic) -> Error {
-    let owner = if topic.owner.stream == stream.id {
-        "this stream itself".to_owned()
-    } else {
-        stream.upstream_by_id(topic.owner.stream).map_or_else(
-            || format!("the stream with uuid {}", topic.owner.stream),
-            |upstream| upstream.place.to_string(),
-        )
-    };
-    Error::policy(format!(
-        "topic {} of {} belongs to {owner}; rename or delete one of the two",
-        topic.name, stream.path
-    ))
 }

@@ -175,20 +175,6 @@ impl Stream {
         })
     }
 
-    /// Tombstones that nobody waits for once a replica has gone, or is as in `instead`.
-    fn freeable(&self, instead: Option<&Replica>) -> Option<Event> {
-        if !self.upstreams.is_empty() {
-            return None;
-        }
-        let acked = |replica: &Replica| match instead {
-            Some(instead) if instead.idx == replica.idx => instead.acked_tombstone_seq,
-            _ => replica.acked_tombstone_seq,
-        };
-        let through = self.replicas.iter().map(acked).min()?;
-        let any = self.freed_by(through).next().is_some();
-        any.then_some(Event::TombstonesFreed { stream: self.id, through })
-    }
-
     fn without_replica(&self, replica: &Replica) -> Vec<Event> {
         let gone = Event::ReplicaRemoved {
             stream: self.id,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_types::limits::METADATA_LENGTH_MAX;
-use mainstem_types::{Error, KafkaTopicId, OriginTopicId, StreamId};
+use mainstem_types::{CatalogSeq, Error, KafkaTopicId, OriginTopicId, StreamId, TopicName};
 
 use super::Draw;
 use super::stream::check_partition_count;
@@ -126,21 +126,45 @@ impl Catalog {
         if !stream.upstreams.is_empty() {
             stream.check_owned(topic, "delete it there, or end that agreement first")?;
         }
-        let seq = stream.catalog_seq.next();
-        let mut events = vec![Event::TopicDeleted {
-            stream: stream.id,
-            origin: topic.origin,
-            seq,
-            owner_seq: seq,
-        }];
-        if stream.replicas.is_empty() && stream.upstreams.is_empty() {
-            events.push(Event::TombstonesFreed { stream: stream.id, through: seq });
+        Ok(stream.delete(topic, stream.catalog_seq.next(), None))
+    }
+
+    pub(super) fn decide_rename_topic(
+        &self,
+        stream: StreamId,
+        topic: OriginTopicId,
+        name: &TopicName,
+    ) -> Result<Vec<Event>, Error> {
+        let stream = self.expect_stream(stream)?;
+        let topic = stream.expect_topic(topic)?;
+        stream.check_owned(topic, "rename it there")?;
+        if topic.name == *name {
+            return Ok(Vec::new());
         }
-        Ok(events)
+        if stream.topic(name).is_some() {
+            return Err(Error::exists(format!(
+                "topic {name} is already in {}; choose another name",
+                stream.path
+            )));
+        }
+        self.check_topic_name(stream, name)?;
+        let seq = stream.catalog_seq.next();
+        Ok(vec![stream.rename(topic, name, seq, seq)])
     }
 }
 
 impl Stream {
+    pub(super) fn rename(
+        &self,
+        topic: &Topic,
+        name: &TopicName,
+        seq: CatalogSeq,
+        owner_seq: CatalogSeq,
+    ) -> Event {
+        let (stream, origin, name) = (self.id, topic.origin, name.clone());
+        Event::TopicRenamed { stream, origin, name, seq, owner_seq }
+    }
+
     pub(super) fn expect_topic(&self, origin: OriginTopicId) -> Result<&Topic, Error> {
         let topic = self.topic_by_origin(origin).ok_or_else(|| {
             Error::not_found(format!(

@@ -32,8 +32,10 @@ impl Catalog {
                 stream.path, stream.path
             ))
         })?;
-        let (stream, link_epoch) = (stream.id, stream.link_epoch.next());
-        Ok(vec![Event::UpstreamRemoved { stream, idx: upstream.idx, link_epoch }])
+        let (id, link_epoch) = (stream.id, stream.link_epoch.next());
+        let mut events = vec![Event::UpstreamRemoved { stream: id, idx: upstream.idx, link_epoch }];
+        events.extend(stream.wait_no_more_for(upstream));
+        Ok(events)
     }
 
     pub(super) fn decide_open_link(

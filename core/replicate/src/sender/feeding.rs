@@ -7,8 +7,7 @@ use mainstem_types::OriginTopicId;
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 
 use super::partition::SendPartition;
-
-type Key = (OriginTopicId, u32);
+use super::{Key, Sender, SenderAction};
 
 /// The replica's choice. What it did not speak of is sent by the owner and by nobody else.
 #[derive(Debug, Default)]
@@ -62,6 +61,49 @@ impl Feeding {
         }
         let chunks = ends.chunks(LINK_CHUNK_ITEMS_MAX);
         chunks.map(|ends| Positions { ends: ends.to_vec() }).collect()
+    }
+}
+
+impl Sender {
+    /// The replica takes topics from this link, or from another one instead.
+    pub(super) fn handle_feed(&mut self, feed: &Feed) {
+        for end in &feed.ends {
+            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
+                partition.resume(end.offset);
+            }
+        }
+        self.feeding.handle_feed(feed);
+        for origin in &feed.feed {
+            let keys: Vec<Key> =
+                of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();
+            for key in keys {
+                self.start(key);
+                self.queue(key);
+            }
+        }
+        (self.cursors_dirty, self.positions_dirty) = (true, true);
+    }
+
+    pub(super) fn is_fed(&self, origin: OriginTopicId) -> bool {
+        self.feeding.feeds(origin, self.topics.owner(origin) == Some(self.source))
+    }
+
+    pub(super) fn send_positions(&mut self, beat: bool) {
+        let (topics, source) = (&self.topics, self.source);
+        let is_held = |origin| {
+            let owned = topics.owner(origin) == Some(source);
+            !self.feeding.feeds(origin, owned)
+        };
+        let held: Vec<Key> = self
+            .partitions
+            .keys()
+            .filter(|key| topics.is_told(key.0, key.1) && is_held(key.0))
+            .copied()
+            .collect();
+        let held = held.into_iter().map(|key| (key, &self.partitions[&key]));
+        for frame in self.feeding.take_positions(held, beat) {
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
     }
 }
 

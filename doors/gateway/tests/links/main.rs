@@ -9,3 +9,4 @@ mod replicate;
 mod setup;
 mod source;
 mod status;
+mod topologies;

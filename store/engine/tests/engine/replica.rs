@@ -128,6 +128,21 @@ fn i8_a_gap_at_the_source_is_a_gap_here() {
 }
 
 #[test]
+fn a_feeder_that_kept_more_than_the_last_one_brings_no_divergence() {
+    let mut world = World::new(10);
+    let (link, no) = world.replica();
+    send(&mut world, append(link, vec![at(0, 5, "x")])).unwrap();
+    let gap = ReplicaAppend { gap_to: Some(10), ..append(link, vec![at(10, 2, "z")]) };
+    send(&mut world, gap).unwrap();
+    // The next feeder still has what the last one had lost.
+    let again = vec![at(0, 5, "x"), at(5, 3, "y"), at(8, 2, "y"), at(10, 2, "z"), at(12, 1, "w")];
+    assert_eq!(send(&mut world, append(link, again)), Ok(13));
+    assert_eq!(world.read_all(no).len(), 3, "what is a gap stays one");
+    let error = send(&mut world, append(link, vec![at(8, 3, "across")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Diverged);
+}
+
+#[test]
 fn a_damaged_batch_is_refused_before_it_is_queued() {
     let mut world = World::new(6);
     let (link, no) = world.replica();
