@@ -14,6 +14,7 @@ use mainstem_env::Clock;
 use mainstem_types::Error;
 
 use crate::door::AdminDoor;
+use crate::metrics::CONTENT_TYPE;
 
 /// Five access control expressions, written as a form.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -104,6 +105,7 @@ impl AdminDoor {
             .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
             .route("/version", get(version))
             .route("/rest/{*words}", any(rest))
+            .route("/metrics", get(metrics))
             .fallback(unknown)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
@@ -112,6 +114,18 @@ impl AdminDoor {
 
 async fn version() -> impl IntoResponse {
     axum::Json(serde_json::json!({"name": "mainstem", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn metrics(State(door): State<AdminDoor>, headers: HeaderMap) -> Response {
+    if let Err(error) = check_not_from_a_page(&headers, door.settings.insecure) {
+        return (StatusCode::FORBIDDEN, envelope(&door, Err(error))).into_response();
+    }
+    // Counting what is pending may read the log's index from disk.
+    let counting = door.clone();
+    match tokio::task::spawn_blocking(move || counting.metrics()).await {
+        Ok(page) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn unknown(State(door): State<AdminDoor>, uri: Uri) -> Response {

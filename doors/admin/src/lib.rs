@@ -12,6 +12,7 @@ mod gateway;
 mod grant;
 mod http;
 mod link;
+mod metrics;
 mod replica;
 mod settings;
 mod stream;

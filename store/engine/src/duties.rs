@@ -1,5 +1,6 @@
 //! What the sequencer remembers of its recurring duties.
 
+use crate::health::SyncTimes;
 use crate::room::Room;
 
 /// When each duty was last done.
@@ -10,6 +11,7 @@ pub(crate) struct Housekeeping {
     /// When the disk was last asked.
     pub(crate) free_bytes: Option<u64>,
     pub(crate) disk_is_full: bool,
+    pub(crate) syncs: SyncTimes,
     /// Whether the current step looks at damage and expiry, for which it has found room.
     pub(crate) are_duties_due: bool,
     /// What the last group found.

@@ -59,6 +59,7 @@ impl Sequencer {
             free_bytes_min: self.settings.disk_free_bytes_min,
             is_full: self.housekeeping.disk_is_full || self.housekeeping.room != Room::All,
             damaged,
+            syncs: self.housekeeping.syncs,
         };
     }
 

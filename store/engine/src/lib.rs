@@ -39,7 +39,7 @@ mod view;
 mod view_writer;
 
 pub use engine::Engine;
-pub use health::Health;
+pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};
 pub use op::{
     Ack, Answer, Append, Appended, Appending, Changing, CursorCommit, LinkName, ReplicaAppend,

@@ -169,7 +169,9 @@ impl Sequencer {
             self.log.write(std::mem::take(&mut group.frames))?;
             let is_early = |reply: &mut Reply| reply.is_for_written();
             group.replies.extract_if(.., is_early).for_each(Reply::send);
+            let begun_ms = self.env.clock.monotonic_ms();
             self.log.sync()?;
+            self.housekeeping.syncs.note(self.env.clock.monotonic_ms() - begun_ms);
         }
         self.publish(&mut group);
         group.replies.into_iter().for_each(Reply::send);

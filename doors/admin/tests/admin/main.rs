@@ -2,6 +2,7 @@
 
 mod alarms;
 mod links;
+mod metrics;
 mod rows;
 mod world;
 

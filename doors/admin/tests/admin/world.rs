@@ -148,6 +148,15 @@ impl World {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
+    /// Status, kind and text of an answer that is no envelope.
+    pub(crate) async fn text(&self, request: Request<Body>) -> (StatusCode, String, String) {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let (status, kind) = (answer.status(), answer.headers()[header::CONTENT_TYPE].clone());
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let kind = kind.to_str().unwrap().to_owned();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
     /// The whole answer to `words?query`.
     pub(crate) async fn ask(&self, what: &str) -> Value {
         let request = Request::get(format!("/rest/{what}")).body(Body::empty()).unwrap();

@@ -150,6 +150,10 @@ fn i8_damage_found_by_recovery_stops_one_partition_for_good() {
             world.crash(CrashPolicy::LoseAll);
             assert_out_of_service(&mut world, hurt, whole);
             catch_up(&mut world);
+            let health = world.engine.health();
+            assert_eq!(health.damaged.len(), 1, "{health:?}");
+            assert!(health.damaged[0].0 == hurt && health.damaged[0].1.contains("offset"));
+            assert!(health.syncs.counts.iter().sum::<u64>() > 0 && !health.is_full);
         }
         let catalog = world.engine.catalog();
         let stream = catalog.stream_at(&"/hurt".parse().unwrap()).unwrap();
