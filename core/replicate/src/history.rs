@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 const MINUTE_MS: u64 = 60_000;
 /// The shorter look.
 const MOMENT_MS: u64 = 10_000;
+/// About what is between two looks.
+const LOOK_MS: u64 = 1_000;
 /// More than a minute has, should samples come faster than they do.
 const SAMPLES_MAX: usize = 128;
 
@@ -42,6 +44,11 @@ impl History {
     /// Takes a sample, and forgets what is older than a minute but for the last one before it,
     /// from which the minute's rate is counted.
     pub fn handle_sample(&mut self, sample: Sample) {
+        if self.samples.is_empty() {
+            // What moved before the first look moved since the one that saw no such link yet.
+            let at_ms = sample.at_ms.saturating_sub(LOOK_MS);
+            self.samples.push_back(Sample { at_ms, ..Sample::default() });
+        }
         self.samples.push_back(sample);
         let since_ms = sample.at_ms.saturating_sub(MINUTE_MS);
         while self.samples.len() > SAMPLES_MAX
@@ -101,7 +108,7 @@ mod tests {
         let mut history = History::default();
         assert_eq!((history.rate(), history.lag_ms_max()), (Rate::default(), 0));
         history.handle_sample(sample(100, 50, 0));
-        assert_eq!(history.rate(), Rate::default(), "one sample has no rate");
+        assert_eq!(history.rate().records, 50.0, "all of it since the look before");
         // 10 a second for fifty seconds, then 100 a second for ten.
         let mut records = 50;
         for second in 101..=160 {
@@ -110,6 +117,7 @@ mod tests {
         }
         assert_eq!(history.rate(), Rate { records: 100.0, bytes: 10_000.0 });
         assert_eq!(history.rate_of_minute().records, 25.0);
+        assert_eq!(history.lag_ms_max(), 0);
         // And then nothing any more.
         for second in 161..=300 {
             history.handle_sample(sample(second, records, 0));
