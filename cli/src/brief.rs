@@ -67,13 +67,32 @@ pub(crate) fn brief(
     for (line, row) in lines.zip(rows) {
         text += &format!("{line}\n");
         for key in brief.beneath {
-            let said = cell(row.get(*key));
-            if !said.is_empty() {
+            for said in said(row.get(*key)) {
                 text += &beneath(&said, terminal_columns);
             }
         }
     }
     Some(text)
+}
+
+/// What a value says beneath a row: nothing, a sentence, or one for each of its items.
+fn said(value: Option<&Value>) -> Vec<String> {
+    let of_object = |parts: &Row| {
+        let part = |key: &str| parts.get(key).map(|value| cell(Some(value)));
+        let (code, message) = (part("Code").unwrap_or_default(), part("Msg").unwrap_or_default());
+        match part("topic") {
+            Some(topic) => format!("topic {topic} stopped: {code}: {message}"),
+            None => format!("{code}: {message}"),
+        }
+    };
+    match value {
+        Some(Value::Object(parts)) => vec![of_object(parts)],
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(Value::as_object).map(of_object).collect()
+        }
+        None | Some(Value::Null) => Vec::new(),
+        Some(other) => vec![cell(Some(other))],
+    }
 }
 
 /// Moments are told as people read them, states without what all of them begin with, and a paused
@@ -153,20 +172,26 @@ mod tests {
             "faults": [],
             "uuid": "x".repeat(36),
         }));
-        let text = brief(command, &[replica.clone()], false, 100).unwrap();
+        let text = brief(command, std::slice::from_ref(&replica), false, 100).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("replicaPath"), "{text}");
         assert!(lines[1].contains("CREATE_SCHEDULE  false"), "{text}");
-        assert!(lines[2].starts_with("  Code: ErrAllGatewaysUnreachable; Host: sf; Msg: word"));
+        assert!(lines[2].starts_with("  ErrAllGatewaysUnreachable: word word"), "{text}");
         assert!(lines[3].starts_with("  word"), "{text}");
-        assert_eq!(brief(command, &[replica.clone()], false, 40), None);
+        assert_eq!(brief(command, std::slice::from_ref(&replica), false, 40), None);
 
         replica.insert("replicaState".to_owned(), json!("REPLICA_STATE_REPLICATING"));
         replica.insert("paused".to_owned(), json!(true));
         replica.remove("errors");
-        let text = brief(command, &[replica], true, 100).unwrap();
+        let text = brief(command, std::slice::from_ref(&replica), true, 100).unwrap();
         assert!(text.contains("REPLICATING, paused") && text.lines().count() == 1, "{text}");
+        replica.insert(
+            "faults".to_owned(),
+            json!([{"topic": "t", "partition": null, "Code": "ErrTopicConflict", "Msg": "two owners"}]),
+        );
+        let text = brief(command, &[replica], true, 100).unwrap();
+        assert!(text.ends_with("\n  topic t stopped: ErrTopicConflict: two owners\n"), "{text}");
         let info = find_command(&["stream", "info"]).unwrap();
         assert_eq!(brief(info, &[], false, 100), None);
     }

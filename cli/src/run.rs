@@ -63,7 +63,12 @@ pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) 
         Err(error) => return output::report(&error),
     };
     let arguments: Vec<String> = arguments.into_iter().collect();
-    let columns = || terminal_size().map(|(_, columns)| columns);
+    // What is watched in a pipe is read as it comes, by people; -long and -json give all.
+    let is_watched = Argv::new(arguments.clone()).presentation().watch.is_some();
+    let columns = || match terminal_size() {
+        Some((_, columns)) => Some(columns),
+        None => is_watched.then_some(WATCHED_COLUMNS),
+    };
     let first = command_line(invocation, arguments.clone(), &home, columns());
     let Some(interval_s) = first.watch_seconds.filter(|_| first.err.is_empty()) else {
         return first.print();
@@ -78,6 +83,9 @@ pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) 
     }
     ExitCode::SUCCESS
 }
+
+/// How wide a line may be that is watched in a pipe, without its time.
+const WATCHED_COLUMNS: usize = 100;
 
 /// Rows and columns of the terminal, if standard output is one.
 fn terminal_size() -> Option<(usize, usize)> {
