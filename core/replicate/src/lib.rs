@@ -18,6 +18,9 @@ mod sender;
 mod setup;
 mod status;
 
+mod digest;
+mod narrowing;
+
 pub use account::Account;
 pub use backoff::Backoff;
 pub use closing::{Closing, code_of};
@@ -30,3 +33,6 @@ pub use sender::{
 };
 pub use setup::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 pub use status::{CopyProgress, FaultNote, Pending};
+
+pub use digest::{DigestRoom, KeptLog, answer_range, digest_of_batch};
+pub use narrowing::{Difference, Finding, Narrowing, Verdict};
