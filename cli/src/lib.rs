@@ -17,6 +17,7 @@ mod screen;
 mod session;
 mod steps;
 mod table;
+mod verify;
 mod wait;
 
 pub use clusters::{Clusters, KnownCluster};

@@ -13,7 +13,7 @@ use crate::clusters::Clusters;
 use crate::output::Printed;
 use crate::screen::Screen;
 use crate::session::{Session, name_clusters};
-use crate::{check, copy, help, output, steps};
+use crate::{check, copy, help, output, steps, verify};
 
 /// By which name the binary was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +108,20 @@ pub fn command_line(
     let is_check = is_check(&argv);
     let printed = match run_argv(invocation, &argv, &mut presentation, home) {
         Ok(Outcome::Text(text)) => return Printed::text(text),
-        Ok(Outcome::Rows(_, rows)) if is_check => check::printed(now_ms, rows, presentation),
-        Ok(Outcome::Rows(command, rows)) => {
-            Printed::rows(command, now_ms, rows, presentation, terminal_columns)
+        Ok(Outcome::Rows(_, rows, _)) if is_check => check::printed(now_ms, rows, presentation),
+        Ok(Outcome::Rows(command, rows, exit)) => {
+            let printed = Printed::rows(command, now_ms, rows, presentation, terminal_columns);
+            Printed { exit, ..printed }
         }
         Err(refusal) => {
             let refused = Printed::refusal(now_ms, &refusal, presentation);
-            // What cannot be learned is not well.
-            if is_check { Printed { exit: check::BROKEN, ..refused } } else { refused }
+            match () {
+                // What cannot be learned is not well,
+                () if is_check => Printed { exit: check::BROKEN, ..refused },
+                // and who asks whether two are the same is not told that they differ by an error.
+                () if judges(&argv) => Printed { exit: verify::UNKNOWN, ..refused },
+                () => refused,
+            }
         }
     };
     Printed { watch_seconds: presentation.watch, ..printed }
@@ -123,18 +129,28 @@ pub fn command_line(
 
 /// Whether the words are those of `stream replica check`, whatever follows them.
 fn is_check(argv: &Argv) -> bool {
+    is(argv, &check::WORDS)
+}
+
+/// Whether the words are these, in any letter case.
+fn is(argv: &Argv, known: &[&str]) -> bool {
     let words = argv.words();
-    words.len() == check::WORDS.len()
-        && words
-            .iter()
-            .zip(check::WORDS)
-            .all(|(word, of_check)| word.eq_ignore_ascii_case(of_check))
+    words.len() == known.len()
+        && words.iter().zip(known).all(|(word, known)| word.eq_ignore_ascii_case(known))
 }
 
 enum Outcome {
     Text(String),
-    Rows(&'static CommandSpec, Vec<Row>),
+    /// And the exit code.
+    Rows(&'static CommandSpec, Vec<Row>, u8),
 }
+
+/// Whether a command tells by its exit code whether two streams are the same.
+fn judges(argv: &Argv) -> bool {
+    is(argv, VERIFY)
+}
+
+const VERIFY: &[&str] = &["stream", "replica", "verify"];
 
 fn run_argv(
     invocation: Invocation,
@@ -176,9 +192,9 @@ fn run_argv(
         arguments.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let session = Session::open(home)?;
     if command.words == copy::COMMAND.words {
-        return copy::copy_stream(&session, pairs).map(|rows| Outcome::Rows(command, rows));
+        return copy::copy_stream(&session, pairs).map(|rows| Outcome::Rows(command, rows, 0));
     }
-    carry_out(&session, command, pairs).map(|rows| Outcome::Rows(command, rows))
+    carry_out(&session, command, pairs).map(|(rows, exit)| Outcome::Rows(command, rows, exit))
 }
 
 fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, Error> {
@@ -199,11 +215,14 @@ fn carry_out(
     session: &Session,
     command: &CommandSpec,
     mut pairs: Vec<(String, String)>,
-) -> Result<Vec<Row>, Refusal> {
+) -> Result<(Vec<Row>, u8), Refusal> {
     let here = session.choose_cluster(command, &pairs)?;
     name_clusters(command, &mut pairs, &here.name)?;
+    if command.words == VERIFY {
+        return verify::verify_replica(session, here, command, &pairs);
+    }
     steps::prepare(session, here, command, &mut pairs)?;
     let rows = session.client.ask(here, command, &pairs)?;
     steps::follow(session, here, command, &pairs)?;
-    Ok(rows)
+    Ok((rows, 0))
 }

@@ -36,6 +36,8 @@ impl AdminDoor {
             ["stream", "replica", "check"] => self.read(arguments, Self::check_replicas).await,
             ["alarm", "list"] => self.list_alarms(&arguments),
             ["alarm", "names"] => Ok(self.alarm_names()),
+            ["stream", "replica", "verify"] => self.start_verify(&arguments),
+            ["stream", "replica", "verify", "status"] => self.verify_status(&arguments),
             ["stream", "upstream", "add"] => self.add_upstream(&arguments).await,
             ["stream", "upstream", "list"] => self.list_upstreams(&arguments),
             ["stream", "upstream", "remove"] => self.remove_upstream(&arguments).await,

@@ -19,6 +19,7 @@ mod stream;
 mod time;
 mod topic;
 mod upstream;
+mod verify;
 
 pub use door::{AdminDoor, AdminSettings};
 pub use http::{OpenAdminDoor, serve};

@@ -167,7 +167,8 @@ impl Links for LinkDesk {
         replica: &StreamRef,
         topic: Option<&TopicName>,
     ) -> Result<JobId, Error> {
-        start(self, stream, replica, topic)
+        let stop = self.stop.clone();
+        start(&self.ctx, &self.verifications, stop, stream, (replica, topic))
     }
 
     fn verification(&self, job: JobId) -> Option<VerifyReport> {

@@ -13,12 +13,12 @@ use mainstem_replicate::{Finding, Narrowing, Verdict};
 use mainstem_types::limits::DIGEST_STRIDE_OFFSETS;
 use mainstem_types::{Error, ErrorKind, JobId, OriginTopicId, StreamId, StreamRef, TopicName};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::context::Context;
 use crate::dial::{Dialled, dial, exchange};
 use crate::link::no_gateway;
-use crate::links::LinkDesk;
 
 /// Jobs under way at a time; they take turns in any case.
 const RUNNING_MAX: usize = 8;
@@ -74,12 +74,13 @@ impl Verifications {
 
 /// Begins a job, or joins the one under way.
 pub(crate) fn start(
-    desk: &LinkDesk,
+    ctx: &Context,
+    verifications: &Verifications,
+    mut stop: watch::Receiver<bool>,
     stream: StreamId,
-    replica: &StreamRef,
-    topic: Option<&TopicName>,
+    (replica, topic): (&StreamRef, Option<&TopicName>),
 ) -> Result<JobId, Error> {
-    let catalog = desk.ctx.engine.catalog();
+    let catalog = ctx.engine.catalog();
     let stream = catalog.expect_stream(stream)?;
     let here = || catalog.cluster().name.clone();
     let cluster = replica.cluster.clone().unwrap_or_else(here);
@@ -92,12 +93,12 @@ pub(crate) fn start(
         )));
     }
     let subject = (stream.id, place, topic.cloned());
-    let (verification, is_new) = desk.verifications.join(&desk.ctx.env, subject)?;
+    let (verification, is_new) = verifications.join(&ctx.env, subject)?;
     let job = verification.job;
     if is_new {
         let run = Run {
-            left: subjects(&desk.ctx, stream, replica_id, topic),
-            ctx: desk.ctx.clone(),
+            left: subjects(ctx, stream, replica_id, topic),
+            ctx: ctx.clone(),
             verification,
             replica_id,
             active: Vec::new(),
@@ -105,7 +106,6 @@ pub(crate) fn start(
             total: 0,
             done: 0,
         };
-        let mut stop = desk.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = run.run() => {}
