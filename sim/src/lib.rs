@@ -20,6 +20,7 @@ mod source;
 mod status;
 mod topology;
 mod truth;
+mod verify;
 mod world;
 
 pub use plant::Plant;
