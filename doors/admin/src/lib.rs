@@ -6,11 +6,14 @@
 mod alarm;
 mod check;
 mod cursor;
+mod data;
 mod dispatch;
 mod door;
+mod export;
 mod gateway;
 mod grant;
 mod http;
+mod import;
 mod link;
 mod metrics;
 mod replica;
