@@ -12,8 +12,8 @@ use crate::client::Refusal;
 use crate::clusters::Clusters;
 use crate::output::Printed;
 use crate::screen::Screen;
-use crate::session::{Session, name_clusters};
-use crate::{check, copy, help, output, steps, verify};
+use crate::session::{Session, name_clusters, value};
+use crate::{check, copy, diff, export, help, import, output, steps, verify};
 
 /// By which name the binary was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,7 @@ impl Invocation {
     /// has other verbs too.
     pub fn takes(self, arguments: &[String]) -> bool {
         let first = arguments.first().map(|word| word.to_ascii_lowercase());
-        let ours =
-            |word: &str| commands_below(&[word]).next().is_some() || word == copy::COMMAND.words[0];
+        let ours = |word: &str| commands_below(&[word]).next().is_some() || utility(word).is_some();
         self != Self::Mainstem || first.is_some_and(|word| ours(&word))
     }
 
@@ -147,7 +146,32 @@ enum Outcome {
 
 /// Whether a command tells by its exit code whether two streams are the same.
 fn judges(argv: &Argv) -> bool {
-    is(argv, VERIFY)
+    [VERIFY, diff::DIFF.words, diff::DIFF_WITH_CRC.words].iter().any(|known| is(argv, known))
+}
+
+/// `mapr`'s commands, which are carried out on this side.
+static UTILITIES: [&CommandSpec; 5] =
+    [&copy::COMMAND, &diff::DIFF, &diff::DIFF_WITH_CRC, &export::COMMAND, &import::COMMAND];
+
+fn utility(word: &str) -> Option<&'static CommandSpec> {
+    UTILITIES.into_iter().find(|command| command.words[0].eq_ignore_ascii_case(word))
+}
+
+fn run_utility(
+    session: &Session,
+    command: &'static CommandSpec,
+    pairs: Vec<(String, String)>,
+) -> Result<Outcome, Refusal> {
+    if value(&pairs, "mapreduce").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        return Err(Error::unsupported("-mapreduce true is not served; leave it out").into());
+    }
+    let (rows, exit) = match command.words {
+        ["copystream"] => (copy::copy_stream(session, pairs)?, 0),
+        ["exportstream"] => (export::export_stream(session, pairs)?, 0),
+        ["importstream"] => (import::import_stream(session, pairs)?, 0),
+        _ => diff::diff_streams(session, command, pairs)?,
+    };
+    Ok(Outcome::Rows(command, rows, exit))
 }
 
 const VERIFY: &[&str] = &["stream", "replica", "verify"];
@@ -173,7 +197,7 @@ fn run_argv(
     if presentation.help {
         return Ok(Outcome::Text(match command {
             Ok(command) => help::command(program, command),
-            Err(_) if invocation == Invocation::Mapr => help::command(program, &copy::COMMAND),
+            Err(_) if invocation == Invocation::Mapr => help::list(program, &UTILITIES),
             Err(_) if commands_below(words).any(|command| !command.hidden) => {
                 help::group(program, words)
             }
@@ -191,23 +215,26 @@ fn run_argv(
     let pairs: Vec<(String, String)> =
         arguments.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let session = Session::open(home)?;
-    if command.words == copy::COMMAND.words {
-        return copy::copy_stream(&session, pairs).map(|rows| Outcome::Rows(command, rows, 0));
+    if command.words.len() == 1 {
+        return run_utility(&session, command, pairs);
     }
     carry_out(&session, command, pairs).map(|(rows, exit)| Outcome::Rows(command, rows, exit))
 }
 
 fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, Error> {
-    let copy = words.len() == 1 && words[0].eq_ignore_ascii_case(copy::COMMAND.words[0]);
-    if copy && invocation != Invocation::Maprcli {
-        return Ok(&copy::COMMAND);
+    if let [word] = words
+        && invocation != Invocation::Maprcli
+        && let Some(command) = utility(word)
+    {
+        return Ok(command);
     }
     if invocation != Invocation::Mapr {
         return find_command(words);
     }
     let word = words.first().copied().unwrap_or_default();
     Err(Error::unsupported(format!(
-        "`mapr {word}` is not served by this version; there is `mapr copystream`"
+        "`mapr {word}` is not served by this version; there are: {}",
+        UTILITIES.map(|command| command.words[0]).join(", ")
     )))
 }
 

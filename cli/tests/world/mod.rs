@@ -101,6 +101,7 @@ impl Links for Silent {
     }
 }
 
+#[allow(dead_code, reason = "not every test looks at everything")]
 pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     home: tempfile::TempDir,
@@ -108,6 +109,7 @@ pub(crate) struct World {
     doors: Vec<OpenAdminDoor>,
 }
 
+#[allow(dead_code, reason = "not every test does everything")]
 impl World {
     /// sanfrancisco and newyork at work, boston known and not at work.
     pub(crate) fn new() -> Self {
@@ -165,6 +167,11 @@ impl World {
         let json = self.good(&format!("{line} -json"));
         let envelope = Envelope::parse(json.as_bytes()).unwrap();
         envelope.outcome.unwrap().into_iter().next().unwrap()
+    }
+
+    /// What a future gives that the engines' threads complete.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     pub(crate) fn close(self) {
