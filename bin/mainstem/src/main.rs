@@ -5,6 +5,7 @@
 
 mod demo;
 mod dev;
+mod local_http;
 mod serve;
 mod settings;
 

@@ -34,7 +34,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Watch a stream replicate between two clusters, through a crash of the source
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// Replicate the lines of this file [default: hourly temperatures that come with the program]
+    /// Replicate the lines of this file that are not empty [default: hourly temperatures that come
+    /// with the program]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Leave the clusters running, and say what to try next
@@ -51,10 +52,14 @@ pub(crate) fn run(arguments: &DemoArguments, env: Env) -> Result<(), Error> {
     let told = demo.tell();
     if arguments.keep && told.is_ok() {
         print(&demo.what_next(&home.keep().display().to_string()));
-    } else {
-        demo.dev.down()?;
+        return told;
     }
-    told
+    let down = demo.dev.down();
+    if told.is_err() {
+        // A record that is lost or doubled is looked for in what the servers stored and logged.
+        print(&format!("\nkept, to find out why: {}", home.keep().display()));
+    }
+    told.and(down.map(|_| ()))
 }
 
 struct Demo {

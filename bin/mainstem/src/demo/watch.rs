@@ -1,7 +1,14 @@
 //! What the source says of its link, as `stream replica list` shows it.
 
+use std::time::Duration;
+
 use mainstem_types::Error;
 use serde_json::Value;
+
+use crate::local_http;
+
+/// Far above what an answer takes on a machine that is at its limit.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One look at the link.
 pub(crate) struct LinkView {
@@ -13,7 +20,8 @@ impl LinkView {
     pub(crate) fn of(admin: &str, path: &str) -> Result<Self, Error> {
         let url = format!("http://{admin}/rest/stream/replica/list?path={path}&refreshnow=true");
         let gone = |e: ureq::Error| Error::unreachable(format!("the source does not answer: {e}"));
-        let text = ureq::get(&url).call().and_then(|mut answer| answer.body_mut().read_to_string());
+        let answer = local_http::agent(ANSWER_TIMEOUT).get(&url).call();
+        let text = answer.and_then(|mut answer| answer.body_mut().read_to_string());
         let value: Value = serde_json::from_str(&text.map_err(gone)?)
             .map_err(|e| Error::corrupt(format!("the source's answer: {e}")))?;
         Ok(Self { row: value["data"][0].clone() })

@@ -9,10 +9,13 @@ use mainstem_env::Env;
 use mainstem_types::{ClusterName, Error};
 
 use super::{Dev, NewClusters};
+use crate::local_http;
 
 /// How long a server may take to answer; two seconds are usual at most.
 const READY_MS_MAX: u64 = 20_000;
 const POLL: Duration = Duration::from_millis(10);
+/// How long one question after its health may take.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clusters on this machine, each a server process of its own
 #[derive(Debug, Subcommand)]
@@ -117,20 +120,24 @@ impl Dev {
         let process = self.process(name);
         let begun_ms = self.env.clock.monotonic_ms();
         let health = format!("http://{}/health", settings.admin.listen);
-        loop {
-            if ureq::get(&health).call().is_ok() {
+        let agent = local_http::agent(HEALTH_TIMEOUT);
+        let why = loop {
+            if agent.get(&health).call().is_ok() {
                 return Ok(());
             }
-            let waited_ms = self.env.clock.monotonic_ms() - begun_ms;
-            if process.reap().is_none() || waited_ms > READY_MS_MAX {
-                return Err(Error::retry(format!(
-                    "{name} does not come up; its log, {}, ends:\n{}",
-                    process.log().display(),
-                    process.log_tail()
-                )));
+            if process.reap().is_none() {
+                break "it has ended";
+            }
+            if self.env.clock.monotonic_ms() - begun_ms > READY_MS_MAX {
+                break "it runs but does not answer";
             }
             std::thread::sleep(POLL);
-        }
+        };
+        Err(Error::retry(format!(
+            "{name} does not come up: {why}; its log, {}, ends:\n{}",
+            process.log().display(),
+            process.log_tail()
+        )))
     }
 
     /// A power cut for one cluster.
