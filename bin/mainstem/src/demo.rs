@@ -2,6 +2,7 @@
 
 mod connection;
 mod input;
+mod interrupt;
 mod live;
 mod outcome;
 mod producer;

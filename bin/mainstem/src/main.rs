@@ -109,7 +109,7 @@ fn run(verb: Verb) -> Result<(), Error> {
             log_to_stderr();
             serve::run(&config, roles, env)
         }
-        Verb::Demo(arguments) => demo::run(&arguments, env),
+        Verb::Demo(arguments) => demo::run(&arguments, &env),
         Verb::Dev { command } => {
             print(&dev::run(command, env)?);
             Ok(())

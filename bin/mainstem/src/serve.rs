@@ -152,7 +152,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), Error> {
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
-async fn wait_for_signal() -> Result<(), Error> {
+pub(crate) async fn wait_for_signal() -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |e| Error::storage(format!("signals cannot be received: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

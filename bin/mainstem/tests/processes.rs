@@ -1,9 +1,10 @@
 //! The binary as a person runs it: real processes, in a home of their own, on free ports.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,6 +54,35 @@ impl Drop for Home {
     fn drop(&mut self) {
         self.run("dev down");
     }
+}
+
+#[test]
+fn a_demo_that_is_interrupted_takes_its_clusters_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_mainstem"))
+        .arg("demo")
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // By its first command both clusters are up.
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines.skip_while(|line| !line.starts_with("$ maprcli"));
+    assert!(lines.next().is_some());
+    let servers = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let arguments = processes.flat_map(|process| std::fs::read(process.path().join("cmdline")));
+        let ours = folder.path().as_os_str().as_encoded_bytes();
+        arguments.filter(|text| text.windows(ours.len()).any(|part| part == ours)).count()
+    };
+    assert_eq!(servers(), 2);
+    let pid = rustix::process::Pid::from_child(&demo);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // What it still says is taken, so that it is not held up.
+    lines.for_each(drop);
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    assert_eq!(servers(), 0);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "its folder is gone");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The story: two clusters, an autosetup, records in flight, a crash, and the count at the end.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use mainstem_env::Env;
 use mainstem_types::Error;
 
 use super::input::Input;
+use super::interrupt::Interrupt;
 use super::live::{LiveLine, style};
 use super::outcome::Outcome;
 use super::producer::Producer;
@@ -44,12 +46,15 @@ pub(crate) struct DemoArguments {
 }
 
 /// Tells the story; an error if a record was lost, doubled or changed.
-pub(crate) fn run(arguments: &DemoArguments, env: Env) -> Result<(), Error> {
+pub(crate) fn run(arguments: &DemoArguments, env: &Env) -> Result<(), Error> {
     let input = Input::load(arguments.input.as_deref())?;
     let home = tempfile::Builder::new().prefix("mainstem-demo-").tempdir();
     let home = home.map_err(|e| Error::storage(format!("no temporary folder: {e}")))?;
-    let demo = Demo { dev: Dev::new(home.path().to_owned(), env.clone()), env, input };
+    let dev = || Dev::new(home.path().to_owned(), env.clone());
+    let interrupt = Interrupt::watch(dev(), home.path().to_owned())?;
+    let demo = Demo { dev: dev(), env: env.clone(), input, interrupt };
     let told = demo.tell();
+    let _last_words = demo.interrupt.hold_off();
     if arguments.keep && told.is_ok() {
         print(&demo.what_next(&home.keep().display().to_string()));
         return told;
@@ -66,6 +71,7 @@ struct Demo {
     dev: Dev,
     env: Env,
     input: Input,
+    interrupt: Interrupt,
 }
 
 impl Demo {
@@ -95,6 +101,7 @@ impl Demo {
 
     fn start_clusters(&self) -> Result<(), Error> {
         print("Starting two clusters, each a process of its own:");
+        let _whole = self.interrupt.hold_off();
         let names = [SOURCE, REPLICA].map(|name| name.parse().expect("a legal name"));
         self.dev.up(&NewClusters { names: &names, data: None, free_ports: true })?;
         print(&self.dev.print_status(false)?);
@@ -109,6 +116,8 @@ impl Demo {
         let output = Command::new(binary)
             .args(words.split(' '))
             .env("MAINSTEM_HOME", self.dev.home())
+            // Ctrl-C is the demo's to deal with, not that of a command which would fail by it.
+            .process_group(0)
             .output()
             .map_err(|e| failed(e.to_string()))?;
         if !output.status.success() {
@@ -220,6 +229,7 @@ impl Demo {
 
     /// A power cut for the source, and its return. Gives how long it was away, in milliseconds.
     fn crash(&self) -> Result<u64, Error> {
+        let _whole = self.interrupt.hold_off();
         self.dev.kill(SOURCE)?;
         let begun_ms = self.env.clock.monotonic_ms();
         self.dev.start(&[SOURCE.to_owned()])?;
