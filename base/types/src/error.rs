@@ -27,6 +27,12 @@ pub enum ErrorKind {
     Retry,
     /// A peer cannot be reached; it is retried. (EHOSTUNREACH)
     Unreachable,
+    /// A synchronous replica is not heard, and policy wants no write without it: nothing was done;
+    /// try again once it is back. (EAGAIN)
+    ReplicaMissing,
+    /// As before, but the record is stored here and not yet there; who sends it again as the same
+    /// producer stores it once. (EAGAIN)
+    ReplicaLate,
     /// The disk failed or is full. (EIO)
     Storage,
     /// Stored or received bytes are not what they were. (EBADMSG)
@@ -55,7 +61,7 @@ impl ErrorKind {
             Self::Policy => 1,
             Self::NotFound => 2,
             Self::Storage => 5,
-            Self::Retry => 11,
+            Self::Retry | Self::ReplicaMissing | Self::ReplicaLate => 11,
             Self::Denied => 13,
             Self::Exists => 17,
             Self::Invalid => 22,
@@ -81,6 +87,8 @@ impl ErrorKind {
             Self::Policy | Self::Limit | Self::Diverged => 44,
             Self::Unsupported => 35,
             Self::Retry | Self::Unreachable => 5,
+            Self::ReplicaMissing => 19,
+            Self::ReplicaLate => 20,
             Self::Storage => 56,
             Self::Corrupt => 2,
             Self::Misaligned | Self::Fenced => 74,

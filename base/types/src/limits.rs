@@ -66,19 +66,25 @@ pub const LINK_CREDIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Items (topics, partitions, cursors) in one chunk of a hello, welcome or metadata frame.
 pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
 
-/// Offsets of one stride of the proof of equality: one digest of some 50 bytes for each.
-pub const DIGEST_STRIDE_OFFSETS: u32 = 4096;
-/// Bytes of batches after which a digest ends within its stride, so that none takes long.
-pub const DIGEST_PART_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of batches that are read for one answer about digests.
-pub const DIGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// Digests in one answer.
-pub const DIGEST_ANSWER_PARTS_MAX: usize = 8 * 1024;
-
 /// Bytes of requests that wait for the sequencer before producers are held back.
 pub const SEQUENCER_QUEUE_BYTES: usize = 128 * 1024 * 1024;
 /// One group commit.
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The shortest time that a synchronous replica can be given for an acknowledgement: a few round
+/// trips around the world.
+pub const SYNC_TIMEOUT_MS_MIN: u32 = 100;
+/// The longest: beyond an hour nobody waits for a write.
+pub const SYNC_TIMEOUT_MS_MAX: u32 = 3_600_000;
+/// What it is given unless somebody says otherwise: as long as a link takes to notice a dead peer,
+/// and a third of what stock clients wait for an answer.
+pub const SYNC_TIMEOUT_MS_DEFAULT: u32 = 10_000;
+/// Batches whose `acks=all` replies may wait for synchronous replicas; more are refused unwritten.
+pub const SYNC_WAITING_MAX: usize = 64 * 1024;
+/// Windows at risk that are remembered of one replica.
+pub const RISK_WINDOWS_MAX: usize = 4;
+/// Partitions that are listed in one of them.
+pub const RISK_PARTITIONS_MAX: usize = 256;
 
 /// Milliseconds of silence after which a link's peer is taken for dead.
 pub const LINK_SILENCE_MS_MAX: u64 = 10_000;
@@ -103,5 +109,6 @@ const _: () = assert!(REQUEST_BYTES_MAX <= SEQUENCER_QUEUE_BYTES);
 const _: () = assert!(LINK_HEARTBEAT_MS * 3 < LINK_SILENCE_MS_MAX);
 const _: () = assert!(LINK_HEARTBEAT_MS < FEEDER_TIMEOUT_MS);
 const _: () = assert!(FEEDER_TIMEOUT_MS < LINK_SILENCE_MS_MAX);
+const _: () = assert!(SYNC_TIMEOUT_MS_DEFAULT as u64 >= LINK_SILENCE_MS_MAX);
+const _: () = assert!(SYNC_TIMEOUT_MS_MIN < SYNC_TIMEOUT_MS_DEFAULT);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);
-const _: () = assert!(DIGEST_PART_BYTES < DIGEST_ANSWER_BYTES);

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use mainstem_types::limits::RISK_WINDOWS_MAX;
 use mainstem_types::{
     CatalogSeq, ClusterName, JobId, LinkEpoch, StreamCompression, StreamId, StreamPath,
 };
 use minicbor::{Decode, Encode};
+
+use crate::{RiskRange, RiskWindow, SyncPolicy, SyncState, SyncTimeoutMs};
 
 /// A stream as seen from anywhere: `/mapr/<cluster>/<path>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -56,6 +59,12 @@ pub struct Replica {
     /// The job that sets it up or fills it; kept when done as the record of it.
     #[n(8)]
     pub setup: Option<Setup>,
+    /// Whether acknowledgements wait for it now.
+    #[cbor(n(9), default, skip_if = "SyncState::is_async")]
+    pub sync_state: SyncState,
+    /// When it did not keep up, and what would have been lost then; the newest last.
+    #[cbor(n(10), default, skip_if = "Vec::is_empty")]
+    pub windows: Vec<RiskWindow>,
 }
 
 impl Replica {
@@ -64,6 +73,52 @@ impl Replica {
     pub fn is_active(&self) -> bool {
         let copying = self.setup.as_ref().is_some_and(|s| s.kind == SetupKind::Copy && s.is_open());
         !self.paused || copying
+    }
+
+    /// The window that is open now.
+    pub fn open_window(&self) -> Option<&RiskWindow> {
+        self.windows.last().filter(|window| window.to_ms.is_none())
+    }
+
+    fn open_window_mut(&mut self) -> Option<&mut RiskWindow> {
+        self.windows.last_mut().filter(|window| window.to_ms.is_none())
+    }
+
+    pub(crate) fn degrade(&mut self, window: RiskWindow) {
+        self.sync_state = SyncState::Degraded;
+        if self.windows.len() == RISK_WINDOWS_MAX {
+            self.windows.remove(0);
+        }
+        self.windows.push(window);
+    }
+
+    pub(crate) fn widen(&mut self, ranges: &[RiskRange], is_partial: bool) {
+        let window = self.open_window_mut().expect("only an open window is widened");
+        window.ranges.extend(ranges);
+        window.is_partial |= is_partial;
+    }
+
+    pub(crate) fn bring_in_force(&mut self, at_ms: i64, ends: &[i64]) {
+        self.sync_state = SyncState::InForce;
+        let Some(window) = self.open_window_mut() else { return };
+        assert_eq!(window.ranges.len(), ends.len(), "a window ends where all its ranges do");
+        window.to_ms = Some(at_ms);
+        for (range, end) in window.ranges.iter_mut().zip(ends) {
+            range.to = Some(*end);
+        }
+    }
+
+    /// Joins or leaves the synchronous ones as its settings say. Nobody watches a replica that has
+    /// left, so an open window ends without saying where.
+    pub(crate) fn follow_settings(&mut self, now_ms: i64) {
+        let is_listed = self.sync_state != SyncState::Async;
+        if is_listed == self.settings.synchronous {
+            return;
+        }
+        self.sync_state = self.settings.first_sync_state();
+        if let Some(window) = self.open_window_mut() {
+            window.to_ms = Some(now_ms);
+        }
     }
 }
 
@@ -86,6 +141,19 @@ pub struct ReplicaSettings {
     /// The most that is sent to it in a second; 0 for no limit.
     #[cbor(n(4), default, skip_if = "is_zero")]
     pub rate_bytes_per_s: u64,
+    /// How long a synchronous replica may keep an acknowledgement waiting.
+    #[cbor(n(5), default, skip_if = "SyncTimeoutMs::is_default")]
+    pub sync_timeout_ms: SyncTimeoutMs,
+    /// What happens then.
+    #[cbor(n(6), default, skip_if = "SyncPolicy::is_default")]
+    pub sync_policy: SyncPolicy,
+}
+
+impl ReplicaSettings {
+    /// Where a replica with these settings begins.
+    pub(crate) const fn first_sync_state(&self) -> SyncState {
+        if self.synchronous { SyncState::Joining } else { SyncState::Async }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as the derived code calls it")]

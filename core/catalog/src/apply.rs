@@ -89,6 +89,9 @@ impl Catalog {
             | Event::ReplicaRemoved { .. }
             | Event::UpstreamSet { .. }
             | Event::UpstreamRemoved { .. } => self.apply_agreement(event),
+            Event::ReplicaDegraded { .. }
+            | Event::RiskWidened { .. }
+            | Event::ReplicaInForce { .. } => self.apply_synchrony(event),
         }
     }
 
@@ -332,6 +335,25 @@ impl Catalog {
         let stream = self.stream_mut(id);
         stream.link_epoch = stream.link_epoch.max(epoch);
         Applied { rows: vec![row, RowKey::Stream(id)], ..Applied::default() }
+    }
+
+    fn apply_synchrony(&mut self, event: &Event) -> Applied {
+        let (Event::ReplicaDegraded { stream, idx, .. }
+        | Event::RiskWidened { stream, idx, .. }
+        | Event::ReplicaInForce { stream, idx, .. }) = event
+        else {
+            unreachable!("called for synchronous replicas only")
+        };
+        let replicas = &mut self.stream_mut(*stream).replicas;
+        let replica = replicas.iter_mut().find(|replica| replica.idx == *idx);
+        let replica = replica.expect("events name replicas that exist");
+        match event {
+            Event::ReplicaDegraded { window, .. } => replica.degrade(window.clone()),
+            Event::RiskWidened { ranges, is_partial, .. } => replica.widen(ranges, *is_partial),
+            Event::ReplicaInForce { at_ms, ends, .. } => replica.bring_in_force(*at_ms, ends),
+            _ => unreachable!("matched above"),
+        }
+        Applied::row(RowKey::Replica(*stream, *idx))
     }
 
     /// The next `count` partition numbers, which must begin at `first`: none is ever given twice.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use mainstem_types::{
-    CatalogSeq, ClusterId, ClusterName, JobId, LinkEpoch, OriginTopicId, StreamCompression,
-    StreamId, StreamPath, TimestampType, TopicName,
+    CatalogSeq, ClusterId, ClusterName, JobId, LinkEpoch, OriginTopicId, PartitionNo,
+    StreamCompression, StreamId, StreamPath, TimestampType, TopicName,
 };
 
-use crate::{GrantId, Owner, Place, ReplicaSettings, SetupKind, SetupStep, StreamSettings};
+use crate::{
+    GrantId, Owner, Place, ReplicaSettings, SetupKind, SetupStep, StreamSettings, SyncPolicy,
+    SyncTimeoutMs,
+};
 
 /// A wish. [`crate::Catalog::decide`] turns it into events or refuses it and changes nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +120,27 @@ pub enum Command {
         replica: Place,
         link_epoch: LinkEpoch,
         seq: CatalogSeq,
+    },
+
+    /// At the source: a synchronous replica did not keep up. It lacks what lies from these offsets
+    /// on, since then.
+    DegradeReplica {
+        stream: StreamId,
+        idx: u32,
+        since_ms: i64,
+        at_risk: Vec<(PartitionNo, i64)>,
+    },
+    /// At the source: these partitions are written from here on while a window at risk is open.
+    WidenRisk {
+        stream: StreamId,
+        idx: u32,
+        at_risk: Vec<(PartitionNo, i64)>,
+    },
+    /// At the source: a synchronous replica has everything up to these ends.
+    BringInForce {
+        stream: StreamId,
+        idx: u32,
+        ends: BTreeMap<PartitionNo, i64>,
     },
 
     /// The replica's half of an agreement; without `stream_id` the first Hello pins it.
@@ -320,4 +344,8 @@ pub struct ReplicaPatch {
     pub network_compression: Option<StreamCompression>,
     /// See [`ReplicaSettings::rate_bytes_per_s`].
     pub rate_bytes_per_s: Option<u64>,
+    /// See [`ReplicaSettings::sync_timeout_ms`].
+    pub sync_timeout_ms: Option<SyncTimeoutMs>,
+    /// See [`ReplicaSettings::sync_policy`].
+    pub sync_policy: Option<SyncPolicy>,
 }

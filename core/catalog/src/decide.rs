@@ -6,6 +6,7 @@ mod grant;
 mod link;
 mod replica;
 mod stream;
+mod synchrony;
 mod tombstone;
 mod topic;
 mod upstream;
@@ -64,7 +65,10 @@ impl Catalog {
             | C::AdvanceSetup { .. }
             | C::RaiseReplicaEpoch { .. }
             | C::SetReplicaId { .. }
-            | C::AckTombstones { .. } => self.decide_replica(command),
+            | C::AckTombstones { .. } => self.decide_replica(command, draw),
+            C::DegradeReplica { .. } | C::WidenRisk { .. } | C::BringInForce { .. } => {
+                self.decide_synchrony(command, draw)
+            }
             C::AddUpstream { stream, upstream, stream_id } => {
                 self.decide_add_upstream(*stream, upstream, *stream_id, draw)
             }

@@ -8,7 +8,7 @@ use mainstem_types::{
 };
 use minicbor::{Decode, Encode};
 
-use crate::{Grant, GrantId, Owner, Replica, StreamSettings, Upstream};
+use crate::{Grant, GrantId, Owner, Replica, RiskRange, RiskWindow, StreamSettings, Upstream};
 
 /// One thing that happened. Ids of variants and fields are never reused.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -217,6 +217,43 @@ pub enum Event {
         origin: OriginTopicId,
         #[n(2)]
         waits_for: Vec<StreamId>,
+    },
+    /// A synchronous replica did not keep up: acknowledgements no longer wait for it.
+    #[n(17)]
+    ReplicaDegraded {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        idx: u32,
+        #[n(2)]
+        window: RiskWindow,
+    },
+    /// More partitions were written while a replica was not in force; their window begins here.
+    #[n(18)]
+    RiskWidened {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        idx: u32,
+        #[n(2)]
+        ranges: Vec<RiskRange>,
+        /// Others did not find room in the list.
+        #[n(3)]
+        is_partial: bool,
+    },
+    /// A synchronous replica has all that was acknowledged without it: from here on
+    /// acknowledgements wait for it, and the open window ends.
+    #[n(19)]
+    ReplicaInForce {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        idx: u32,
+        #[n(2)]
+        at_ms: i64,
+        /// Where the ranges of the open window end, in their order.
+        #[n(3)]
+        ends: Vec<i64>,
     },
 }
 

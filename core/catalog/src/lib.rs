@@ -15,6 +15,7 @@ mod names;
 mod partition_runs;
 mod row;
 mod stream;
+mod synchrony;
 
 pub use agreement::{
     Grant, GrantId, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep, Upstream,
@@ -26,3 +27,4 @@ pub use event::Event;
 pub use names::ResolvedTopic;
 pub use row::RowKey;
 pub use stream::{LAG_ALARM_SECONDS, Owner, Stream, StreamSettings, Tombstone, Topic};
+pub use synchrony::{RiskRange, RiskWindow, SyncPolicy, SyncState, SyncTimeoutMs};

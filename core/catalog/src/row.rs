@@ -47,6 +47,18 @@ mod tag {
 }
 
 impl RowKey {
+    /// The stream that the row belongs to, if to any.
+    pub const fn stream(&self) -> Option<StreamId> {
+        match self {
+            Self::Stream(stream)
+            | Self::Topic(stream, _)
+            | Self::Tombstone(stream, _)
+            | Self::Replica(stream, _)
+            | Self::Upstream(stream, _) => Some(*stream),
+            Self::Cluster | Self::Gateways(_) | Self::Grant(_) => None,
+        }
+    }
+
     /// The key's bytes: a tag, then ids most significant byte first.
     pub fn to_bytes(&self) -> Vec<u8> {
         let key = |tag: u8, parts: &[&[u8]]| [&[tag], parts.concat().as_slice()].concat();

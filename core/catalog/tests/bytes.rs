@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mainstem_catalog::{
-    Catalog, Event, Grant, GrantId, Owner, Place, Replica, ReplicaSettings, RowKey, Setup,
-    SetupKind, SetupStep, StreamSettings, Upstream,
+    Catalog, Event, Grant, GrantId, Owner, Place, Replica, ReplicaSettings, RiskRange, RiskWindow,
+    RowKey, Setup, SetupKind, SetupStep, StreamSettings, SyncPolicy, SyncState, SyncTimeoutMs,
+    Upstream,
 };
 use mainstem_types::{
     CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
@@ -57,6 +58,8 @@ fn replica() -> Replica {
             percent: 40,
             error: Some("waiting".to_owned()),
         }),
+        sync_state: SyncState::Async,
+        windows: Vec::new(),
     }
 }
 
@@ -368,5 +371,60 @@ fn names_and_the_memory_of_deletions_are_written_as_they_were_released() {
         }
         rows.push((key.to_bytes(), value));
     }
+    assert!(Catalog::from_rows(rows).unwrap() == catalog);
+}
+
+#[test]
+fn what_stands_for_a_synchronous_replica_is_written_as_it_was_released() {
+    let range = |partition, from| RiskRange { partition: PartitionNo(partition), from, to: None };
+    let settings = ReplicaSettings {
+        synchronous: true,
+        sync_timeout_ms: SyncTimeoutMs(2_500),
+        sync_policy: SyncPolicy::Refuse,
+        ..ReplicaSettings::default()
+    };
+    let set = Replica { settings, sync_state: SyncState::InForce, setup: None, ..replica() };
+    let window = RiskWindow {
+        from_ms: 1_700_000_000_000,
+        to_ms: None,
+        ranges: vec![range(1, 10)],
+        is_partial: false,
+    };
+    let events = [
+        ("08-ReplicaSet-synchronous.event", Event::ReplicaSet { stream: STREAM, replica: set }),
+        ("17-ReplicaDegraded.event", Event::ReplicaDegraded { stream: STREAM, idx: 1, window }),
+        (
+            "18-RiskWidened.event",
+            Event::RiskWidened {
+                stream: STREAM,
+                idx: 1,
+                ranges: vec![range(2, 0)],
+                is_partial: true,
+            },
+        ),
+        (
+            "19-ReplicaInForce.event",
+            Event::ReplicaInForce {
+                stream: STREAM,
+                idx: 1,
+                at_ms: 1_700_000_060_000,
+                ends: vec![20, 5],
+            },
+        ),
+    ];
+    let mut catalog = Catalog::new();
+    catalog.apply(&self::events()[1].1);
+    for (name, event) in events {
+        let golden = check_golden(name, &event.encode());
+        assert_eq!(Event::decode(&golden).unwrap(), event);
+        for length in 0..golden.len() {
+            assert!(Event::decode(&golden[..length]).is_err(), "{name} at {length}");
+        }
+        catalog.apply(&event);
+    }
+    let key = RowKey::Replica(STREAM, 1);
+    check_golden("5-Replica-synchronous.row", &catalog.row(&key).unwrap());
+    let rows = catalog.row_keys().into_iter();
+    let rows = rows.map(|key| (key.to_bytes(), catalog.row(&key).unwrap()));
     assert!(Catalog::from_rows(rows).unwrap() == catalog);
 }

@@ -1,6 +1,6 @@
 //! The source's half of agreements, and the jobs on them.
 
-use mainstem_types::limits::REPLICAS_PER_STREAM_MAX;
+use mainstem_types::limits::{REPLICAS_PER_STREAM_MAX, SYNC_TIMEOUT_MS_MAX, SYNC_TIMEOUT_MS_MIN};
 use mainstem_types::{CatalogSeq, Error};
 
 use super::{Draw, free_slot};
@@ -37,11 +37,17 @@ impl Catalog {
                 acked_tombstone_seq: CatalogSeq::default(),
                 created_ms: draw.now_ms,
                 setup: setup.as_ref().map(begin),
+                sync_state: settings.first_sync_state(),
+                windows: Vec::new(),
             },
         }])
     }
 
-    pub(super) fn decide_replica(&self, command: &Command) -> Result<Vec<Event>, Error> {
+    pub(super) fn decide_replica(
+        &self,
+        command: &Command,
+        draw: &Draw,
+    ) -> Result<Vec<Event>, Error> {
         use Command as C;
         let (C::EditReplica { stream, replica, .. }
         | C::PauseReplica { stream, replica }
@@ -62,8 +68,14 @@ impl Catalog {
         }
         let mut replica = before.clone();
         match command {
-            C::EditReplica { patch, .. } => self.edit(stream, &mut replica, patch)?,
-            C::PauseReplica { .. } => replica.paused = true,
+            C::EditReplica { patch, .. } => {
+                self.edit(stream, &mut replica, patch)?;
+                replica.follow_settings(draw.now_ms);
+            }
+            C::PauseReplica { .. } => {
+                replica.paused = true;
+                replica.sync_state = replica.settings.first_sync_state();
+            }
             C::ResumeReplica { .. } => replica.paused = false,
             C::BeginSetup { setup, .. } => begin_on(&mut replica, setup)?,
             C::AdvanceSetup { job, step, percent, error, .. } => {
@@ -134,6 +146,8 @@ impl Catalog {
         settings.network_compression =
             patch.network_compression.unwrap_or(settings.network_compression);
         settings.rate_bytes_per_s = patch.rate_bytes_per_s.unwrap_or(settings.rate_bytes_per_s);
+        settings.sync_timeout_ms = patch.sync_timeout_ms.unwrap_or(settings.sync_timeout_ms);
+        settings.sync_policy = patch.sync_policy.unwrap_or(settings.sync_policy);
         check_replica_settings(settings)
     }
 }
@@ -195,12 +209,14 @@ fn already_listed(stream: &Stream, place: &Place) -> Error {
 }
 
 pub(super) fn check_replica_settings(settings: &ReplicaSettings) -> Result<(), Error> {
-    if settings.synchronous {
-        return Err(Error::unsupported(
-            "synchronous replication is not served by this version; leave -synchronous out",
-        ));
+    let timeout_ms = settings.sync_timeout_ms.0;
+    if (SYNC_TIMEOUT_MS_MIN..=SYNC_TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::invalid(format!(
+        "-synctimeout is {SYNC_TIMEOUT_MS_MIN} to {SYNC_TIMEOUT_MS_MAX} milliseconds, not \
+         {timeout_ms}"
+    )))
 }
 
 fn begin(new: &NewSetup) -> Setup {
