@@ -74,7 +74,8 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// High watermarks at the source, up to which a replica's consumers may read on a synchronous link.
+/// High watermarks at the source, up to which a replica's consumers may read where the source holds
+/// one back for its synchronous replicas. 2^63 − 1 says that it no longer does.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct HighWatermarks {

@@ -52,6 +52,10 @@ pub struct Welcome {
     /// Whether another chunk follows.
     #[n(13)]
     pub more: bool,
+    /// Consumers of some partition there do not see all that is durable: the sender begins by
+    /// saying of each up to where they may.
+    #[cbor(n(16), default, skip_if = "std::ops::Not::not")]
+    pub holds: bool,
 }
 
 /// One partition at the replica.

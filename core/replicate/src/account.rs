@@ -95,6 +95,7 @@ mod tests {
             partitions: ends.iter().map(item).collect(),
             cursors: Vec::new(),
             more,
+            holds: false,
         }
     }
 

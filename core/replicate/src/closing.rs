@@ -12,7 +12,10 @@ pub fn code_of(error: &Error) -> Code {
         ErrorKind::Policy => Code::Conflict,
         ErrorKind::Unsupported => Code::Unsupported,
         ErrorKind::Limit => Code::Limit,
-        ErrorKind::Retry | ErrorKind::Unreachable => Code::Busy,
+        ErrorKind::Retry
+        | ErrorKind::Unreachable
+        | ErrorKind::ReplicaMissing
+        | ErrorKind::ReplicaLate => Code::Busy,
         ErrorKind::Storage => Code::Storage,
         ErrorKind::Corrupt => Code::Corrupt,
         ErrorKind::Misaligned => Code::Misaligned,

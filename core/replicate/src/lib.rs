@@ -17,9 +17,7 @@ mod receiver;
 mod sender;
 mod setup;
 mod status;
-
-mod digest;
-mod narrowing;
+mod synchrony;
 
 pub use account::Account;
 pub use backoff::Backoff;
@@ -33,6 +31,4 @@ pub use sender::{
 };
 pub use setup::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 pub use status::{CopyProgress, FaultNote, Pending};
-
-pub use digest::{DigestRoom, KeptLog, answer_range, digest_of_batch};
-pub use narrowing::{Difference, Finding, Narrowing, Verdict};
+pub use synchrony::{Frontiers, SyncMember, SyncWish, Synchrony};

@@ -56,6 +56,8 @@ pub struct Opened {
     pub owned: Vec<OriginTopicId>,
     /// Versions of its replicated cursors.
     pub cursors: Vec<CursorVersion>,
+    /// Its consumers do not see all that is durable of some partition.
+    pub holds: bool,
 }
 
 /// Names one append, so that a late answer is not taken for a newer one's.
@@ -90,6 +92,8 @@ pub enum ReceiverAction {
     Append(AppendToken, Batches),
     /// Keep cursors in the replicated column; answer by [`Receiver::handle_kept`].
     KeepCursors(Vec<CursorItem>),
+    /// Let consumers read up to these offsets, in the engine's order like an append.
+    HoldWatermarks(Vec<End>),
     /// Move log starts; answer by [`Receiver::handle_kept`].
     Trim(Vec<End>),
     /// How far the source is with topics that it does not feed; answer by
@@ -200,13 +204,11 @@ impl Receiver {
                 let key = (fault.origin, fault.partition);
                 self.stopped.entry(key).or_insert((fault.code, fault.message));
             }
-            (
-                Frame::HighWatermarks(_)
-                | Frame::TransactionDecisions(_)
-                | Frame::Digests(_)
-                | Frame::Terms(_),
-                Phase::Open,
-            ) => {}
+            (Frame::HighWatermarks(marks), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::HoldWatermarks(marks.ends));
+            }
+            (Frame::TransactionDecisions(_) | Frame::Digests(_) | Frame::Terms(_), Phase::Open) => {
+            }
             (frame, _) => {
                 self.refuse_frame(&format!("a {} frame was not expected here", frame.name()));
             }
@@ -624,6 +626,7 @@ fn welcome_chunks(here: &ReceiverIdentity, opened: Opened) -> Vec<Welcome> {
         partitions: Vec::new(),
         cursors: Vec::new(),
         more,
+        holds: opened.holds,
     };
     let mut chunks = vec![chunk(true)];
     let mut weight = 0;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mainstem_link::{
-    Ack, BatchItem, Batches, Bye, Code, CursorItem, FEATURE_FEEDERS, Fault, Frame, Heartbeat,
-    Hello, Mode, TombstoneItem, TopicItem, Welcome,
+    Ack, BatchItem, Batches, Bye, Code, CursorItem, End, FEATURE_FEEDERS, Fault, Frame, Heartbeat,
+    Hello, HighWatermarks, Mode, TombstoneItem, TopicItem, Welcome,
 };
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId};
@@ -48,7 +48,7 @@ impl Default for SenderSettings {
 }
 
 /// A batch as it was read from the source's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SourceBatch {
     /// Its first offset.
     pub base_offset: i64,
@@ -101,6 +101,9 @@ pub enum SenderAction {
     Welcomed(Welcomed),
     /// The replica has applied the catalog up to here: deletions may be forgotten for it.
     Applied(CatalogSeq),
+    /// What the replica has durably: at the beginning all of it, then what moved. Only of a session
+    /// that replicates: a copy keeps nobody waiting.
+    Acked(Vec<End>),
     /// The session is over, once what was sent before is out.
     Close(Closing),
 }
@@ -134,6 +137,12 @@ pub struct Sender {
     credit: i64,
     pace: Pace,
     reads: usize,
+    /// Partitions whose acknowledged end or watermark may be news.
+    moved: BTreeSet<Key>,
+    /// The shell has not yet been told what the replica has.
+    is_fresh: bool,
+    /// The replica may hold watermarks of an earlier session.
+    replica_holds: bool,
     acked_seq: CatalogSeq,
     finish_seq: CatalogSeq,
     pending: Pending,
@@ -171,6 +180,9 @@ impl Sender {
             credit: 0,
             pace: Pace::new(settings.rate_bytes_per_s, settings.yields, now_ms),
             reads: 0,
+            moved: BTreeSet::new(),
+            is_fresh: false,
+            replica_holds: false,
             acked_seq: CatalogSeq(0),
             finish_seq: CatalogSeq(0),
             pending: Pending::default(),
@@ -202,6 +214,7 @@ impl Sender {
     pub fn handle_partition(&mut self, origin: OriginTopicId, partition: u32, view: PartitionView) {
         let key = (origin, partition);
         self.partitions.entry(key).or_default().view = Some(view);
+        self.moved.insert(key);
         self.start(key);
         self.queue(key);
     }
@@ -349,6 +362,7 @@ impl Sender {
             if std::mem::take(&mut self.positions_dirty) {
                 self.send_positions(false);
             }
+            self.tell_moved();
             self.request_reads();
             self.send_trims();
             self.send_cursors();
@@ -430,6 +444,7 @@ impl Sender {
             if chunk.features & FEATURE_FEEDERS != 0 && self.mode == Mode::Replicate {
                 self.feeding.begin();
             }
+            self.replica_holds = chunk.holds;
             self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
             self.acked_seq = chunk.applied_seq;
         }
@@ -452,6 +467,8 @@ impl Sender {
 
     fn open(&mut self, applied: CatalogSeq, replica: StreamId) {
         self.phase = Phase::Open;
+        self.is_fresh = self.mode == Mode::Replicate;
+        self.moved.extend(self.partitions.keys());
         self.topics.handle_welcome(applied, replica);
         // The last session may have ended before its answer was noted.
         self.actions.push_back(SenderAction::Applied(applied));
@@ -477,8 +494,9 @@ impl Sender {
             return;
         };
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if let Err((code, message)) = partition.start(owner != self.source) {
-            self.stop_partition(key, code, message, true);
+        match partition.start(owner != self.source, self.replica_holds) {
+            Ok(()) => drop(self.moved.insert(key)),
+            Err((code, message)) => self.stop_partition(key, code, message, true),
         }
     }
 
@@ -486,6 +504,7 @@ impl Sender {
         for end in &ack.ends {
             if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
                 partition.handle_ack(end.offset);
+                self.moved.insert((end.origin, end.partition));
             }
             self.note_trim((end.origin, end.partition));
         }
@@ -529,6 +548,31 @@ impl Sender {
         partition.fault = Some((code, message));
     }
 
+    /// Tells the shell what the replica has, and the replica up to where its consumers may read:
+    /// the latter always before batches beyond it.
+    fn tell_moved(&mut self) {
+        if self.moved.is_empty() && !self.is_fresh {
+            return;
+        }
+        let (mut acked, mut watermarks) = (Vec::new(), Vec::new());
+        for key in std::mem::take(&mut self.moved) {
+            let Some(partition) = self.partitions.get_mut(&key) else { continue };
+            let end = |offset| End { origin: key.0, partition: key.1, offset };
+            acked.extend(partition.take_acked().map(end));
+            if self.topics.is_told(key.0, key.1) {
+                watermarks.extend(partition.take_watermark().map(end));
+            }
+        }
+        if self.mode == Mode::Replicate && (!acked.is_empty() || self.is_fresh) {
+            self.actions.push_back(SenderAction::Acked(acked));
+        }
+        self.is_fresh = false;
+        for ends in watermarks.chunks(LINK_CHUNK_ITEMS_MAX) {
+            let frame = HighWatermarks { ends: ends.to_vec() };
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
+    }
+
     fn send_catalog(&mut self) {
         let Some(replica) = self.replica.filter(|_| self.catalog_dirty) else { return };
         self.catalog_dirty = false;
@@ -539,6 +583,7 @@ impl Sender {
             self.actions.push_back(SenderAction::Send(frame.into()));
         }
         let keys: Vec<Key> = self.partitions.keys().copied().collect();
+        self.moved.extend(&keys);
         for key in keys {
             self.start(key);
             self.queue(key);
@@ -611,6 +656,7 @@ impl Sender {
 
     /// Sends runs of consecutive batches; where the source keeps nothing, the gap is declared.
     fn send_batches(&mut self, key: Key, from: i64, empty_to: i64, batches: Vec<SourceBatch>) {
+        self.tell_moved();
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let target = partition.target();
         let mut next = from;

@@ -256,6 +256,7 @@ fn credit_bounds_what_is_under_way() {
             credit_bytes: 10_000,
             partitions: Vec::new(),
             cursors: Vec::new(),
+            holds: false,
             more: false,
         }),
         0,
@@ -342,6 +343,7 @@ fn welcome(partitions: Vec<PartitionItem>, cursors: Vec<CursorVersion>) -> Frame
         partitions,
         cursors,
         more: false,
+        holds: false,
     })
 }
 
@@ -354,7 +356,8 @@ fn large_batches_of_many_partitions_never_pass_what_the_receiver_bears() {
     let lineage = Lineage::from_entries(world.source[&(OriginTopicId(1), 0)].lineage.clone());
     for partition in 0..8 {
         let lineage = lineage.clone().unwrap();
-        let view = PartitionView { log_start: 0, durable_end: 5, trimmed: 0, lineage };
+        let view =
+            PartitionView { log_start: 0, durable_end: 5, trimmed: 0, lineage, watermark: None };
         sender.handle_partition(OriginTopicId(1), partition, view);
     }
     let large = bytes::Bytes::from(vec![0; BATCH_BYTES_MAX]);
@@ -561,4 +564,53 @@ fn what_retention_takes_at_the_source_is_not_taken_at_the_replica() {
     world.reconnect(Mode::Replicate);
     world.run();
     assert_eq!((world.trims, world.replica[&(OriginTopicId(1), 0)].batches.len()), (0, 10));
+}
+
+#[test]
+fn a_watermark_comes_before_the_batches_that_it_holds_back() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2);
+    let key = (OriginTopicId(1), 0);
+    world.log(1, 0).push(5, "shown");
+    world.run();
+    assert!(world.held.is_empty(), "a source that holds nothing back says nothing");
+    world.watermarks.insert(key, 5);
+    world.log(1, 0).push(3, "held back");
+    world.run();
+    assert_eq!(world.held, [(key, 5)].into());
+    world.watermarks.insert(key, 8);
+    world.run();
+    assert_eq!(world.held, [(key, 8)].into());
+    // In a new session only what the replica may hold is told of, here all of it.
+    world.watermarks.remove(&key);
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.held[&key], i64::MAX);
+    world.reconnect(Mode::Replicate);
+    world.held.clear();
+    world.run();
+    assert!(world.held.is_empty());
+}
+
+#[test]
+fn the_source_learns_what_is_durable_at_the_replica() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2);
+    world.log(1, 0).push(5, "a");
+    world.run();
+    let first: Vec<_> = world.acked[0].iter().map(|end| (end.1, end.2)).collect();
+    assert_eq!(first, [(0, 0), (1, 0)], "a session begins with all of it");
+    assert_eq!(world.acked.last().unwrap().last().unwrap().2, 5);
+    world.acked.clear();
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.acked, [[(OriginTopicId(1), 0, 5), (OriginTopicId(1), 1, 0)]]);
+    // What another owner wrote there says nothing of ours.
+    world.acked.clear();
+    world.log(1, 0).lineage[0].term_id = TermId(99);
+    world.reconnect(Mode::Replicate);
+    world.run();
+    assert_eq!(world.acked, [[(OriginTopicId(1), 1, 0)]]);
+    world.acked.clear();
+    world.reconnect(Mode::Copy);
+    world.run();
+    assert!(world.acked.is_empty(), "a copy keeps nobody waiting");
 }

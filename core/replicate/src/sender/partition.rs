@@ -14,6 +14,8 @@ pub struct PartitionView {
     pub trimmed: i64,
     /// Who wrote it.
     pub lineage: Lineage,
+    /// What consumers may read, where that is not all that is durable.
+    pub watermark: Option<i64>,
 }
 
 /// A partition between what the replica said it has and what the source has.
@@ -28,6 +30,10 @@ pub(crate) struct SendPartition {
     pub(crate) acked: i64,
     /// Up to where the replica knows what the owner deleted.
     pub(crate) trim_told: i64,
+    /// What of that the shell was told.
+    pub(crate) acked_told: Option<i64>,
+    /// The watermark that the replica was told; nothing if it may hold an old one.
+    pub(crate) watermark_told: Option<i64>,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.
@@ -39,6 +45,9 @@ pub(crate) struct SendPartition {
     pub(crate) fault: Option<(Code, String)>,
     rewinds: u32,
 }
+
+/// A watermark that holds nothing back.
+pub(crate) const NOT_HELD: i64 = i64::MAX;
 
 /// Rewinds without progress before a partition is given up for this session.
 const REWINDS_MAX: u32 = 3;
@@ -53,7 +62,11 @@ impl SendPartition {
     /// Starts the partition once both sides are known; `Err` if they contradict each other.
     /// `relayed` says that somebody else owns the topic, who may feed the replica by another way
     /// too: then the replica may well be ahead, and is served once we have passed its end.
-    pub(crate) fn start(&mut self, relayed: bool) -> Result<(), (Code, String)> {
+    pub(crate) fn start(
+        &mut self,
+        relayed: bool,
+        replica_holds: bool,
+    ) -> Result<(), (Code, String)> {
         if self.next.is_some() || self.fault.is_some() {
             return Ok(());
         }
@@ -86,8 +99,23 @@ impl SendPartition {
             }
         }
         self.lineage_told = theirs;
+        self.watermark_told = (!replica_holds).then_some(NOT_HELD);
         self.next = Some(end);
         Ok(())
+    }
+
+    /// What is durable at the replica and of this source, if that is news to the shell: what the
+    /// replica held before counts once it is known to be ours.
+    pub(crate) fn take_acked(&mut self) -> Option<i64> {
+        let is_news = self.next.is_some() && self.acked_told != Some(self.acked);
+        is_news.then(|| *self.acked_told.insert(self.acked))
+    }
+
+    /// The watermark that the replica is to be told; [`NOT_HELD`] to hold none back.
+    pub(crate) fn take_watermark(&mut self) -> Option<i64> {
+        let watermark = self.view.as_ref()?.watermark.unwrap_or(NOT_HELD);
+        let is_news = self.next.is_some() && self.watermark_told != Some(watermark);
+        is_news.then(|| *self.watermark_told.insert(watermark))
     }
 
     /// The offset up to which this session sends.

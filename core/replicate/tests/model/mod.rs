@@ -114,6 +114,11 @@ pub(crate) struct World {
     pub(crate) closed: Option<Closing>,
     /// Drops the n-th Batches frame, to see what the far end does about it.
     pub(crate) lose: Option<usize>,
+    /// The source's watermarks, where it holds them back; and those that the replica was told.
+    pub(crate) watermarks: BTreeMap<(OriginTopicId, u32), i64>,
+    pub(crate) held: BTreeMap<(OriginTopicId, u32), i64>,
+    /// What the source was told of the replica, as often as it was.
+    pub(crate) acked: Vec<Vec<(OriginTopicId, u32, i64)>>,
     frames_seen: usize,
     down: VecDeque<Frame>,
 }
@@ -137,6 +142,9 @@ impl World {
             trims: 0,
             closed: None,
             lose: None,
+            watermarks: BTreeMap::new(),
+            held: BTreeMap::new(),
+            acked: Vec::new(),
             frames_seen: 0,
             down: VecDeque::new(),
         }
@@ -177,6 +185,7 @@ impl World {
                 durable_end: log.end(),
                 trimmed: log.trimmed,
                 lineage: Lineage::from_entries(log.lineage.clone()).unwrap(),
+                watermark: self.watermarks.get(&(*origin, *partition)).copied(),
             };
             self.sender.handle_partition(*origin, *partition, view);
         }
@@ -241,6 +250,10 @@ impl World {
             }
             SenderAction::Welcomed(welcomed) => assert_eq!(welcomed.replica_id, REPLICA),
             SenderAction::Applied(seq) => assert!(seq <= self.seq),
+            SenderAction::Acked(ends) => {
+                let ends = ends.into_iter().map(|end| (end.origin, end.partition, end.offset));
+                self.acked.push(ends.collect());
+            }
             SenderAction::Close(closing) => self.closed = Some(closing),
         }
     }
@@ -292,6 +305,9 @@ impl World {
                 self.receiver.handle_kept(Ok(()));
             }
             ReceiverAction::Compare(ends) => self.receiver.handle_compared(ends),
+            ReceiverAction::HoldWatermarks(ends) => {
+                self.held.extend(ends.into_iter().map(|e| ((e.origin, e.partition), e.offset)));
+            }
             ReceiverAction::Close(closing) => self.closed = Some(closing),
         }
     }
@@ -317,6 +333,7 @@ impl World {
             partitions,
             owned: self.topics.iter().filter(|t| t.owner == SOURCE).map(|t| t.origin).collect(),
             cursors: Vec::new(),
+            holds: self.held.values().any(|held| *held != i64::MAX),
         }
     }
 
@@ -345,6 +362,10 @@ impl World {
         }
         if !batches.lineage.is_empty() {
             log.lineage = batches.lineage;
+        }
+        // Nothing is taken that consumers would see and may not.
+        if let Some(watermark) = self.watermarks.get(&key) {
+            assert_eq!(self.held.get(&key), Some(watermark), "told before the batches");
         }
         let mut base = batches.from;
         let span = (batches.to - batches.from) / (batches.items.len().max(1) as i64);
