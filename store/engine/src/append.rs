@@ -6,9 +6,10 @@ use mainstem_record::{BatchHeader, patch_base_offset, patch_leader_epoch, patch_
 use mainstem_transaction::Verdict;
 use mainstem_types::{Error, PartitionNo, TimestampType};
 
-use crate::op::Appended;
+use crate::op::{Ack, Appended};
 use crate::sequencer::Sequencer;
 use crate::state::producer_of;
+use crate::waiting::Promise;
 
 impl Sequencer {
     /// Takes a checked batch to its partition's end, or finds it there already.
@@ -16,19 +17,23 @@ impl Sequencer {
         &mut self,
         no: PartitionNo,
         mut batch: BytesMut,
-    ) -> Result<Appended, Error> {
+        ack: Ack,
+    ) -> Result<Promise, Error> {
         let timestamp_type = self.check_local_write(no)?;
         self.check_disk()?;
+        self.check_replicas(no, ack)?;
         let header = BatchHeader::decode(&batch).map_err(|e| Error::corrupt(e.to_string()))?;
         let partition = self.state.partitions.get_mut(&no).expect("checked with the catalog");
         partition.check_in_service()?;
         let log_start = partition.log_start;
         let by_log = timestamp_type == TimestampType::LogAppendTime;
         match partition.producers.check(&producer_of(&header))? {
-            // The answer waits for the sync of this group: the original may be part of it (I1).
-            Verdict::Duplicate { base_offset, timestamp, .. } => {
+            // The answer waits for the sync of this group: the original may be part of it, or may
+            // still wait for a replica (I1).
+            Verdict::Duplicate { base_offset, next_offset, timestamp } => {
                 let append_time_ms = by_log.then_some(timestamp);
-                return Ok(Appended { base_offset, append_time_ms, log_start });
+                let appended = Appended { base_offset, append_time_ms, log_start };
+                return Ok(Promise { appended, partition: no, next_offset });
             }
             Verdict::Append => {}
         }
@@ -45,7 +50,9 @@ impl Sequencer {
         partition.note_batch(&header, arrival_ms);
         self.group.frames.push(batch_frame(no, &header, arrival_ms, batch.freeze()));
         self.group.partitions.insert(no);
-        Ok(Appended { base_offset, append_time_ms: by_log.then_some(arrival_ms), log_start })
+        let append_time_ms = by_log.then_some(arrival_ms);
+        let appended = Appended { base_offset, append_time_ms, log_start };
+        Ok(Promise { appended, partition: no, next_offset: header.next_offset() })
     }
 
     /// I5: only the owner's cluster writes a topic.

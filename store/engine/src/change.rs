@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstem_catalog::{Catalog, Command, Event};
 use mainstem_log::{Frame, FrameKind};
-use mainstem_types::{Error, LineageEntry, PartitionNo};
+use mainstem_types::{Error, LineageEntry, PartitionNo, StreamId};
 
 use crate::partition::Partition;
 use crate::replica::epoch_frame;
@@ -27,6 +27,8 @@ impl Sequencer {
         self.group.frames.push(Frame::node_wide(FrameKind::CatalogEvent, event.encode().into()));
         let shared = self.shared.clone();
         let applied = self.state.apply_event(event, &mut shared.cursors.write());
+        let streams: BTreeSet<StreamId> =
+            applied.rows.iter().filter_map(mainstem_catalog::RowKey::stream).collect();
         for no in applied.partitions_added {
             self.begin_reign(no);
         }
@@ -36,6 +38,10 @@ impl Sequencer {
         for (no, _) in applied.partitions_removed {
             self.group.frames.push(Frame::at(FrameKind::PartitionDelete, no, 0));
             self.group.partitions_removed.push(no);
+        }
+        streams.into_iter().for_each(|stream| self.follow_synchrony(stream));
+        if let Event::UpstreamRemoved { stream, .. } = event {
+            self.show_orphans(*stream);
         }
     }
 
@@ -79,14 +85,19 @@ impl Sequencer {
                 partitions.entry(*no).or_insert_with(|| {
                     let (reader, lineage) = (self.log.reader(), state.lineage.clone());
                     let damage = self.shared.damage.clone();
-                    Arc::new(Partition::new(home, 0, 0, lineage, reader, damage))
+                    Arc::new(Partition::new(home, (0, 0, state.held), lineage, reader, damage))
                 });
             }
         }
         for no in removed {
             if let Some(partition) = partitions.remove(no) {
                 // Those who wait for data look again and find it gone.
-                partition.publish(partition.log_start(), partition.durable_end(), None);
+                partition.publish(
+                    partition.log_start(),
+                    partition.durable_end(),
+                    partition.held_watermark(),
+                    None,
+                );
             }
         }
     }

@@ -14,8 +14,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::health::Health;
 use crate::op::{
-    Ack, Answer, Append, Appending, Changing, CursorCommit, LinkName, Op, ReplicaAppend,
-    ReplicaAppending, closed,
+    Ack, AckedEnd, Answer, Append, Appending, Changing, CursorCommit, HeldWatermark, LinkName, Op,
+    ReplicaAppend, ReplicaAppending, ReplicaLink, closed,
 };
 use crate::partition::Partition;
 use crate::recovery;
@@ -113,6 +113,27 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.shared.queue.push(Op::AppendReplica { append, reply }).await?;
         Ok(Answer(answer))
+    }
+
+    /// Queues what a session says that its replica has durably: at its beginning of all that it
+    /// knows, then of what moved. A session that was superseded counts for nothing.
+    pub async fn note_acked(&self, link: ReplicaLink, ends: Vec<AckedEnd>) -> Result<(), Error> {
+        self.shared.queue.push(Op::NoteAcked { link, ends }).await
+    }
+
+    /// Queues, in order with appends, up to where consumers of a replica may read. Whether the
+    /// link still stands is told by the next append.
+    pub async fn hold_watermarks(
+        &self,
+        link: LinkName,
+        marks: Vec<HeldWatermark>,
+    ) -> Result<(), Error> {
+        self.shared.queue.push(Op::HoldWatermarks { link, marks }).await
+    }
+
+    /// Whether writes are refused now because this synchronous replica does not keep up.
+    pub fn is_missing(&self, stream: StreamId, replica: u32) -> bool {
+        self.shared.missing.lock().contains(&(stream, replica))
     }
 
     /// Commits cursors of groups here; all of them or none.

@@ -13,7 +13,6 @@ mod change;
 mod commit;
 mod cursors;
 mod damage;
-mod digests;
 mod duties;
 mod engine;
 #[cfg(test)]
@@ -36,15 +35,18 @@ mod settings;
 mod shared;
 mod state;
 mod subscription;
+mod sync_desk;
+mod synchrony;
 mod view;
 mod view_writer;
+mod waiting;
 
 pub use engine::Engine;
 pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};
 pub use op::{
-    Ack, Answer, Append, Appended, Appending, Changing, CursorCommit, LinkName, ReplicaAppend,
-    ReplicaAppending, ReplicaBatch,
+    Ack, AckedEnd, Answer, Append, Appended, Appending, Changing, CursorCommit, HeldWatermark,
+    LinkName, ReplicaAppend, ReplicaAppending, ReplicaBatch, ReplicaLink,
 };
 pub use partition::{Partition, Pending};
 pub use sequencer::{Sequencer, Step};

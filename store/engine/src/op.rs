@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use mainstem_catalog::{Catalog, Command};
+use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
@@ -50,6 +50,39 @@ pub struct LinkName {
     pub upstream: StreamId,
     /// The epoch that its Hello was given.
     pub link_epoch: LinkEpoch,
+}
+
+/// Names a link at its sending end: the session whose word on its replica counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaLink {
+    /// The source.
+    pub stream: StreamId,
+    /// Where the replica lies.
+    pub replica: Place,
+    /// The epoch that was raised for its Hello.
+    pub link_epoch: LinkEpoch,
+}
+
+/// What is durable at a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckedEnd {
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// The next offset after it.
+    pub offset: i64,
+}
+
+/// Up to where a source lets consumers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldWatermark {
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// The next offset after what they may read; nothing if that is everything durable.
+    pub watermark: Option<i64>,
 }
 
 /// Batches of one partition that a link brought.
@@ -154,6 +187,15 @@ pub(crate) enum Op {
         starts: Vec<(PartitionNo, i64)>,
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// Nobody waits for an answer to this, nor to the next.
+    NoteAcked {
+        link: ReplicaLink,
+        ends: Vec<AckedEnd>,
+    },
+    HoldWatermarks {
+        link: LinkName,
+        marks: Vec<HeldWatermark>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -173,6 +215,8 @@ impl Op {
                 Self::ApplyCursors { cursors, .. } => cursors.len() * SMALL,
                 Self::DeleteCursors { keys, .. } => keys.len() * SMALL,
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
+                Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
+                Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
                 Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
             }
     }

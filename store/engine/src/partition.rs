@@ -23,12 +23,17 @@ pub struct Partition {
     pub index: u32,
     log_start: AtomicI64,
     durable_end: AtomicI64,
+    /// [`NOT_HELD`], or what consumers see at most.
+    watermark: AtomicI64,
     lineage: RwLock<Arc<Lineage>>,
     marks: RwLock<Arc<Marks>>,
     watchers: Watchers,
     log: LogReader,
     damage: Arc<DamageReports>,
 }
+
+/// A watermark beyond every end.
+const NOT_HELD: i64 = i64::MAX;
 
 /// What lies between an offset and the durable end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +51,13 @@ pub struct Pending {
 impl Partition {
     pub(crate) fn new(
         home: (PartitionNo, StreamId, OriginTopicId, u32),
-        log_start: i64,
-        durable_end: i64,
+        frontiers: (i64, i64, Option<i64>),
         lineage: Arc<Lineage>,
         log: LogReader,
         damage: Arc<DamageReports>,
     ) -> Self {
         let (no, stream, topic, index) = home;
+        let (log_start, durable_end, held) = frontiers;
         Self {
             no,
             stream,
@@ -60,6 +65,7 @@ impl Partition {
             index,
             log_start: AtomicI64::new(log_start),
             durable_end: AtomicI64::new(durable_end),
+            watermark: AtomicI64::new(held.unwrap_or(NOT_HELD)),
             lineage: RwLock::new(lineage),
             marks: RwLock::default(),
             watchers: Watchers::default(),
@@ -81,7 +87,13 @@ impl Partition {
     /// The next offset after everything that consumers may read: all that is durable, as long as
     /// no synchronous replica holds it back.
     pub fn high_watermark(&self) -> i64 {
-        self.durable_end()
+        let end = self.durable_end();
+        end.min(self.watermark.load(Ordering::Acquire)).max(self.log_start())
+    }
+
+    /// What holds the high watermark back from the durable end, if anything does.
+    pub fn held_watermark(&self) -> Option<i64> {
+        Some(self.watermark.load(Ordering::Acquire)).filter(|held| *held != NOT_HELD)
     }
 
     /// Where the owner deleted records, and the gaps that were declared.
@@ -171,13 +183,21 @@ impl Partition {
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.
-    pub(crate) fn publish(&self, log_start: i64, durable_end: i64, lineage: Option<&Arc<Lineage>>) {
+    pub(crate) fn publish(
+        &self,
+        log_start: i64,
+        durable_end: i64,
+        held: Option<i64>,
+        lineage: Option<&Arc<Lineage>>,
+    ) {
         assert!(log_start <= durable_end, "a partition starts before its end");
         if let Some(lineage) = lineage
             && !Arc::ptr_eq(lineage, &self.lineage.read())
         {
             *self.lineage.write() = Arc::clone(lineage);
         }
+        // Before the end, lest anyone see the one without the other.
+        self.watermark.store(held.unwrap_or(NOT_HELD), Ordering::Release);
         self.durable_end.store(durable_end, Ordering::Release);
         self.log_start.store(log_start, Ordering::Release);
         self.watchers.tell(|watcher| watcher.mark_partition(self.no));

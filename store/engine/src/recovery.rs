@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mainstem_catalog::Catalog;
+use mainstem_catalog::{Catalog, Replica, SyncState};
 use mainstem_env::{Disk, Env};
 use mainstem_group::{Cursor, CursorKey};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogReader, Position, Recovered};
@@ -21,6 +21,7 @@ use crate::settings::{EngineSettings, ViewMode};
 use crate::shared::Shared;
 use crate::state::{PartitionState, State};
 use crate::subscription::CursorWatchers;
+use crate::sync_desk::SyncDesk;
 use crate::view::{View, tag};
 use crate::view_writer::ViewWriter;
 
@@ -46,6 +47,7 @@ pub(crate) fn open(
     check_nothing_lost(&recovered)?;
     quarantine(&mut state, &recovered);
     settle_ends(&mut state, &log.reader());
+    settle_watermarks(&mut state);
     report(applied, &recovered, &state);
     let view = match settings.view_mode {
         ViewMode::Inline => ViewWriter::inline(disk.clone(), view, applied),
@@ -60,6 +62,7 @@ pub(crate) fn open(
         cursor_watchers: CursorWatchers::default(),
         log_stats: Mutex::new(log.stats()),
         health: Mutex::default(),
+        missing: Mutex::default(),
         damage,
     };
     let mut sequencer = Sequencer {
@@ -73,11 +76,13 @@ pub(crate) fn open(
         view,
         group: Group::default(),
         housekeeping: Housekeeping::default(),
+        sync: SyncDesk::default(),
         cursor_version: 0,
         _lock: lock,
     };
     sequencer.finish_what_was_cut();
     sequencer.publish_health();
+    sequencer.recover_synchrony();
     Ok(sequencer)
 }
 
@@ -182,6 +187,22 @@ fn settle_ends(state: &mut State, reader: &LogReader) {
     }
 }
 
+/// What was written down of watermarks holds as long as a replica is in force that has yet to say
+/// what it has. A group that was cut may have left a partition without one: nothing of it was
+/// told to anybody.
+fn settle_watermarks(state: &mut State) {
+    for partition in state.partitions.values_mut() {
+        let Some(stream) = state.catalog.stream(partition.home.stream) else { continue };
+        let topic = stream.topic_by_origin(partition.home.topic);
+        if topic.is_none_or(|topic| topic.owner.stream != stream.id) {
+            continue;
+        }
+        let in_force = |replica: &Replica| replica.sync_state == SyncState::InForce;
+        let held = partition.held.unwrap_or(partition.log_start);
+        partition.held = stream.replicas.iter().any(in_force).then_some(held);
+    }
+}
+
 fn handles(
     state: &State,
     reader: &LogReader,
@@ -189,9 +210,9 @@ fn handles(
 ) -> HashMap<PartitionNo, Arc<Partition>> {
     let handle = |(no, partition): (&PartitionNo, &PartitionState)| {
         let home = (*no, partition.home.stream, partition.home.topic, partition.home.index);
-        let (start, end) = (partition.log_start, partition.end);
+        let frontiers = (partition.log_start, partition.end, partition.held);
         let (lineage, reader) = (partition.lineage.clone(), reader.clone());
-        let handle = Partition::new(home, start, end, lineage, reader, damage.clone());
+        let handle = Partition::new(home, frontiers, lineage, reader, damage.clone());
         handle.publish_marks(&partition.marks);
         (*no, Arc::new(handle))
     };

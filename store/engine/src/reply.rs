@@ -4,26 +4,33 @@ use mainstem_catalog::Catalog;
 use mainstem_types::Error;
 use tokio::sync::oneshot;
 
-use crate::op::{Ack, Appended, Op};
+use crate::op::{Ack, Op};
+use crate::waiting::{Answers, Promise};
 
 /// An answer that waits for its truth.
 pub(crate) enum Reply {
-    Append(Ack, oneshot::Sender<Vec<Result<Appended, Error>>>, Vec<Result<Appended, Error>>),
+    Append(Ack, oneshot::Sender<Answers>, Vec<Result<Promise, Error>>),
     Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
     Change(oneshot::Sender<Result<Catalog, Error>>, Result<Catalog, Error>),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
     Closed(oneshot::Sender<()>),
+    /// Nobody asked.
+    Nothing,
 }
 
 impl Reply {
     /// Whoever asked may have gone away; then nobody is told.
     pub(crate) fn send(self) {
         match self {
-            Self::Append(_, waiter, answer) => drop(waiter.send(answer)),
+            Self::Append(_, waiter, promises) => {
+                let answers = promises.into_iter().map(|p| p.map(|promise| promise.appended));
+                drop(waiter.send(answers.collect()));
+            }
             Self::Offset(waiter, answer) => drop(waiter.send(answer)),
             Self::Change(waiter, answer) => drop(waiter.send(answer)),
             Self::Done(waiter, answer) => drop(waiter.send(answer)),
             Self::Closed(waiter) => drop(waiter.send(())),
+            Self::Nothing => {}
         }
     }
 
@@ -47,6 +54,7 @@ impl Op {
             | Self::ApplyCursors { reply, .. }
             | Self::TrimReplica { reply, .. }
             | Self::DeleteCursors { reply, .. } => Reply::Done(reply, Err(disk_full())),
+            Self::NoteAcked { .. } | Self::HoldWatermarks { .. } => Reply::Nothing,
             Self::Close { reply } => Reply::Closed(reply),
         }
     }

@@ -19,7 +19,7 @@ impl Sequencer {
         let (appends, others): (Vec<&Op>, Vec<&Op>) = ops.iter().partition(|op| op.is_append());
         let catalog = &self.state.catalog;
         let others: Need = others.iter().map(|op| op.need(catalog)).sum();
-        let small = others + self.need_of_duties(ops);
+        let small = others + self.need_of_duties(ops) + self.need_of_synchrony();
         let all = small + appends.iter().map(|op| op.need(catalog)).sum();
         if all.frames == 0 {
             return Ok(Room::All);

@@ -88,6 +88,9 @@ impl Op {
             }
             Self::Trim { .. } => Need { payload_bytes: 0, frames: 1 },
             Self::TrimReplica { starts, .. } => Need { payload_bytes: 0, frames: starts.len() },
+            Self::HoldWatermarks { marks, .. } => Need { payload_bytes: 0, frames: marks.len() },
+            // What may come of it is a duty of the step.
+            Self::NoteAcked { .. } => Need::default(),
             Self::Close { .. } => Need::default(),
         }
     }

@@ -17,6 +17,7 @@ use crate::room::Room;
 use crate::settings::EngineSettings;
 use crate::shared::Shared;
 use crate::state::State;
+use crate::sync_desk::SyncDesk;
 use crate::view_writer::ViewWriter;
 
 /// Owns everything that can change in a node. Run it on a thread of its own with [`Self::run`], or
@@ -31,6 +32,7 @@ pub struct Sequencer {
     pub(crate) view: ViewWriter,
     pub(crate) group: Group,
     pub(crate) housekeeping: Housekeeping,
+    pub(crate) sync: SyncDesk,
     pub(crate) cursor_version: u64,
     /// Wall-clock time of the current step.
     pub(crate) now_ms: i64,
@@ -47,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) partitions_removed: Vec<PartitionNo>,
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
+    /// Batches among the replies.
+    pub(crate) promises: usize,
     pub(crate) replies: Vec<Reply>,
 }
 
@@ -104,7 +108,7 @@ impl Sequencer {
         let mut step = if ops.is_empty() { Step::Idle } else { Step::Worked };
         let closing = ops.iter().any(|op| matches!(op, Op::Close { .. }));
         match self.find_room(&ops)? {
-            Room::None => ops.into_iter().for_each(|op| op.refuse().send()),
+            Room::None => self.go_without_room(ops)?,
             room => {
                 for op in ops {
                     self.sequence(op, room);
@@ -114,6 +118,7 @@ impl Sequencer {
                 {
                     step = Step::Worked;
                 }
+                self.keep_synchrony();
                 self.commit()?;
             }
         }
@@ -125,14 +130,26 @@ impl Sequencer {
         Ok(step)
     }
 
+    /// Nothing can be written: everything is refused, but who waits for a replica is still told.
+    fn go_without_room(&mut self, ops: Vec<Op>) -> Result<(), Error> {
+        for op in ops {
+            match op {
+                Op::NoteAcked { link, ends } => self.sequence_acked(&link, &ends),
+                op => op.refuse().send(),
+            }
+        }
+        self.carry_out(false);
+        if self.group.frames.is_empty() { self.commit() } else { Ok(()) }
+    }
+
     fn sequence(&mut self, op: Op, room: Room) {
         let reply = match op {
             op if room == Room::NoAppends && op.is_append() => op.refuse(),
             Op::Append { appends, ack, reply } => {
-                let answers =
-                    appends.into_iter().map(|(no, batch)| self.sequence_append(no, batch));
-                let answers = answers.collect();
-                Reply::Append(ack, reply, answers)
+                let promises: Vec<_> =
+                    appends.into_iter().map(|(no, b)| self.sequence_append(no, b, ack)).collect();
+                self.group.promises += promises.len();
+                Reply::Append(ack, reply, promises)
             }
             Op::AppendReplica { append, reply } => {
                 Reply::Offset(reply, self.sequence_replica_append(append))
@@ -154,6 +171,15 @@ impl Sequencer {
             Op::TrimReplica { link, starts, reply } => {
                 Reply::Done(reply, self.sequence_replica_trims(link, starts))
             }
+            Op::NoteAcked { link, ends } => {
+                self.sequence_acked(&link, &ends);
+                Reply::Nothing
+            }
+            Op::HoldWatermarks { link, marks } => {
+                // A link that no longer stands is told so at its next append.
+                let _ = self.sequence_held(link, &marks);
+                Reply::Nothing
+            }
             Op::Close { reply } => Reply::Closed(reply),
         };
         self.group.replies.push(reply);
@@ -174,23 +200,35 @@ impl Sequencer {
             self.housekeeping.syncs.note(self.env.clock.monotonic_ms() - begun_ms);
         }
         self.publish(&mut group);
-        group.replies.into_iter().for_each(Reply::send);
+        for reply in group.replies {
+            match reply {
+                Reply::Append(_, waiter, promises) if self.has_synchrony() => {
+                    self.take_promises(waiter, promises);
+                }
+                reply => reply.send(),
+            }
+        }
         Ok(())
     }
 
     /// Lets readers see what has just become durable.
     fn publish(&mut self, group: &mut Group) {
+        for no in &group.partitions_removed {
+            self.forget_waiting(*no);
+        }
         if group.catalog_changed {
             self.publish_partitions(&group.partitions, &group.partitions_removed);
             self.shared.catalog.send_replace(self.state.catalog.clone());
         }
+        // Before the new ends: what is held back must never be seen.
+        group.partitions.iter().for_each(|no| self.settle_watermark(*no));
         let partitions = self.shared.partitions.read();
         for no in &group.partitions {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
             partition.publish_marks(&state.marks);
-            partition.publish(state.log_start, state.end, Some(&state.lineage));
+            partition.publish(state.log_start, state.end, state.held, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }
         drop(partitions);

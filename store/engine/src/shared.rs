@@ -1,11 +1,11 @@
 //! What the sequencer shows to readers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mainstem_catalog::Catalog;
 use mainstem_log::LogStats;
-use mainstem_types::PartitionNo;
+use mainstem_types::{PartitionNo, StreamId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -24,5 +24,7 @@ pub(crate) struct Shared {
     pub(crate) cursor_watchers: CursorWatchers,
     pub(crate) log_stats: Mutex<LogStats>,
     pub(crate) health: Mutex<Health>,
+    /// Synchronous replicas without which writes are refused now.
+    pub(crate) missing: Mutex<BTreeSet<(StreamId, u32)>>,
     pub(crate) damage: Arc<DamageReports>,
 }

@@ -13,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
 use crate::marks::{Gap, Marks};
+use crate::sync_desk::held_by_frame;
 
 /// One partition as the sequencer knows it: ahead of what readers see by the current group.
 #[derive(Clone, Debug)]
@@ -25,6 +26,11 @@ pub(crate) struct PartitionState {
     pub(crate) producers: Arc<Producers>,
     pub(crate) last_arrival_ms: i64,
     pub(crate) marks: Arc<Marks>,
+    /// Readers see no further than this: not all synchronous replicas have the rest, here or, for
+    /// a replica, at its source.
+    pub(crate) held: Option<i64>,
+    /// The topic's owner said so itself, since the start.
+    pub(crate) held_by_owner: bool,
     /// Why it is out of service, if it is (I8).
     pub(crate) quarantined: Option<String>,
 }
@@ -48,6 +54,8 @@ struct PartitionRow {
     last_arrival_ms: i64,
     #[n(18)]
     marks: Option<Marks>,
+    #[n(5)]
+    held: Option<i64>,
 }
 
 impl PartitionState {
@@ -60,6 +68,8 @@ impl PartitionState {
             producers: Arc::default(),
             last_arrival_ms: 0,
             marks: Arc::default(),
+            held: None,
+            held_by_owner: false,
             quarantined: None,
         }
     }
@@ -75,6 +85,8 @@ impl PartitionState {
             producers: Arc::new(Producers::decode(&row.producers)?),
             last_arrival_ms: row.last_arrival_ms,
             marks: Arc::new(row.marks.unwrap_or_default()),
+            held: row.held,
+            held_by_owner: false,
             quarantined: None,
         })
     }
@@ -87,6 +99,7 @@ impl PartitionState {
             producers: self.producers.encode(),
             last_arrival_ms: self.last_arrival_ms,
             marks: (!self.marks.is_empty()).then(|| Marks::clone(&self.marks)),
+            held: self.held,
         };
         minicbor::to_vec(row).expect("a Vec takes every byte")
     }
@@ -193,6 +206,8 @@ impl State {
             // What the old owner's producers sent it last may never have come here.
             let partition = self.partitions.get_mut(no).expect("every partition has a state");
             Arc::make_mut(&mut partition.producers).inherit();
+            // Nobody else says any more up to where it may be read.
+            partition.held = None;
             self.dirty.partitions.insert(*no);
         }
         for (no, _) in &applied.partitions_removed {
@@ -251,6 +266,7 @@ impl State {
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
                 Arc::make_mut(&mut partition.lineage).push(entry);
             }
+            FrameKind::HighWatermark => partition.held = held_by_frame(frame),
             FrameKind::Quarantine => {
                 let why = String::from_utf8_lossy(&frame.payload);
                 partition.quarantine(frame.base_offset, &why);

@@ -7,5 +7,6 @@ mod damage;
 mod marks;
 mod model;
 mod replica;
+mod synchrony;
 mod take_over;
 mod world;

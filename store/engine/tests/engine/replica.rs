@@ -25,6 +25,12 @@ pub(crate) fn send(world: &mut World, append: ReplicaAppend) -> Result<i64, Erro
     world.run(async move { engine.append_replica(append).await?.await? })
 }
 
+/// Batches of so many records at these offsets, as a link brings them.
+pub(crate) fn send_batches(world: &mut World, link: LinkName, batches: &[(i64, i64)]) {
+    let batches = batches.iter().map(|(base, count)| at(*base, *count, "x")).collect();
+    send(world, append(link, batches)).unwrap();
+}
+
 #[test]
 fn i2_batches_are_taken_exactly_at_the_end_and_kept_byte_for_byte() {
     let mut world = World::new(1);
