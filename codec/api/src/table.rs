@@ -1,7 +1,6 @@
 //! All commands.
 
 mod alarm;
-mod data;
 mod gateway;
 mod replica;
 mod stream;
@@ -14,8 +13,9 @@ use crate::nearest;
 
 /// Every command, hidden ones too.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
-    let tables = [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS];
-    tables.into_iter().chain([alarm::COMMANDS, data::COMMANDS]).flatten()
+    [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS, alarm::COMMANDS]
+        .into_iter()
+        .flatten()
 }
 
 /// The commands whose words begin with these.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_api::links::{ReplicaState, TopicFault};
+use mainstem_api::links::{ReplicaState, SyncStanding, TopicFault};
 
 use crate::sight::{DiskSight, ReplicaSight, Sight, UpstreamSight};
 use crate::{AlarmName, DamageSight, GatewaySight};
@@ -60,6 +60,7 @@ pub fn conditions(sight: &Sight) -> Vec<Condition> {
     let mut all = Vec::new();
     for replica in &sight.replicas {
         all.extend([link_error(replica), stopped(replica), conflict(replica), lag(replica)]);
+        all.push(not_waited_for(replica));
     }
     for upstream in &sight.upstreams {
         all.extend([cut_off(upstream), stopped_here(upstream), conflict_here(upstream)]);
@@ -155,6 +156,23 @@ fn lag(replica: &ReplicaSight) -> Condition {
     let entity = replica.stream.as_str();
     let found = condition(AlarmName::ReplLagHigh, entity, replica.replica.clone(), Some(message));
     Condition { level, raise_after_ms: LAG_MS, clear_after_ms: LAG_MS, ..found }
+}
+
+/// What was acknowledged without a synchronous replica is told at once: nobody may count on it.
+fn not_waited_for(replica: &ReplicaSight) -> Condition {
+    let (stream, name) = (&replica.stream, &replica.replica);
+    let message = match replica.link.sync {
+        SyncStanding::AsAsked => None,
+        SyncStanding::Degraded => Some(format!(
+            "{name} does not keep up, and acks=all goes on without it; what it lacks stands in \
+             windowsAtRisk of `stream replica list -path {stream}` until it has caught up"
+        )),
+        SyncStanding::Refusing => Some(format!(
+            "{name} does not keep up, and acks=all is refused; see to it, or go on without it by \
+             `stream replica edit -path {stream} -replica {name} -syncpolicy degrade`"
+        )),
+    };
+    condition(AlarmName::ReplAsync, stream.as_str(), name.clone(), message)
 }
 
 /// A replica whose source does not call any more. One that has not called yet, was paused there,

@@ -7,6 +7,8 @@ pub enum AlarmName {
     ReplError,
     /// A replica is further behind than its stream allows.
     ReplLagHigh,
+    /// A synchronous replica does not keep up: acknowledgements go on without it, or are refused.
+    ReplAsync,
     /// Two streams own a topic of one name (not in the original, which did not see it).
     ReplConflict,
     /// A partition is out of service because stored data is damaged.
@@ -35,6 +37,7 @@ impl AlarmName {
     pub const ALL: &[Self] = &[
         Self::ReplError,
         Self::ReplLagHigh,
+        Self::ReplAsync,
         Self::ReplConflict,
         Self::DataUnavailable,
         Self::GatewayDown,
@@ -47,6 +50,7 @@ impl AlarmName {
         match self {
             Self::ReplError => "VOLUME_ALARM_TABLE_REPL_ERROR",
             Self::ReplLagHigh => "VOLUME_ALARM_TABLE_REPL_LAG_HIGH",
+            Self::ReplAsync => "VOLUME_ALARM_TABLE_REPL_ASYNC",
             Self::ReplConflict => "VOLUME_ALARM_TABLE_REPL_CONFLICT",
             Self::DataUnavailable => "VOLUME_ALARM_DATA_UNAVAILABLE",
             Self::GatewayDown => "NODE_ALARM_SERVICE_GATEWAY_DOWN",
@@ -60,6 +64,7 @@ impl AlarmName {
         match self {
             Self::ReplError => "nothing flows to a replica or from an upstream, or a topic stopped",
             Self::ReplLagHigh => "a replica lags more than -repllagsecalarmthresh of its stream",
+            Self::ReplAsync => "a synchronous replica does not keep up and is not waited for",
             Self::ReplConflict => "two streams own a topic of one name; the second is refused",
             Self::DataUnavailable => "a partition is out of service because its data is damaged",
             Self::GatewayDown => "a gateway of a cluster that is replicated to does not answer",
@@ -71,9 +76,11 @@ impl AlarmName {
     /// What it is about.
     pub const fn scope(self) -> Scope {
         match self {
-            Self::ReplError | Self::ReplLagHigh | Self::ReplConflict | Self::DataUnavailable => {
-                Scope::Volume
-            }
+            Self::ReplError
+            | Self::ReplLagHigh
+            | Self::ReplAsync
+            | Self::ReplConflict
+            | Self::DataUnavailable => Scope::Volume,
             Self::GatewayDown => Scope::Node,
             Self::AlmostFull | Self::Full => Scope::Cluster,
         }

@@ -4,7 +4,9 @@ use mainstem_alarm::{
     AlarmName, Alarms, Change, DamageSight, DiskSight, GatewaySight, Level, Moment, ReplicaSight,
     Sight, UpstreamSight, conditions,
 };
-use mainstem_api::links::{LinkError, LinkReport, ReplicaState, TopicFault, UpstreamReport};
+use mainstem_api::links::{
+    LinkError, LinkReport, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
+};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -97,6 +99,18 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             AlarmName::ReplLagHigh,
             "/a",
             &["75 s behind, 60 s are allowed", "9 records", "-repllagsecalarmthresh"],
+        ),
+        (
+            |s| s.replicas[0].link.sync = SyncStanding::Degraded,
+            AlarmName::ReplAsync,
+            "/a",
+            &["/mapr/newyork/a does not keep up", "goes on without it", "windowsAtRisk"],
+        ),
+        (
+            |s| s.replicas[0].link.sync = SyncStanding::Refusing,
+            AlarmName::ReplAsync,
+            "/a",
+            &["is refused", "-syncpolicy degrade"],
         ),
         (
             |s| (s.replicas[0].link.lag_ms, s.replicas[0].is_paused) = (75_000, true),

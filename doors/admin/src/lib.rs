@@ -6,23 +6,20 @@
 mod alarm;
 mod check;
 mod cursor;
-mod data;
 mod dispatch;
 mod door;
-mod export;
 mod gateway;
 mod grant;
 mod http;
-mod import;
 mod link;
 mod metrics;
 mod replica;
 mod settings;
 mod stream;
+mod synchrony;
 mod time;
 mod topic;
 mod upstream;
-mod verify;
 
 pub use door::{AdminDoor, AdminSettings};
 pub use http::{OpenAdminDoor, serve};

@@ -11,6 +11,7 @@ use crate::door::AdminDoor;
 use crate::link::{errors, faults, gaps, rates, seconds};
 use crate::settings::{replica_patch, replica_settings};
 use crate::stream::row;
+use crate::synchrony::synchrony;
 
 impl AdminDoor {
     pub(crate) async fn add_replica(&self, arguments: &Arguments) -> Answer {
@@ -67,7 +68,14 @@ impl AdminDoor {
     fn replica_rows(&self, arguments: &Arguments) -> Answer {
         let stream = self.local_stream(&self.engine.catalog(), arguments)?;
         let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
-        let row = |replica| replica_row(&stream, replica, report(&replica.place));
+        let catalog = self.engine.catalog();
+        let row = |replica: &Replica| {
+            let report = report(&replica.place);
+            let standing = report.as_ref().map(|link| link.sync).unwrap_or_default();
+            let mut row = replica_row(&stream, replica, report);
+            synchrony(&mut row, &catalog, replica, standing);
+            row
+        };
         Ok(stream.replicas.iter().map(row).collect())
     }
 }

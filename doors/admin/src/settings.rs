@@ -46,6 +46,8 @@ pub(crate) fn replica_settings(arguments: &Arguments) -> Result<ReplicaSettings,
         synchronous: yes("synchronous"),
         network_compression: link_compression(arguments)?.unwrap_or(StreamCompression::Off),
         rate_bytes_per_s: arguments.number("ratelimit").unwrap_or(0),
+        sync_timeout_ms: arguments.parsed("synctimeout")?.unwrap_or_default(),
+        sync_policy: arguments.parsed("syncpolicy")?.unwrap_or_default(),
     })
 }
 
@@ -58,5 +60,7 @@ pub(crate) fn replica_patch(arguments: &Arguments) -> Result<ReplicaPatch, Error
         synchronous: arguments.boolean("synchronous"),
         network_compression: link_compression(arguments)?,
         rate_bytes_per_s: arguments.number("ratelimit"),
+        sync_timeout_ms: arguments.parsed("synctimeout")?,
+        sync_policy: arguments.parsed("syncpolicy")?,
     })
 }

@@ -78,7 +78,6 @@ impl Gateway {
             directory,
             board: Arc::default(),
             feeding: Arc::default(),
-            turns: Arc::default(),
             own_gateways: Arc::new(own),
         };
         let (stop, stopped) = watch::channel(false);
@@ -90,12 +89,7 @@ impl Gateway {
             async move { answer(&ctx, tcp, stop).await }
         };
         let listening = listen(listener, connections_max, stopped.clone(), answer);
-        let links = Arc::new(LinkDesk {
-            ctx: ctx.clone(),
-            tasks: tasks.clone(),
-            verifications: Arc::default(),
-            stop: stopped.clone(),
-        });
+        let links = Arc::new(LinkDesk { ctx: ctx.clone(), tasks: tasks.clone() });
         Ok(Self {
             address,
             listener: tokio::spawn(listening),

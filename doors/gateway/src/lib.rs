@@ -23,8 +23,6 @@ mod sender;
 mod supervisor;
 mod tls;
 pub mod translate;
-mod turns;
-mod verify;
 mod wire;
 
 pub use context::Directory;

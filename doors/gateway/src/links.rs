@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use mainstem_api::links::{
     BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkGap, LinkReport, Links, Rates,
-    ReplicaState, TopicFault, UpstreamReport, VerifyReport,
+    ReplicaState, SyncStanding, TopicFault, UpstreamReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
-    Stream,
+    Stream, SyncState,
 };
 use mainstem_replicate::{FaultNote, History, Pending};
-use mainstem_types::{
-    ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef, TopicName,
-};
-use tokio::sync::watch;
+use mainstem_types::{ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef};
 use tokio::time::sleep;
 
 use crate::backlog::Backlog;
@@ -26,14 +23,10 @@ use crate::link::no_gateway;
 use crate::mode::open_setup;
 use crate::probe::gateway_reports;
 use crate::supervisor::Tasks;
-use crate::verify::{Verifications, start};
 
 pub(crate) struct LinkDesk {
     pub(crate) ctx: Context,
     pub(crate) tasks: Arc<Tasks>,
-    pub(crate) verifications: Arc<Verifications>,
-    /// Turns true when the process stops.
-    pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Links for LinkDesk {
@@ -161,20 +154,6 @@ impl Links for LinkDesk {
         })
     }
 
-    fn start_verify(
-        &self,
-        stream: StreamId,
-        replica: &StreamRef,
-        topic: Option<&TopicName>,
-    ) -> Result<JobId, Error> {
-        let stop = self.stop.clone();
-        start(&self.ctx, &self.verifications, stop, stream, (replica, topic))
-    }
-
-    fn verification(&self, job: JobId) -> Option<VerifyReport> {
-        self.verifications.report(job)
-    }
-
     fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>> {
         let cluster = cluster.clone();
         Box::pin(async move {
@@ -296,6 +275,11 @@ impl LinkDesk {
         LinkReport {
             state: setup.map_or(ReplicaState::Replicating, |setup| state_of(setup.step)),
             connected: note.connected,
+            sync: match replica.sync_state {
+                _ if self.ctx.engine.is_missing(stream.id, replica.idx) => SyncStanding::Refusing,
+                SyncState::Degraded => SyncStanding::Degraded,
+                SyncState::Async | SyncState::Joining | SyncState::InForce => SyncStanding::AsAsked,
+            },
             // What an earlier contact said holds as long as nothing is known to be wrong.
             is_uptodate: backlog.is_none(stream, &note.account)
                 && faults.is_empty()
@@ -381,7 +365,6 @@ impl LinkDesk {
                 undo: None,
                 check_copy: None,
                 take_over: None,
-                digests: None,
             };
             match ask(&self.ctx, &place.cluster, &gateway, request).await {
                 Ok(reply) if reply.code.is_none() => {

@@ -191,6 +191,12 @@ impl Session<'_> {
                     Err(error) => self.receiver.handle_appended(token, Err(error)),
                 }
             }
+            ReceiverAction::HoldWatermarks(ends) => {
+                let marks = translate::held_watermarks(&ends);
+                if let Err(error) = self.ctx.engine.hold_watermarks(self.link(), marks).await {
+                    self.receiver.handle_kept(Err(error));
+                }
+            }
             ReceiverAction::KeepCursors(items) => {
                 let result = self.keep_cursors(items).await;
                 self.receiver.handle_kept(result);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream};
-use mainstem_engine::{Partition, StoredBatch, Subscription};
-use mainstem_link::{Batches, Code, FEATURE_PACKING, Frame, Mode, Packing};
+use mainstem_engine::{Partition, ReplicaLink, StoredBatch, Subscription};
+use mainstem_link::{Batches, Code, End, FEATURE_PACKING, Frame, Mode, Packing};
 use mainstem_replicate::{
     Closing, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch,
     Welcomed,
@@ -200,6 +200,7 @@ impl Session<'_> {
                     self.handle_welcomed(welcomed).await;
                 }
                 SenderAction::Applied(seq) => self.note_applied(seq).await,
+                SenderAction::Acked(ends) => self.note_acked(&ends).await?,
                 SenderAction::Close(closing) => return Ok(Some(closing)),
             }
         }
@@ -305,6 +306,16 @@ impl Session<'_> {
             Ok(_) => self.replica_id = Some(welcomed.replica_id),
             Err(error) => self.sender.stop(Code::AnotherStream, error.message()),
         }
+    }
+
+    /// The engine decides what of it lets acknowledgements go.
+    async fn note_acked(&self, ends: &[End]) -> Result<(), Error> {
+        if !self.settings.synchronous {
+            return Ok(());
+        }
+        let link =
+            ReplicaLink { stream: self.key.0, replica: self.place.clone(), link_epoch: self.epoch };
+        self.ctx.engine.note_acked(link, translate::acked_ends(ends)).await
     }
 
     /// Deletions that the replica has applied need not be told to it again.
@@ -531,6 +542,8 @@ fn view_of(partition: &Partition) -> PartitionView {
         durable_end,
         trimmed,
         lineage: (*partition.lineage()).clone(),
+        // Read after the end, whose publication it precedes.
+        watermark: partition.held_watermark(),
     }
 }
 

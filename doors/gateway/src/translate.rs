@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mainstem_catalog::{
     Catalog, Command, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings, Topic,
 };
-use mainstem_engine::{Engine, LinkName, ReplicaAppend, ReplicaBatch};
+use mainstem_engine::{AckedEnd, Engine, HeldWatermark, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_link::{
     Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
@@ -148,10 +148,11 @@ pub fn opened(
     let others = stream.topics.values().filter(|topic| topic.owner.stream != stream.id);
     let owned = stream.topics.values().filter(|topic| topic.owner.stream == source);
     let owned = owned.map(|topic| topic.origin).collect();
-    let mut partitions = Vec::new();
+    let (mut partitions, mut holds) = (Vec::new(), false);
     for topic in others {
         for (index, no) in topic.partitions.iter().enumerate() {
             let Some(partition) = engine.partition(*no) else { continue };
+            holds |= partition.held_watermark().is_some();
             partitions.push(PartitionItem {
                 origin: topic.origin,
                 partition: u32::try_from(index).expect("at most 4096 partitions"),
@@ -180,6 +181,7 @@ pub fn opened(
         partitions,
         owned,
         cursors: engine.cursors(stream.id).into_iter().filter_map(known).collect(),
+        holds,
     })
 }
 
@@ -273,6 +275,23 @@ pub fn trim_starts(catalog: &Catalog, link: LinkName, starts: &[End]) -> Vec<(Pa
     starts.iter().filter_map(start).collect()
 }
 
+/// What a replica has, as the engine counts it.
+pub fn acked_ends(ends: &[End]) -> Vec<AckedEnd> {
+    let acked =
+        |end: &End| AckedEnd { topic: end.origin, partition: end.partition, offset: end.offset };
+    ends.iter().map(acked).collect()
+}
+
+/// Up to where consumers may read, as the engine keeps it.
+pub fn held_watermarks(ends: &[End]) -> Vec<HeldWatermark> {
+    let mark = |end: &End| HeldWatermark {
+        topic: end.origin,
+        partition: end.partition,
+        watermark: (0..i64::MAX).contains(&end.offset).then_some(end.offset),
+    };
+    ends.iter().map(mark).collect()
+}
+
 /// The name of a link at its receiving end.
 pub const fn link_name(stream: StreamId, upstream: StreamId, link_epoch: LinkEpoch) -> LinkName {
     LinkName { stream, upstream, link_epoch }
@@ -331,6 +350,8 @@ pub fn replica_to_text(settings: &ReplicaSettings) -> Vec<Setting> {
         setting("synchronous", settings.synchronous.to_string()),
         setting("networkcompression", settings.network_compression.to_string()),
         setting("ratelimit", settings.rate_bytes_per_s.to_string()),
+        setting("synctimeout", settings.sync_timeout_ms.0.to_string()),
+        setting("syncpolicy", settings.sync_policy.to_string()),
     ]
 }
 
@@ -344,6 +365,8 @@ pub fn replica_from_text(text: &[Setting]) -> Result<ReplicaSettings, Error> {
             "synchronous" => settings.synchronous = parse(key, value)?,
             "networkcompression" => settings.network_compression = parse(key, value)?,
             "ratelimit" => settings.rate_bytes_per_s = parse(key, value)?,
+            "synctimeout" => settings.sync_timeout_ms = parse(key, value)?,
+            "syncpolicy" => settings.sync_policy = parse(key, value)?,
             _ => {}
         }
     }

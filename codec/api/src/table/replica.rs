@@ -2,6 +2,7 @@
 
 use super::{ANY, CLUSTER, LINK_COMPRESSIONS, SECONDS, internal, may, need};
 use crate::command::{CommandSpec, Flag, Kind, Method};
+use mainstem_types::limits::{SYNC_TIMEOUT_MS_MAX, SYNC_TIMEOUT_MS_MIN};
 
 const PATH: Flag = need("path", Kind::Stream, "the source stream");
 const REPLICA: Flag = need("replica", Kind::Stream, "the replica: /mapr/<cluster>/<path>");
@@ -18,8 +19,17 @@ const SYNCHRONOUS: Flag = may(
     "synchronous",
     Kind::Bool,
     "false",
-    "acknowledge only what the replica has; not yet served",
+    "acks=all waits until the replica has it too, once it has caught up",
 );
+const SYNC_TIMEOUT: Kind = Kind::Int(SYNC_TIMEOUT_MS_MIN as u64, SYNC_TIMEOUT_MS_MAX as u64);
+const SYNC_POLICIES: Kind = Kind::Word(&["degrade", "refuse"]);
+const SYNC_TIMEOUT_HELP: &str = "milliseconds that a synchronous replica may keep acks=all \
+    waiting (ours, beyond the original)";
+const SYNC_POLICY_HELP: &str = "what happens then: degrade goes on without it and records what \
+    it lacks until it has caught up, refuse takes no acks=all meanwhile (ours, beyond the \
+    original)";
+const TIMEOUT: Flag = may("synctimeout", SYNC_TIMEOUT, "10000", SYNC_TIMEOUT_HELP);
+const POLICY: Flag = may("syncpolicy", SYNC_POLICIES, "degrade", SYNC_POLICY_HELP);
 const COMPRESSION: Flag = may(
     "networkcompression",
     LINK_COMPRESSIONS,
@@ -41,6 +51,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             RATE_LIMIT,
             ENCRYPTION,
             SYNCHRONOUS,
+            TIMEOUT,
+            POLICY,
             COMPRESSION,
             CLUSTER,
             internal("replicauuid", Kind::Text, "the replica's uuid"),
@@ -60,6 +72,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             PATH,
             REPLICA,
             SYNCHRONOUS,
+            TIMEOUT,
+            POLICY,
             may("multimaster", Kind::Bool, "false", "replicate in both directions"),
             THROTTLE,
             RATE_LIMIT,
@@ -87,7 +101,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             may("throttle", Kind::Bool, "", "yield to new messages under load"),
             may("ratelimit", ANY, "", "send at most so many bytes a second; 0 is no limit"),
             may("networkencryption", Kind::Bool, "", "taken for old scripts; links always are"),
-            may("synchronous", Kind::Bool, "", "not yet served"),
+            may("synchronous", Kind::Bool, "", "acks=all waits until the replica has it too"),
+            may("synctimeout", SYNC_TIMEOUT, "", SYNC_TIMEOUT_HELP),
+            may("syncpolicy", SYNC_POLICIES, "", SYNC_POLICY_HELP),
             may(
                 "networkcompression",
                 LINK_COMPRESSIONS,
@@ -108,7 +124,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 since 1970. lagSeconds is the age of the oldest record that the replica lacks, and \
                 rpoSeconds says the same from the other side: so much would be lost if the source \
                 vanished now. lagSecondsMaxMinute is the worst of the last minute, looked at once a \
-                second. Rates are of the last ten seconds, or of the last minute.",
+                second. Rates are of the last ten seconds, or of the last minute. \
+                syncState is async, joining, inforce, degraded, or refusing while acks=all is \
+                refused. windowsAtRisk lists when a synchronous replica did not keep up, and the \
+                offsets that would have been missing there had the source been lost then; \
+                both are ours, beyond the original.",
         flags: &[
             PATH,
             may("refreshnow", Kind::Bool, "false", "try to reach the replicas before answering"),
@@ -155,6 +175,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "bytesPerSecondMinute",
             "faults",
             "gaps",
+            "syncState",
+            "syncTimeoutMs",
+            "syncPolicy",
+            "windowsAtRisk",
             "errors",
         ],
         example: "-path /mapr/sanfrancisco/activity -refreshnow true",
@@ -208,48 +232,6 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",
         method: Method::Post,
         hidden: false,
-    },
-    CommandSpec {
-        words: &["stream", "replica", "verify"],
-        summary: "Prove that a replica holds what its source holds",
-        about: "Both sides digest what they keep, batch for batch with offset and leader epoch, and \
-                compare the digests, not the data. Each partition is identical from one offset to \
-                another, or different at the first batch that is, or unknown: damaged, not there, \
-                or unreachable. What the replica does not have yet is lag (lagRecords) and no \
-                difference. Exits with 0 if all is identical, 1 if anything is different, 2 if it \
-                could not be told. Over REST it answers a job, which /rest/stream/replica/verify/\
-                status?job=… tells about. Ours; the original has no such command.",
-        flags: &[
-            PATH,
-            REPLICA,
-            may("topic", Kind::Topic, "all", "compare one topic only"),
-            CLUSTER,
-        ],
-        output: &[
-            "topic",
-            "partition",
-            "status",
-            "from",
-            "to",
-            "time",
-            "lagRecords",
-            "offset",
-            "difference",
-            "message",
-        ],
-        example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",
-        method: Method::Post,
-        hidden: false,
-    },
-    CommandSpec {
-        words: &["stream", "replica", "verify", "status"],
-        summary: "How a verification goes",
-        about: "",
-        flags: &[need("job", Kind::Text, "what `stream replica verify` answered"), CLUSTER],
-        output: &["job", "percent", "finished", "partitions", "errors"],
-        example: "",
-        method: Method::Get,
-        hidden: true,
     },
     CommandSpec {
         words: &["stream", "upstream", "add"],

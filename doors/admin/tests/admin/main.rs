@@ -49,7 +49,11 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         ("stream/replica/add?path=/a&replica=/mapr/newyork/a64", 122, "64 replicas"),
         ("stream/replica/add?path=/a&replica=/mapr/newyork/a7", 17, "already a replica"),
         ("stream/replica/remove?path=/a&replica=/mapr/x/a", 2, "is not a replica of /a"),
-        ("stream/replica/edit?path=/a&replica=/mapr/newyork/a1&synchronous=true", 95, "not served"),
+        (
+            "stream/replica/edit?path=/a&replica=/mapr/newyork/a1&synctimeout=9",
+            22,
+            "100 to 3600000",
+        ),
         ("stream/replica/autosetup?path=/a&replica=/mapr/newyork/z", 22, "use the command line"),
         ("stream/upstream/add?path=/a&upstream=/mapr/boston/b", 122, "64 upstreams"),
         ("stream/upstream/add?path=/a&upstream=/mapr/sanfrancisco/a", 22, "itself"),

@@ -63,7 +63,6 @@ pub(crate) async fn undo(task: &mut Task, setup: &Setup) {
         undo: None,
         check_copy: None,
         take_over: None,
-        digests: None,
     };
     // The replica's uuid went with the agreement, so the destination is asked for it; the grant
     // holds only for the one that this job made.
@@ -216,7 +215,6 @@ impl Act<'_> {
             undo: None,
             check_copy: None,
             take_over: None,
-            digests: None,
         }
     }
 

@@ -10,4 +10,3 @@ mod setup;
 mod source;
 mod status;
 mod topologies;
-mod verify;
