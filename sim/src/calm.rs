@@ -18,6 +18,8 @@ impl World {
             self.nodes[node].crash(CrashPolicy::KeepAll);
         }
         self.sites.iter_mut().for_each(|site| site.feeders = Feeders::default());
+        self.sync.handle_crash(|_| true);
+        self.insist_on_nobody();
         self.connections.clear();
         self.cut_off.clear();
         for link in &mut self.links {
@@ -42,7 +44,6 @@ impl World {
                 || self.nodes.iter().any(|node| !node.is_idle());
             if !busy && self.is_converged().is_ok() {
                 self.check_promises();
-                self.check_verdicts();
                 return;
             }
         }

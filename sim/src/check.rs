@@ -26,6 +26,7 @@ impl World {
         }
         self.check_acks();
         self.check_status();
+        self.check_watermarks();
     }
 
     /// I5: what began here goes only when people here ask for it.
@@ -120,7 +121,7 @@ impl World {
 
     /// Where what its sources keep begins, be they next to it or far up a chain: each copy has a
     /// retention of its own.
-    fn kept_from(&self, site: usize, key: (OriginTopicId, u32)) -> i64 {
+    pub(crate) fn kept_from(&self, site: usize, key: (OriginTopicId, u32)) -> i64 {
         let others = (0..self.sites.len()).filter(|other| *other != site);
         let start = |other| self.starts.get(&(other, key.0, key.1)).copied().unwrap_or(0);
         others.map(start).max().unwrap_or(0)
@@ -287,7 +288,7 @@ impl World {
                 return Err(format!("{} still remembers deletions", NAMES[site]));
             }
         }
-        Ok(())
+        self.is_shown()
     }
 
     fn is_told_of_cursors(&self, source: usize, replica: usize) -> Result<(), String> {

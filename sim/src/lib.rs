@@ -18,9 +18,10 @@ mod quiet;
 mod replica;
 mod source;
 mod status;
+mod sync_watch;
+mod synchrony;
 mod topology;
 mod truth;
-mod verify;
 mod world;
 
 pub use plant::Plant;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_catalog::{Command, ReplicaSettings, StreamPatch, TopicPatch};
+use mainstem_catalog::{Command, StreamPatch, TopicPatch};
 use mainstem_engine::{Ack, Append, CursorCommit};
 use mainstem_env::Random;
 use mainstem_group::CursorKey;
@@ -82,8 +82,20 @@ impl World {
     ) {
         match result {
             Ok(appended) => {
+                let site = self.producers[at].outstanding.as_ref().map(|sent| sent.target.site);
                 let promise = self.producers[at].acknowledge(appended.base_offset);
+                if let (Some(site), Some(promise)) = (site, &promise) {
+                    self.check_in_force(site, promise);
+                }
                 self.acknowledged.extend(promise);
+            }
+            // Stored or not, it is sent again as the same.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ReplicaMissing | ErrorKind::ReplicaLate) =>
+            {
+                if let Some(sent) = &mut self.producers[at].outstanding {
+                    sent.is_queued = false;
+                }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.producers[at].give_up(),
             Err(error) => {
@@ -270,7 +282,7 @@ impl World {
                     stream: self.id(source),
                     replica,
                     replica_id: None,
-                    settings: ReplicaSettings::default(),
+                    settings: self.replica_settings(),
                     paused: false,
                     setup: None,
                 };

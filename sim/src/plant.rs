@@ -9,8 +9,6 @@ pub enum Plant {
     None,
     /// The source ships batches that are not yet durable.
     ShipBeyondDurable,
-    /// A proof of equality does not look at leader epochs.
-    DigestWithoutEpoch,
     /// The replica takes appends of a session that was superseded.
     SkipEpochCheck,
     /// The source begins a session at the end that it remembers, not at the replica's.
@@ -39,13 +37,18 @@ pub enum Plant {
     SendBack,
     /// A topic that comes by a link takes the place of one of the same name.
     ConflictOverwrites,
+    /// The source acknowledges what it has sent to a synchronous replica that has not answered.
+    AckBeforeReplica,
+    /// The source goes on without a synchronous replica, and nothing durable says so.
+    DegradeInMemory,
+    /// After a restart the source shows everything before its replicas in force are heard.
+    ForgetWatermarks,
 }
 
 impl Plant {
     /// Every bug.
     pub const ALL: &[Self] = &[
         Self::ShipBeyondDurable,
-        Self::DigestWithoutEpoch,
         Self::SkipEpochCheck,
         Self::RememberEnds,
         Self::CursorsEarly,
@@ -60,6 +63,9 @@ impl Plant {
         Self::TwoFeeders,
         Self::SendBack,
         Self::ConflictOverwrites,
+        Self::AckBeforeReplica,
+        Self::DegradeInMemory,
+        Self::ForgetWatermarks,
     ];
 
     /// The rule that catches it.
@@ -67,7 +73,6 @@ impl Plant {
         match self {
             Self::None => "",
             Self::ShipBeyondDurable => "I3",
-            Self::DigestWithoutEpoch => "verify tells the truth",
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
             Self::CursorsEarly => "I4",
             Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",
@@ -77,6 +82,8 @@ impl Plant {
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention => "I8",
+            Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
+            Self::ForgetWatermarks => "watermark",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

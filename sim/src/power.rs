@@ -1,10 +1,9 @@
 //! What happens to clusters as such: time passes, clocks jump, the power goes.
 
 use mainstem_env::{Clock, CrashPolicy, Random};
-use mainstem_replicate::Account;
+use mainstem_replicate::{Account, Feeders};
 
-use mainstem_replicate::Feeders;
-
+use crate::Plant;
 use crate::world::World;
 
 impl World {
@@ -59,6 +58,9 @@ impl World {
             .iter_mut()
             .filter(|s| s.node == node)
             .for_each(|s| s.feeders = Feeders::default());
+        let hit: Vec<usize> =
+            (0..self.sites.len()).filter(|site| self.sites[*site].node == node).collect();
+        self.sync.handle_crash(|site| hit.contains(&site));
         for producer in &mut self.producers {
             if let Some(sent) = &mut producer.outstanding
                 && self.sites[sent.target.site].node == node
@@ -83,6 +85,9 @@ impl World {
                 connection.receiver = None;
                 connection.is_new = false;
             }
+        }
+        if self.plant == Plant::ForgetWatermarks {
+            hit.into_iter().for_each(|site| self.pretend_acked(site));
         }
     }
 }

@@ -100,6 +100,7 @@ impl World {
                 | ReceiverAction::Append(..)
                 | ReceiverAction::ApplyTopic(_)
                 | ReceiverAction::ApplyTombstone(_)
+                | ReceiverAction::HoldWatermarks(_)
                 | ReceiverAction::Close(_)
         );
         match action {
@@ -133,6 +134,14 @@ impl World {
             ReceiverAction::Append(token, batches) => {
                 self.check_feeder(id, site, side, batches.origin);
                 self.append_replica(id, site, side, token, batches);
+            }
+            ReceiverAction::HoldWatermarks(ends) => {
+                let name = self.link_name(site, side);
+                let engine = self.engine(site).clone();
+                self.node_mut(site).submit(Purpose::Whatever, async move {
+                    let marks = translate::held_watermarks(&ends);
+                    Answer::Done(engine.hold_watermarks(name, marks).await)
+                });
             }
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);

@@ -131,6 +131,9 @@ impl World {
         match action {
             SenderAction::Send(frame) => {
                 self.check_send(link, side, &frame);
+                if let Frame::Batches(batches) = &frame {
+                    self.note_sent(link, side, batches);
+                }
                 connection.send_down(&frame);
             }
             SenderAction::Read(request) => self.read(link, side, request),
@@ -153,6 +156,7 @@ impl World {
                 };
                 self.node_mut(source).change(Purpose::Whatever, command);
             }
+            SenderAction::Acked(ends) => self.note_acked(link, side, &ends),
             SenderAction::Close(_) => return false,
         }
         true
@@ -230,6 +234,7 @@ impl World {
                         _ => partition.marks().trimmed,
                     },
                     lineage: (*partition.lineage()).clone(),
+                    watermark: partition.held_watermark(),
                 };
                 if side.views.get(&key) != Some(&view) {
                     side.views.insert(key, view.clone());

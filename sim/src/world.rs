@@ -14,6 +14,7 @@ use crate::Plant;
 use crate::connection::Connection;
 use crate::node::{Answer, Node, Purpose};
 use crate::producer::{Acknowledged, Producer};
+use crate::sync_watch::SyncWatch;
 use crate::topology::{Link, NAMES, Site, Topology};
 use crate::truth::Truth;
 
@@ -73,7 +74,7 @@ pub(crate) struct Fence {
 }
 
 pub(crate) struct World {
-    seed: u64,
+    pub(crate) seed: u64,
     pub(crate) plant: Plant,
     pub(crate) random: SeededRandom,
     pub(crate) topology: &'static Topology,
@@ -91,6 +92,7 @@ pub(crate) struct World {
     /// Where each copy's retention has got to, also of topics that are gone by now.
     pub(crate) starts: BTreeMap<(usize, OriginTopicId, u32), i64>,
     pub(crate) fences: Vec<Fence>,
+    pub(crate) sync: SyncWatch,
     pub(crate) event: u64,
     pub(crate) violation: Option<Violation>,
     pub(crate) records: u64,
@@ -118,6 +120,7 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
         world.happen();
         world.settle();
     }
+    world.check_without_source();
     world.calm_down();
     match world.violation {
         Some(violation) => Err(violation),
@@ -164,6 +167,7 @@ impl World {
             verified: BTreeMap::new(),
             starts: BTreeMap::new(),
             fences: Vec::new(),
+            sync: SyncWatch::default(),
             event: 0,
             violation: None,
             records: 0,
@@ -251,7 +255,8 @@ impl World {
             975..980 => self.doom(),
             980..988 => self.pause_or_resume(),
             988..992 => self.remove_replica(),
-            992..996 => self.remove_upstream(),
+            992..995 => self.remove_upstream(),
+            995..997 => self.change_synchrony(self.pick(self.links.len())),
             _ => self.make_agreements(),
         }
     }
@@ -275,6 +280,9 @@ impl World {
         }
         self.connections.retain(|_, connection| !connection.is_over());
         self.close_feeders();
+        if self.plant == Plant::DegradeInMemory {
+            (0..self.sites.len()).for_each(|site| self.pretend_acked(site));
+        }
         self.check_all();
     }
 
