@@ -3,6 +3,7 @@
 import array
 import collections
 import functools
+import json
 import random
 import threading
 import time
@@ -70,6 +71,7 @@ class IdempotentProducer:
         self.number = number
         # (topic, partition) -> for each record the offset it was acknowledged with.
         self.told = collections.defaultdict(lambda: array.array("q"))
+        self.requests = 0  # Produce requests sent, as of a second ago at most
         self.producer = Producer({
             "bootstrap.servers": broker,
             "enable.idempotence": True,
@@ -86,6 +88,8 @@ class IdempotentProducer:
             "topic.metadata.refresh.interval.ms": 2000,
             "log_level": 2,
             "error_cb": self._failed,
+            "statistics.interval.ms": 1000,
+            "stats_cb": self._counted,
         })
 
     def send(self, topic, partition):
@@ -101,6 +105,10 @@ class IdempotentProducer:
             return False
         told.append(NOT_TOLD)
         return True
+
+    def _counted(self, statistics):
+        brokers = json.loads(statistics)["brokers"].values()
+        self.requests = sum(broker.get("req", {}).get("Produce", 0) for broker in brokers)
 
     def _told(self, told, number, error, message):
         if error is not None:
@@ -148,6 +156,13 @@ class Load:
             left = one.producer.flush(max(0.0, deadline - time.monotonic()))
             if left:
                 self.fail(f"producer {one.number}: {left} records unanswered after {seconds} s")
+
+    def abandon(self):
+        """Sends no more and gives up what is unanswered: the source will not come back."""
+        self._stop.set()
+        self._thread.join()
+        for one in self.all:
+            one.producer.poll(0)
 
     def plant(self):
         """Sends one record twice and claims that another was acknowledged: both must be found."""
