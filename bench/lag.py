@@ -43,10 +43,10 @@ class Watcher(threading.Thread):
             raise TimeoutError(f"{len(self.arrived)} of {records} records were seen")
 
 
-def measure_lag(source, replica, topic, size):
+def measure_lag(source, replica, topic, size, rate=RATE, seconds=SECONDS, replica_topic=None):
     """Sends at a moderate rate; returns how many records, and p50 and p99 of each stretch of
     their way in ms."""
-    watchers = [Watcher(source, topic), Watcher(replica, topic)]
+    watchers = [Watcher(source, topic), Watcher(replica, replica_topic or topic)]
     for watcher in watchers:
         watcher.start()
     sent, acknowledged = {}, {}
@@ -59,8 +59,8 @@ def measure_lag(source, replica, topic, size):
     poller = threading.Thread(target=poll, daemon=True)
     poller.start()
     begun = time.monotonic()
-    for number in range(RATE * SECONDS):
-        ahead = begun + number / RATE - time.monotonic()
+    for number in range(rate * seconds):
+        ahead = begun + number / rate - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
         produced = time.monotonic()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mainstem_group::CursorKey;
 use mainstem_record::BatchHeader;
 use mainstem_types::OriginTopicId;
 
@@ -300,6 +301,22 @@ impl World {
             .collect();
         let to = self.stream(replica).expect("streams stay");
         let from = self.stream(source).expect("streams stay");
+        // Of what only its owner could have told, nothing outlives its deletion.
+        let has_relays =
+            self.links.iter().any(|link| self.links.iter().any(|l| l.replica == link.source));
+        for ((group, topic, partition), cursor) in &theirs {
+            let owned = from.topic_by_origin(*topic).is_some_and(|t| t.owner.stream == from.id);
+            let key = CursorKey {
+                stream: from.id,
+                group: group.clone(),
+                topic: *topic,
+                partition: *partition,
+            };
+            let stands = self.engine(source).cursor(&key).is_some_and(|c| c.local.is_some());
+            if owned && !has_relays && cursor.replicated.is_some() && !stands {
+                return Err(format!("a cursor of {group} outlives its deletion"));
+            }
+        }
         for (key, cursor) in self.engine(source).cursors(self.id(source)) {
             let Some(topic) = from.topic_by_origin(key.topic) else { continue };
             let ours = topic.owner.stream == from.id;

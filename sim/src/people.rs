@@ -161,6 +161,22 @@ impl World {
         });
     }
 
+    /// A group is deleted where it has committed.
+    pub(crate) fn delete_cursor(&mut self) {
+        let site = self.some_source();
+        let cursors = self.engine(site).cursors(self.id(site));
+        let local = cursors.into_iter().filter(|(_, cursor)| cursor.local.is_some());
+        let keys: Vec<CursorKey> = local.map(|(key, _)| key).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let key = keys[self.pick(keys.len())].clone();
+        let engine = self.engine(site).clone();
+        self.node_mut(site).submit(Purpose::Whatever, async move {
+            Answer::Done(engine.delete_cursors(vec![key]).await)
+        });
+    }
+
     pub(crate) fn create_topic(&mut self) {
         let site = self.some_source();
         let name = self.some_name(site);

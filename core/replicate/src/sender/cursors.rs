@@ -17,6 +17,8 @@ const TEXT_BYTES_PER_FRAME: usize = 512 * 1024;
 pub(crate) struct CursorQueue {
     known: BTreeMap<Key, (TermId, u64)>,
     waiting: BTreeMap<Key, CursorItem>,
+    /// Cursors of topics that others own which were here at some time in this session.
+    seen: BTreeSet<Key>,
 }
 
 impl CursorQueue {
@@ -42,7 +44,8 @@ impl CursorQueue {
         }
     }
 
-    /// Takes back what the replica knows and `present` has not, of topics that are ours to speak of.
+    /// Takes back what the replica knows and `present` has not. Of topics that are ours that is
+    /// what was deleted; of others only what was here before, since the rest may not have come yet.
     pub(crate) fn drop_missing(
         &mut self,
         present: &[CursorItem],
@@ -50,14 +53,22 @@ impl CursorQueue {
     ) {
         let present: BTreeSet<(&str, OriginTopicId, u32)> =
             present.iter().map(|item| (item.group.as_str(), item.origin, item.partition)).collect();
-        let is_missing =
-            |key: &Key| is_ours(key.1) && !present.contains(&(key.0.as_str(), key.1, key.2));
+        let seen = &self.seen;
+        let is_missing = |key: &Key| {
+            let is_here = present.contains(&(key.0.as_str(), key.1, key.2));
+            !is_here && (is_ours(key.1) || seen.contains(key))
+        };
         self.waiting.retain(|key, item| item.offset < 0 || !is_missing(key));
         for (key, (term, version)) in &self.known {
             if is_missing(key) && !self.waiting.contains_key(key) {
                 self.waiting.insert(key.clone(), deletion(key, *term, *version));
             }
         }
+        self.seen = present
+            .into_iter()
+            .filter(|(_, origin, _)| !is_ours(*origin))
+            .map(|(group, origin, partition)| (group.to_owned(), origin, partition))
+            .collect();
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -2,6 +2,8 @@
 
 use mainstem_api::links::UpstreamReport;
 use mainstem_catalog::{Command, Place, TopicPatch};
+use mainstem_engine::CursorCommit;
+use mainstem_group::CursorKey;
 use mainstem_types::{OriginTopicId, StreamId};
 
 use crate::cluster::{Cluster, Group, until};
@@ -71,6 +73,36 @@ async fn a_diamond_is_fed_once_and_by_the_other_side_when_one_goes() {
         cluster.stop().await;
     }
     drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_of_topics_and_cursors_pass_through_a_chain() {
+    let group = Group::new();
+    let ([north, west, east, south], [n, w, _, s]) = four(&group).await;
+    agree(&north, n, &west, w).await;
+    agree(&west, w, &south, s).await;
+    north.create_topic(n, "t", 1).await;
+    north.produce(n, "t", 0, "x").await.unwrap();
+    until("the data arrives", || south.content(s) == north.content(n)).await;
+    let topic = origin(&north, n, "t");
+    let key = |stream| CursorKey { stream, group: "g".parse().unwrap(), topic, partition: 0 };
+    let commit = CursorCommit { key: key(n), offset: 1, leader_epoch: 0, metadata: String::new() };
+    north.engine.commit_cursors(vec![commit]).await.unwrap();
+    until("the cursor arrives", || south.engine.cursor(&key(s)).is_some()).await;
+    north.engine.delete_cursors(vec![key(n)]).await.unwrap();
+    until("its deletion arrives", || south.engine.cursor(&key(s)).is_none()).await;
+
+    north.engine.change(Command::DeleteTopic { stream: n, topic }).await.unwrap();
+    until("the topic is gone", || south.content(s).is_empty()).await;
+    until("and forgotten", || {
+        [(&north, n), (&west, w), (&south, s)].iter().all(|(cluster, stream)| {
+            cluster.catalog().stream(*stream).unwrap().tombstones.is_empty()
+        })
+    })
+    .await;
+    for cluster in [north, west, east, south] {
+        cluster.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
