@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use mainstem_api::{CommandSpec, Envelope, Failure, Method, Row};
 use mainstem_types::{Error, ErrorKind};
 
@@ -65,13 +66,42 @@ impl Client {
         command: &CommandSpec,
         pairs: &[(String, String)],
     ) -> Result<Vec<Row>, Refusal> {
-        let envelope = self.envelope(cluster, command, pairs)?;
-        envelope.outcome.map_err(|failures| {
-            failures.into_iter().next().map_or_else(
-                || Error::corrupt("the server refused and gave no reason").into(),
-                Refusal::from,
-            )
-        })
+        rows(self.envelope(cluster, command, pairs)?)
+    }
+
+    /// Batches of a partition, as they are kept.
+    pub(crate) fn read_data(
+        &self,
+        cluster: &KnownCluster,
+        query: &[(String, String)],
+    ) -> Result<Bytes, Refusal> {
+        let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let answer = self.agent.get(&data_url(cluster)).query_pairs(query).call();
+        let mut answer = answer.map_err(|error| unreachable(cluster, &error))?;
+        let kind = answer.headers().get("content-type");
+        let is_data = kind.is_some_and(|kind| kind.as_bytes() == b"application/octet-stream");
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| unreachable(cluster, &error))?;
+        if is_data {
+            return Ok(body.into());
+        }
+        rows(parse(cluster, &body)?).map(|_| Bytes::new())
+    }
+
+    /// Appends batches to a partition.
+    pub(crate) fn write_data(
+        &self,
+        cluster: &KnownCluster,
+        query: &[(String, String)],
+        batches: &[u8],
+    ) -> Result<Vec<Row>, Refusal> {
+        let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let request = self.agent.post(&data_url(cluster)).query_pairs(query);
+        let answer = request.content_type("application/octet-stream").send(batches);
+        let mut answer = answer.map_err(|error| unreachable(cluster, &error))?;
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| unreachable(cluster, &error))?;
+        rows(parse(cluster, &body)?)
     }
 
     fn envelope(
@@ -89,13 +119,30 @@ impl Client {
         let mut answer = answer.map_err(|error| unreachable(cluster, &error))?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| unreachable(cluster, &error))?;
-        Envelope::parse(&body).map_err(|_| {
-            Error::corrupt(format!(
-                "{} does not answer as the admin door of {} does; see clusters.toml",
-                cluster.admin, cluster.name
-            ))
-        })
+        parse(cluster, &body)
     }
+}
+
+fn data_url(cluster: &KnownCluster) -> String {
+    format!("http://{}/rest/stream/data", cluster.admin)
+}
+
+fn parse(cluster: &KnownCluster, body: &[u8]) -> Result<Envelope, Error> {
+    Envelope::parse(body).map_err(|_| {
+        Error::corrupt(format!(
+            "{} does not answer as the admin door of {} does; see clusters.toml",
+            cluster.admin, cluster.name
+        ))
+    })
+}
+
+fn rows(envelope: Envelope) -> Result<Vec<Row>, Refusal> {
+    envelope.outcome.map_err(|failures| {
+        failures.into_iter().next().map_or_else(
+            || Error::corrupt("the server refused and gave no reason").into(),
+            Refusal::from,
+        )
+    })
 }
 
 fn unreachable(cluster: &KnownCluster, error: &ureq::Error) -> Error {

@@ -6,11 +6,17 @@ use serde_json::Value;
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
-use crate::session::{Session, first, name_clusters, stream, text, value};
+use crate::session::{Session, first, name_clusters, stream, text};
 use crate::steps::ask_grant;
 use crate::wait::{POLL, Wait, failure, is_of};
 
-const fn flag(name: &'static str, kind: Kind, required: bool, help: &'static str) -> Flag {
+/// A flag of a command that is carried out on this side.
+pub(crate) const fn flag(
+    name: &'static str,
+    kind: Kind,
+    required: bool,
+    help: &'static str,
+) -> Flag {
     Flag { name, kind, required, default: "", help, hidden: false }
 }
 
@@ -29,7 +35,12 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
         flag("src", Kind::Stream, true, "the stream to copy"),
         flag("dst", Kind::Stream, true, "the stream to copy into"),
         flag("mapreduce", Kind::Bool, false, "taken for old scripts; only false is served"),
-        flag("numthreads", Kind::Int(1, 1024), false, "taken for old scripts; without effect"),
+        flag(
+            "numthreads",
+            Kind::Int(1, 1024),
+            false,
+            "taken for old scripts; the servers fill the link by one session already",
+        ),
     ],
     output: &[],
     example: "-src /mapr/sanfrancisco/activity -dst /mapr/newyork/activity",
@@ -42,9 +53,6 @@ pub(crate) fn copy_stream(
     session: &Session,
     mut pairs: Vec<(String, String)>,
 ) -> Result<Vec<Row>, Refusal> {
-    if value(&pairs, "mapreduce").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
-        return Err(Error::unsupported("-mapreduce true is not served; leave it out").into());
-    }
     let unnamed = session.clusters.first()?.name.clone();
     name_clusters(&COMMAND, &mut pairs, &unnamed)?;
     let (source, target) = (stream(&pairs, "src")?, stream(&pairs, "dst")?);

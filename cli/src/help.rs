@@ -15,7 +15,8 @@ pub(crate) fn command(program: &str, command: &CommandSpec) -> String {
     let needed = shown.iter().filter(|flag| flag.required).map(|flag| left(flag));
     let needed: String = needed.map(|flag| format!(" {flag}")).collect();
     let optional = if shown.iter().any(|flag| !flag.required) { " [flags]" } else { "" };
-    text += &format!("\nUsage:\n  {program} {name}{needed}{optional}\n");
+    let usage = format!("{program} {name}{needed}{optional}");
+    text += &format!("\nUsage:\n  {}\n", wrapped(&usage, 6));
     if !command.example.is_empty() {
         text += &format!("\nFor example:\n  {program} {name} {}\n", command.example);
     }
@@ -53,6 +54,11 @@ pub(crate) fn can_be_watched(command: &CommandSpec) -> bool {
 pub(crate) fn group(program: &str, words: &[&str]) -> String {
     let shown: Vec<&CommandSpec> =
         commands_below(words).filter(|command| !command.hidden).collect();
+    list(program, &shown)
+}
+
+/// Help on these commands.
+pub(crate) fn list(program: &str, shown: &[&CommandSpec]) -> String {
     let width = shown.iter().map(|command| command.name().len()).max().unwrap_or(0);
     let mut text = format!("Usage:\n  {program} <command> -flag value …\n\nCommands:\n");
     for command in shown {

@@ -2,7 +2,8 @@
 //! right cluster, and prints what it answers. It also knows where the clusters are.
 //!
 //! It must never know how a command is carried out: what is right and wrong is decided by the
-//! server, and by the table of commands that both share.
+//! server, and by the table of commands that both share. Two streams of any two clusters are
+//! compared, exported and imported here, because only this side reaches both.
 
 mod argv;
 mod brief;
@@ -10,13 +11,21 @@ mod check;
 mod client;
 mod clusters;
 mod copy;
+mod diff;
+mod difference;
+mod export;
 mod help;
+mod import;
+mod kept_file;
+mod manifest;
 mod output;
+mod pages;
 mod run;
 mod screen;
 mod session;
 mod steps;
 mod table;
+mod verify;
 mod wait;
 
 pub use clusters::{Clusters, KnownCluster};

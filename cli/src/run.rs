@@ -12,8 +12,8 @@ use crate::client::Refusal;
 use crate::clusters::Clusters;
 use crate::output::Printed;
 use crate::screen::Screen;
-use crate::session::{Session, name_clusters};
-use crate::{check, copy, help, output, steps};
+use crate::session::{Session, name_clusters, value};
+use crate::{check, copy, diff, export, help, import, output, steps, verify};
 
 /// By which name the binary was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,7 @@ impl Invocation {
     /// has other verbs too.
     pub fn takes(self, arguments: &[String]) -> bool {
         let first = arguments.first().map(|word| word.to_ascii_lowercase());
-        let ours =
-            |word: &str| commands_below(&[word]).next().is_some() || word == copy::COMMAND.words[0];
+        let ours = |word: &str| commands_below(&[word]).next().is_some() || utility(word).is_some();
         self != Self::Mainstem || first.is_some_and(|word| ours(&word))
     }
 
@@ -108,14 +107,20 @@ pub fn command_line(
     let is_check = is_check(&argv);
     let printed = match run_argv(invocation, &argv, &mut presentation, home) {
         Ok(Outcome::Text(text)) => return Printed::text(text),
-        Ok(Outcome::Rows(_, rows)) if is_check => check::printed(now_ms, rows, presentation),
-        Ok(Outcome::Rows(command, rows)) => {
-            Printed::rows(command, now_ms, rows, presentation, terminal_columns)
+        Ok(Outcome::Rows(_, rows, _)) if is_check => check::printed(now_ms, rows, presentation),
+        Ok(Outcome::Rows(command, rows, exit)) => {
+            let printed = Printed::rows(command, now_ms, rows, presentation, terminal_columns);
+            Printed { exit, ..printed }
         }
         Err(refusal) => {
             let refused = Printed::refusal(now_ms, &refusal, presentation);
-            // What cannot be learned is not well.
-            if is_check { Printed { exit: check::BROKEN, ..refused } } else { refused }
+            match () {
+                // What cannot be learned is not well,
+                () if is_check => Printed { exit: check::BROKEN, ..refused },
+                // and who asks whether two are the same is not told that they differ by an error.
+                () if judges(&argv) => Printed { exit: verify::UNKNOWN, ..refused },
+                () => refused,
+            }
         }
     };
     Printed { watch_seconds: presentation.watch, ..printed }
@@ -123,18 +128,53 @@ pub fn command_line(
 
 /// Whether the words are those of `stream replica check`, whatever follows them.
 fn is_check(argv: &Argv) -> bool {
+    is(argv, &check::WORDS)
+}
+
+/// Whether the words are these, in any letter case.
+fn is(argv: &Argv, known: &[&str]) -> bool {
     let words = argv.words();
-    words.len() == check::WORDS.len()
-        && words
-            .iter()
-            .zip(check::WORDS)
-            .all(|(word, of_check)| word.eq_ignore_ascii_case(of_check))
+    words.len() == known.len()
+        && words.iter().zip(known).all(|(word, known)| word.eq_ignore_ascii_case(known))
 }
 
 enum Outcome {
     Text(String),
-    Rows(&'static CommandSpec, Vec<Row>),
+    /// And the exit code.
+    Rows(&'static CommandSpec, Vec<Row>, u8),
 }
+
+/// Whether a command tells by its exit code whether two streams are the same.
+fn judges(argv: &Argv) -> bool {
+    [VERIFY, diff::DIFF.words, diff::DIFF_WITH_CRC.words].iter().any(|known| is(argv, known))
+}
+
+/// `mapr`'s commands, which are carried out on this side.
+static UTILITIES: [&CommandSpec; 5] =
+    [&copy::COMMAND, &diff::DIFF, &diff::DIFF_WITH_CRC, &export::COMMAND, &import::COMMAND];
+
+fn utility(word: &str) -> Option<&'static CommandSpec> {
+    UTILITIES.into_iter().find(|command| command.words[0].eq_ignore_ascii_case(word))
+}
+
+fn run_utility(
+    session: &Session,
+    command: &'static CommandSpec,
+    pairs: Vec<(String, String)>,
+) -> Result<Outcome, Refusal> {
+    if value(&pairs, "mapreduce").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        return Err(Error::unsupported("-mapreduce true is not served; leave it out").into());
+    }
+    let (rows, exit) = match command.words {
+        ["copystream"] => (copy::copy_stream(session, pairs)?, 0),
+        ["exportstream"] => (export::export_stream(session, pairs)?, 0),
+        ["importstream"] => (import::import_stream(session, pairs)?, 0),
+        _ => diff::diff_streams(session, command, pairs)?,
+    };
+    Ok(Outcome::Rows(command, rows, exit))
+}
+
+const VERIFY: &[&str] = &["stream", "replica", "verify"];
 
 fn run_argv(
     invocation: Invocation,
@@ -157,7 +197,7 @@ fn run_argv(
     if presentation.help {
         return Ok(Outcome::Text(match command {
             Ok(command) => help::command(program, command),
-            Err(_) if invocation == Invocation::Mapr => help::command(program, &copy::COMMAND),
+            Err(_) if invocation == Invocation::Mapr => help::list(program, &UTILITIES),
             Err(_) if commands_below(words).any(|command| !command.hidden) => {
                 help::group(program, words)
             }
@@ -175,23 +215,26 @@ fn run_argv(
     let pairs: Vec<(String, String)> =
         arguments.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let session = Session::open(home)?;
-    if command.words == copy::COMMAND.words {
-        return copy::copy_stream(&session, pairs).map(|rows| Outcome::Rows(command, rows));
+    if command.words.len() == 1 {
+        return run_utility(&session, command, pairs);
     }
-    carry_out(&session, command, pairs).map(|rows| Outcome::Rows(command, rows))
+    carry_out(&session, command, pairs).map(|(rows, exit)| Outcome::Rows(command, rows, exit))
 }
 
 fn find(invocation: Invocation, words: &[&str]) -> Result<&'static CommandSpec, Error> {
-    let copy = words.len() == 1 && words[0].eq_ignore_ascii_case(copy::COMMAND.words[0]);
-    if copy && invocation != Invocation::Maprcli {
-        return Ok(&copy::COMMAND);
+    if let [word] = words
+        && invocation != Invocation::Maprcli
+        && let Some(command) = utility(word)
+    {
+        return Ok(command);
     }
     if invocation != Invocation::Mapr {
         return find_command(words);
     }
     let word = words.first().copied().unwrap_or_default();
     Err(Error::unsupported(format!(
-        "`mapr {word}` is not served by this version; there is `mapr copystream`"
+        "`mapr {word}` is not served by this version; there are: {}",
+        UTILITIES.map(|command| command.words[0]).join(", ")
     )))
 }
 
@@ -199,11 +242,14 @@ fn carry_out(
     session: &Session,
     command: &CommandSpec,
     mut pairs: Vec<(String, String)>,
-) -> Result<Vec<Row>, Refusal> {
+) -> Result<(Vec<Row>, u8), Refusal> {
     let here = session.choose_cluster(command, &pairs)?;
     name_clusters(command, &mut pairs, &here.name)?;
+    if command.words == VERIFY {
+        return verify::verify_replica(session, here, command, &pairs);
+    }
     steps::prepare(session, here, command, &mut pairs)?;
     let rows = session.client.ask(here, command, &pairs)?;
     steps::follow(session, here, command, &pairs)?;
-    Ok(rows)
+    Ok((rows, 0))
 }

@@ -67,6 +67,39 @@ pub(crate) fn failure(row: &Row) -> Option<Refusal> {
     Some(Refusal { errno, message })
 }
 
+/// How far something is that this side does itself.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar on a terminal, nothing elsewhere.
+    pub(crate) fn new(what: String, total: u64) -> Self {
+        Self(bar(what, total))
+    }
+
+    pub(crate) fn advance(&self, by: u64) {
+        self.0.inc(by);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn bar(what: String, total: u64) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(total)
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {elapsed}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what);
+    bar
+}
+
 /// What is shown while something goes on, and how long silence is borne.
 pub(crate) struct Wait<'a> {
     session: &'a Session,
@@ -78,15 +111,7 @@ pub(crate) struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     pub(crate) fn new(session: &'a Session, what: String) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new(100)
-        } else {
-            ProgressBar::hidden()
-        };
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {elapsed}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(what);
+        let bar = bar(what, 100);
         Self { session, bar, heard_ms: session.clock.monotonic_ms(), trouble: Default::default() }
     }
 

@@ -160,3 +160,27 @@ fn without_clusters_it_says_how_to_make_some() {
     }
     assert!(run(home.path(), "mapr copystream -help").out.contains("-src <stream>"));
 }
+
+#[test]
+fn a_verification_tells_by_its_exit_code() {
+    let world = World::new();
+    let (a, b) = ("/mapr/sanfrancisco/a", "/mapr/newyork/a");
+    world.good(&format!("maprcli stream create -path {a}"));
+    let verify = format!("maprcli stream replica verify -path {a} -replica {b}");
+    for (topic, status, code) in
+        [("t", "identical", 0), ("u", "different", 1), ("damaged", "unknown", 2)]
+    {
+        let printed = world.run(&format!("{verify} -topic {topic}"));
+        assert_eq!(printed.exit, code, "{}", printed.err);
+        assert!(
+            printed.out.contains(status) && printed.out.starts_with("topic"),
+            "{}",
+            printed.out
+        );
+        let row = world.row(&format!("{verify} -topic {topic}"));
+        assert_eq!((&row["status"], &row["to"]), (&status.into(), &5.into()));
+    }
+    let refused = world.run("maprcli stream replica verify -path /mapr/newyork/none -replica /b");
+    assert_eq!((refused.exit, refused.ok), (2, false), "{}", refused.err);
+    world.close();
+}

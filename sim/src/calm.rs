@@ -44,6 +44,7 @@ impl World {
                 || self.nodes.iter().any(|node| !node.is_idle());
             if !busy && self.is_converged().is_ok() {
                 self.check_promises();
+                self.check_verdicts();
                 return;
             }
         }

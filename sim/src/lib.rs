@@ -22,6 +22,7 @@ mod sync_watch;
 mod synchrony;
 mod topology;
 mod truth;
+mod verify;
 mod world;
 
 pub use plant::Plant;

@@ -9,6 +9,8 @@ pub enum Plant {
     None,
     /// The source ships batches that are not yet durable.
     ShipBeyondDurable,
+    /// A proof of equality does not look at leader epochs.
+    DigestWithoutEpoch,
     /// The replica takes appends of a session that was superseded.
     SkipEpochCheck,
     /// The source begins a session at the end that it remembers, not at the replica's.
@@ -49,6 +51,7 @@ impl Plant {
     /// Every bug.
     pub const ALL: &[Self] = &[
         Self::ShipBeyondDurable,
+        Self::DigestWithoutEpoch,
         Self::SkipEpochCheck,
         Self::RememberEnds,
         Self::CursorsEarly,
@@ -73,6 +76,7 @@ impl Plant {
         match self {
             Self::None => "",
             Self::ShipBeyondDurable => "I3",
+            Self::DigestWithoutEpoch => "verify tells the truth",
             Self::SkipEpochCheck | Self::IgnoreRemoval => "I6",
             Self::CursorsEarly => "I4",
             Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",

@@ -20,7 +20,7 @@ use crate::world::World;
 impl World {
     /// Every other seed has synchronous replicas, most of the time.
     pub(crate) fn replica_settings(&self) -> ReplicaSettings {
-        if self.seed.is_multiple_of(2) {
+        if !self.synchronous {
             return ReplicaSettings::default();
         }
         let timeout_ms = 200 + self.random.below(1_500);
@@ -39,7 +39,7 @@ impl World {
     /// Somebody changes his mind about a replica.
     pub(crate) fn change_synchrony(&mut self, link: usize) {
         let patch = ReplicaPatch {
-            synchronous: Some(!self.seed.is_multiple_of(2) && self.random.below(3) != 0),
+            synchronous: Some(self.synchronous && self.random.below(3) != 0),
             sync_policy: Some(self.policy()),
             ..ReplicaPatch::default()
         };

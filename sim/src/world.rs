@@ -74,7 +74,7 @@ pub(crate) struct Fence {
 }
 
 pub(crate) struct World {
-    pub(crate) seed: u64,
+    seed: u64,
     pub(crate) plant: Plant,
     pub(crate) random: SeededRandom,
     pub(crate) topology: &'static Topology,
@@ -92,6 +92,8 @@ pub(crate) struct World {
     /// Where each copy's retention has got to, also of topics that are gone by now.
     pub(crate) starts: BTreeMap<(usize, OriginTopicId, u32), i64>,
     pub(crate) fences: Vec<Fence>,
+    /// Most replicas are synchronous.
+    pub(crate) synchronous: bool,
     pub(crate) sync: SyncWatch,
     pub(crate) event: u64,
     pub(crate) violation: Option<Violation>,
@@ -114,7 +116,7 @@ pub(crate) struct World {
 /// # Errors
 /// The first rule that was broken.
 pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
-    let mut world = World::new(seed, plant);
+    let mut world = World::new(seed, plant, !seed.is_multiple_of(2));
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
         world.happen();
@@ -129,7 +131,7 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plant: Plant) -> Self {
+    pub(crate) fn new(seed: u64, plant: Plant, synchronous: bool) -> Self {
         let random = SeededRandom::new(seed);
         let topology = Topology::draw(&random);
         let mut nodes: Vec<Node> = (0u64..)
@@ -167,6 +169,7 @@ impl World {
             verified: BTreeMap::new(),
             starts: BTreeMap::new(),
             fences: Vec::new(),
+            synchronous,
             sync: SyncWatch::default(),
             event: 0,
             violation: None,

@@ -66,6 +66,15 @@ pub const LINK_CREDIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Items (topics, partitions, cursors) in one chunk of a hello, welcome or metadata frame.
 pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
 
+/// Offsets of one stride of the proof of equality: one digest of some 50 bytes for each.
+pub const DIGEST_STRIDE_OFFSETS: u32 = 4096;
+/// Bytes of batches after which a digest ends within its stride, so that none takes long.
+pub const DIGEST_PART_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of batches that are read for one answer about digests.
+pub const DIGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Digests in one answer.
+pub const DIGEST_ANSWER_PARTS_MAX: usize = 8 * 1024;
+
 /// Bytes of requests that wait for the sequencer before producers are held back.
 pub const SEQUENCER_QUEUE_BYTES: usize = 128 * 1024 * 1024;
 /// One group commit.
@@ -112,3 +121,4 @@ const _: () = assert!(FEEDER_TIMEOUT_MS < LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_DEFAULT as u64 >= LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_MIN < SYNC_TIMEOUT_MS_DEFAULT);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);
+const _: () = assert!(DIGEST_PART_BYTES < DIGEST_ANSWER_BYTES);

@@ -1,21 +1,25 @@
 //! Two clusters' admin doors, and a third cluster that is known and not at work.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
 use mainstem_api::links::{
     BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkReport, Links, UpstreamReport,
+    VerifiedPartition, VerifyReport,
 };
 use mainstem_api::{Envelope, Row};
 use mainstem_catalog::Command;
 use mainstem_cli::{Clusters, Invocation, KnownCluster, Printed, command_line};
 use mainstem_engine::{Engine, EngineSettings, LogSettings, ReserveMode, ViewMode};
 use mainstem_env::{Env, SimDisk};
-use mainstem_types::{ClusterId, ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+use mainstem_types::{
+    ClusterId, ClusterName, Error, JobId, StreamId, StreamPath, StreamRef, TopicName,
+};
 
-/// Links that know nothing and copy at once.
-struct Silent;
+/// Links that know nothing, copy at once, and find a topic `t` alike and all others not.
+#[derive(Default)]
+struct Silent(Mutex<Option<TopicName>>);
 
 impl Links for Silent {
     fn replica(&self, _: StreamId, _: &ClusterName, _: &StreamPath) -> Option<LinkReport> {
@@ -43,6 +47,39 @@ impl Links for Silent {
         Some(CopyReport { percent: 100, finished: Some(Ok(())), ..CopyReport::default() })
     }
 
+    fn start_verify(
+        &self,
+        _: StreamId,
+        _: &StreamRef,
+        topic: Option<&TopicName>,
+    ) -> Result<JobId, Error> {
+        *self.0.lock().unwrap() = topic.cloned();
+        Ok(JobId::from_random(2))
+    }
+
+    fn verification(&self, _: JobId) -> Option<VerifyReport> {
+        let topic = self.0.lock().unwrap().as_ref().map_or("all".to_owned(), ToString::to_string);
+        let status = match topic.as_str() {
+            "t" => "identical",
+            "damaged" => "unknown",
+            _ => "different",
+        };
+        let partition = VerifiedPartition {
+            topic,
+            partition: 0,
+            status,
+            from: 0,
+            to: 5,
+            time_ms: 1,
+            lag_records: 0,
+            offset: None,
+            difference: None,
+            message: "looked at".into(),
+        };
+        let (finished, partitions) = (Some(Ok(())), vec![partition]);
+        Some(VerifyReport { percent: 100, finished, partitions, ..VerifyReport::default() })
+    }
+
     fn resolve(&self, _: &ClusterName) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async { Vec::new() })
     }
@@ -64,6 +101,7 @@ impl Links for Silent {
     }
 }
 
+#[allow(dead_code, reason = "not every test looks at everything")]
 pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     home: tempfile::TempDir,
@@ -71,6 +109,7 @@ pub(crate) struct World {
     doors: Vec<OpenAdminDoor>,
 }
 
+#[allow(dead_code, reason = "not every test does everything")]
 impl World {
     /// sanfrancisco and newyork at work, boston known and not at work.
     pub(crate) fn new() -> Self {
@@ -80,7 +119,12 @@ impl World {
         for (id, name) in [(1, "sanfrancisco"), (2, "newyork")] {
             let engine = runtime.block_on(engine(id, name));
             let settings = AdminSettings::default();
-            let door = AdminDoor::new(engine.clone(), Arc::new(Silent), Env::system(), settings);
+            let door = AdminDoor::new(
+                engine.clone(),
+                Arc::new(Silent::default()),
+                Env::system(),
+                settings,
+            );
             let open = runtime.block_on(door.open("127.0.0.1:0".parse().unwrap())).unwrap();
             clusters.push(known(name, &open.address().to_string()));
             engines.push(engine);
@@ -123,6 +167,11 @@ impl World {
         let json = self.good(&format!("{line} -json"));
         let envelope = Envelope::parse(json.as_bytes()).unwrap();
         envelope.outcome.unwrap().into_iter().next().unwrap()
+    }
+
+    /// What a future gives that the engines' threads complete.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     pub(crate) fn close(self) {

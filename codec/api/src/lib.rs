@@ -6,6 +6,7 @@
 mod arguments;
 mod command;
 mod envelope;
+mod kept;
 pub mod links;
 mod nearest;
 mod table;
@@ -13,5 +14,6 @@ mod table;
 pub use arguments::Arguments;
 pub use command::{CommandSpec, Flag, Kind, Method};
 pub use envelope::{Envelope, Failure, Row, iso_time};
+pub use kept::{KEPT_FILE_HEADER, KEPT_PREFIX_BYTES, KeptBatch};
 pub use nearest::nearest;
 pub use table::{commands, commands_below, find_command};

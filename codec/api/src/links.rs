@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+use mainstem_types::{ClusterName, Error, JobId, StreamId, StreamPath, StreamRef, TopicName};
 
 /// A future that can be boxed in a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -230,6 +230,44 @@ pub struct CopyReport {
     pub waiting: Option<LinkError>,
 }
 
+/// How a proof of equality goes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// 0 to 100.
+    pub percent: u8,
+    /// It is over: `Some(Ok)` when every partition has its row, `Some(Err)` when it was refused.
+    pub finished: Option<Result<(), Error>>,
+    /// Why it waits, while it does.
+    pub waiting: Option<String>,
+    /// What was found so far.
+    pub partitions: Vec<VerifiedPartition>,
+}
+
+/// What was found of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's index.
+    pub partition: u32,
+    /// `identical`, `different` or `unknown`.
+    pub status: &'static str,
+    /// The first offset that both keep.
+    pub from: i64,
+    /// Up to here they are identical.
+    pub to: i64,
+    /// When the last record compared arrived at its owner; 0 if none was.
+    pub time_ms: i64,
+    /// Offsets that the source has and the replica does not have yet: no difference.
+    pub lag_records: u64,
+    /// The first batch that differs.
+    pub offset: Option<i64>,
+    /// How: `bytes`, `epoch`, `missing`, `extra`.
+    pub difference: Option<&'static str>,
+    /// For people.
+    pub message: String,
+}
+
 /// What a destination granted to a copy after which the topics belong to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CopyGrant {
@@ -274,6 +312,22 @@ pub trait Links: Send + Sync {
 
     /// How a copy goes; `None` if it is unknown or long over.
     fn copy(&self, job: JobId) -> Option<CopyReport>;
+
+    /// Starts comparing a stream, or one topic of it, with its replica by digests. Asking again
+    /// while it goes on joins it.
+    fn start_verify(
+        &self,
+        _stream: StreamId,
+        _replica: &StreamRef,
+        _topic: Option<&TopicName>,
+    ) -> Result<JobId, Error> {
+        Err(Error::unsupported("this server has no gateway to verify replicas by"))
+    }
+
+    /// How that goes; `None` if it is unknown or long over.
+    fn verification(&self, _job: JobId) -> Option<VerifyReport> {
+        None
+    }
 
     /// The gateways of a cluster that answer now: of the list that was set, else of the cluster's
     /// known address.

@@ -1,6 +1,7 @@
 //! All commands.
 
 mod alarm;
+mod data;
 mod gateway;
 mod replica;
 mod stream;
@@ -13,9 +14,8 @@ use crate::nearest;
 
 /// Every command, hidden ones too.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
-    [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS, alarm::COMMANDS]
-        .into_iter()
-        .flatten()
+    let tables = [stream::COMMANDS, topic::COMMANDS, replica::COMMANDS, gateway::COMMANDS];
+    tables.into_iter().chain([alarm::COMMANDS, data::COMMANDS]).flatten()
 }
 
 /// The commands whose words begin with these.

@@ -20,6 +20,8 @@ mod reserved;
 mod topics;
 mod welcome;
 
+mod digest;
+
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
@@ -40,3 +42,5 @@ pub use reserved::{DigestItem, Digests, TermItem, Terms};
 pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};
+
+pub use digest::{DigestAnswer, DigestPart, DigestQuery, DigestRange};

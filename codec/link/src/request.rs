@@ -5,7 +5,7 @@ use mainstem_types::{
 };
 use minicbor::{Decode, Encode};
 
-use crate::{Code, PartitionItem};
+use crate::{Code, DigestAnswer, DigestQuery, PartitionItem};
 
 /// A key and its value, both text.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -59,6 +59,9 @@ pub struct Request {
     /// Make what was copied the destination's own.
     #[n(11)]
     pub take_over: Option<Box<TakeOver>>,
+    /// Say what these ranges of a replica hold, by digests.
+    #[n(16)]
+    pub digests: Option<Box<DigestQuery>>,
 }
 
 /// Part of what a copy would bring.
@@ -183,6 +186,9 @@ pub struct Reply {
     /// the source has.
     #[n(6)]
     pub whole: Option<u64>,
+    /// For `digests`: an answer for each range, in their order.
+    #[cbor(n(9), with = "crate::items", has_nil)]
+    pub digests: Vec<DigestAnswer>,
 }
 
 /// What stands at a path.

@@ -226,7 +226,7 @@ proptest! {
 fn what_came_after_the_first_version_is_as_it_was_released() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/link/v1");
     let later = [("welcome-trimmed.bin", samples::welcome_with_trims())];
-    let later = later.into_iter().chain(samples::of_status());
+    let later = later.into_iter().chain(samples::of_status()).chain(samples::of_a_proof());
     for (name, frame) in samples::of_a_copy().into_iter().chain(later) {
         let path = folder.join(name);
         if std::env::var_os("MAINSTEM_WRITE_GOLDEN").is_some() {

@@ -19,6 +19,9 @@ mod setup;
 mod status;
 mod synchrony;
 
+mod digest;
+mod narrowing;
+
 pub use account::Account;
 pub use backoff::Backoff;
 pub use closing::{Closing, code_of};
@@ -31,4 +34,7 @@ pub use sender::{
 };
 pub use setup::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 pub use status::{CopyProgress, FaultNote, Pending};
+
+pub use digest::{DigestRoom, KeptLog, answer_range, digest_of_batch};
+pub use narrowing::{Difference, Finding, Narrowing, Verdict};
 pub use synchrony::{Frontiers, SyncMember, SyncWish, Synchrony};

@@ -48,7 +48,7 @@ impl Default for SenderSettings {
 }
 
 /// A batch as it was read from the source's log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceBatch {
     /// Its first offset.
     pub base_offset: i64,

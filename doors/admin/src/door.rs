@@ -10,9 +10,13 @@ use mainstem_engine::{Engine, Partition};
 use mainstem_env::Env;
 use mainstem_types::{ClusterName, Error, StreamId, StreamPath, StreamRef};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// How long another cluster may take to tell a stream's uuid, which is not needed at once.
 const REMOTE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Requests at a time that move batches, each with up to 16 MiB in memory.
+const DATA_REQUESTS_MAX: usize = 8;
 
 /// The admin door's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +47,16 @@ pub struct AdminDoor {
     pub(crate) env: Env,
     pub(crate) settings: Arc<AdminSettings>,
     pub(crate) alarms: Arc<Mutex<Alarms>>,
+    /// Turns of those who move batches.
+    pub(crate) data_room: Arc<Semaphore>,
 }
 
 impl AdminDoor {
     /// A door in front of this engine, with what the gateway door knows of links.
     pub fn new(engine: Engine, links: SharedLinks, env: Env, settings: AdminSettings) -> Self {
-        Self { engine, links, env, settings: Arc::new(settings), alarms: Arc::default() }
+        let (settings, alarms) = (Arc::new(settings), Arc::default());
+        let data_room = Arc::new(Semaphore::new(DATA_REQUESTS_MAX));
+        Self { engine, links, env, settings, alarms, data_room }
     }
 
     /// The path of the stream that `flag` names, if it is in this cluster.

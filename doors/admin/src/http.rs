@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Form, FromRequest, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use mainstem_api::Envelope;
+use mainstem_api::{Arguments, Envelope, find_command};
 use mainstem_env::Clock;
 use mainstem_types::Error;
 
+use crate::data::{END, LOG_START, UPLOAD_BYTES_MAX};
 use crate::door::AdminDoor;
 use crate::metrics::CONTENT_TYPE;
 
@@ -104,6 +105,7 @@ impl AdminDoor {
         Router::new()
             .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
             .route("/version", get(version))
+            .route("/rest/stream/data", get(read_data).post(write_data))
             .route("/rest/{*words}", any(rest))
             .route("/metrics", get(metrics))
             .fallback(unknown)
@@ -148,15 +150,61 @@ async fn rest(State(door): State<AdminDoor>, request: Request) -> Response {
     let words: Vec<&str> =
         path.trim_start_matches("/rest/").split('/').filter(|word| !word.is_empty()).collect();
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, door.answer(&words, pairs)).await;
-    let late = || Error::retry("the command is taking too long; see how it went, then try again");
     envelope(&door, answer.unwrap_or_else(|_| Err(late())))
+}
+
+/// Batches out of a partition, or why not in an envelope.
+async fn read_data(State(door): State<AdminDoor>, request: Request) -> Response {
+    let arguments = data_arguments(&door, &request);
+    let read = async {
+        let arguments = arguments?;
+        let _turn = door.data_room.acquire().await;
+        door.read_data(&arguments).await
+    };
+    match tokio::time::timeout(ANSWER_TIMEOUT, read).await {
+        Ok(Ok(data)) => {
+            let kind = HeaderValue::from_static("application/octet-stream");
+            let head = [(header::CONTENT_TYPE, kind), (LOG_START, data.log_start), (END, data.end)];
+            (head, data.batches).into_response()
+        }
+        Ok(Err(error)) => envelope(&door, Err(error)),
+        Err(_) => envelope(&door, Err(late())),
+    }
+}
+
+/// Batches into a partition.
+async fn write_data(State(door): State<AdminDoor>, request: Request) -> Response {
+    let arguments = data_arguments(&door, &request);
+    let write = async {
+        let arguments = arguments?;
+        let _turn = door.data_room.acquire().await;
+        let body = axum::body::to_bytes(request.into_body(), UPLOAD_BYTES_MAX).await;
+        let body = body.map_err(|_| {
+            Error::limit(format!("send at most {UPLOAD_BYTES_MAX} bytes at a time"))
+        })?;
+        door.write_data(&arguments, body).await
+    };
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, write).await;
+    envelope(&door, answer.unwrap_or_else(|_| Err(late())).map(|row| vec![row]))
+}
+
+fn data_arguments(door: &AdminDoor, request: &Request) -> Result<Arguments, Error> {
+    check_not_from_a_page(request.headers(), door.settings.insecure)?;
+    let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+    let Query(pairs) = query.map_err(|_| odd("query"))?;
+    find_command(&["stream", "data"])?.check(pairs)
+}
+
+fn late() -> Error {
+    Error::retry("the command is taking too long; see how it went, then try again")
+}
+
+fn odd(what: &str) -> Error {
+    Error::invalid(format!("the {what} cannot be read; write it as flag=value&flag=value"))
 }
 
 /// The flags of the query, and those of a form after them.
 async fn pairs(request: Request<Body>) -> Result<Vec<(String, String)>, Error> {
-    let odd = |what: &str| {
-        Error::invalid(format!("the {what} cannot be read; write it as flag=value&flag=value"))
-    };
     let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
     let Query(mut pairs) = query.map_err(|_| odd("query"))?;
     let is_form = request

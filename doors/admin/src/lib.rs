@@ -6,11 +6,14 @@
 mod alarm;
 mod check;
 mod cursor;
+mod data;
 mod dispatch;
 mod door;
+mod export;
 mod gateway;
 mod grant;
 mod http;
+mod import;
 mod link;
 mod metrics;
 mod replica;
@@ -20,6 +23,7 @@ mod synchrony;
 mod time;
 mod topic;
 mod upstream;
+mod verify;
 
 pub use door::{AdminDoor, AdminSettings};
 pub use http::{OpenAdminDoor, serve};

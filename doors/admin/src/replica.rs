@@ -2,7 +2,7 @@
 
 use mainstem_api::links::LinkReport;
 use mainstem_api::{Arguments, Row};
-use mainstem_catalog::{Command, Place, Replica, Stream};
+use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
 use mainstem_types::Error;
 use serde_json::json;
 
@@ -69,19 +69,19 @@ impl AdminDoor {
         let stream = self.local_stream(&self.engine.catalog(), arguments)?;
         let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
         let catalog = self.engine.catalog();
-        let row = |replica: &Replica| {
-            let report = report(&replica.place);
-            let standing = report.as_ref().map(|link| link.sync).unwrap_or_default();
-            let mut row = replica_row(&stream, replica, report);
-            synchrony(&mut row, &catalog, replica, standing);
-            row
-        };
+        let row =
+            |replica: &Replica| replica_row(&catalog, &stream, replica, report(&replica.place));
         Ok(stream.replicas.iter().map(row).collect())
     }
 }
 
 /// The documented keys in their order, then ours.
-fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -> Row {
+fn replica_row(
+    catalog: &Catalog,
+    stream: &Stream,
+    replica: &Replica,
+    report: Option<LinkReport>,
+) -> Row {
     let setup = replica.setup.as_ref();
     // Without a report nobody has looked yet: nothing is claimed to be up to date (I9).
     let known = report.is_some();
@@ -134,6 +134,7 @@ fn replica_row(stream: &Stream, replica: &Replica, report: Option<LinkReport>) -
     shown.extend(rates(&link.rates));
     shown.insert("faults".to_owned(), faults(&link.faults));
     shown.insert("gaps".to_owned(), gaps(&link.gaps));
+    synchrony(&mut shown, catalog, replica, link.sync);
     let stuck = setup
         .and_then(|setup| setup.error.as_ref())
         .map(|message| json!({"Code": "ErrSetup", "Host": stream.path.as_str(), "Msg": message}));

@@ -114,7 +114,7 @@ impl AdminDoor {
     }
 }
 
-fn info_row(stream: &Stream) -> Row {
+pub(crate) fn info_row(stream: &Stream) -> Row {
     let settings = &stream.settings;
     row(json!({
         "path": stream.path.as_str(),

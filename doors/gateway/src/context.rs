@@ -12,6 +12,7 @@ use mainstem_types::ClusterName;
 use crate::board::Board;
 use crate::feeding::FeedDesk;
 use crate::tls::LinkTls;
+use crate::turns::Turns;
 
 /// Where the gateways of clusters are that nobody has set a list for: the known clusters.
 pub type Directory = Arc<dyn Fn(&ClusterName) -> Vec<String> + Send + Sync>;
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) directory: Directory,
     pub(crate) board: Arc<Board>,
     pub(crate) feeding: Arc<FeedDesk>,
+    pub(crate) turns: Arc<Turns>,
     /// Addresses of this cluster's own gateways.
     pub(crate) own_gateways: Arc<Vec<String>>,
 }

@@ -59,14 +59,25 @@ pub(crate) async fn ask(
     request: Request,
 ) -> Result<Reply, Error> {
     let mut dialled = dial(ctx, cluster, gateway).await?;
+    let reply = exchange(&mut dialled, gateway, request, DIAL_TIMEOUT).await?;
+    // It has answered; that it hears no more is its own affair.
+    let _ = timeout(DIAL_TIMEOUT, dialled.writer.shutdown()).await;
+    Ok(reply)
+}
+
+/// Asks one thing more over a connection that stands.
+pub(crate) async fn exchange(
+    dialled: &mut Dialled,
+    gateway: &str,
+    request: Request,
+    patience: Duration,
+) -> Result<Reply, Error> {
     let exchange = async {
         dialled.writer.push(&request.into());
         dialled.writer.write_all().await?;
-        let frame = dialled.reader.next().await?;
-        dialled.writer.shutdown().await;
-        Ok::<Frame, Error>(frame)
+        dialled.reader.next().await
     };
-    let frame = timeout(DIAL_TIMEOUT, exchange)
+    let frame = timeout(patience, exchange)
         .await
         .map_err(|_| Error::unreachable(format!("gateway {gateway} does not answer")))??;
     match frame {

@@ -78,6 +78,7 @@ impl Gateway {
             directory,
             board: Arc::default(),
             feeding: Arc::default(),
+            turns: Arc::default(),
             own_gateways: Arc::new(own),
         };
         let (stop, stopped) = watch::channel(false);
@@ -89,7 +90,12 @@ impl Gateway {
             async move { answer(&ctx, tcp, stop).await }
         };
         let listening = listen(listener, connections_max, stopped.clone(), answer);
-        let links = Arc::new(LinkDesk { ctx: ctx.clone(), tasks: tasks.clone() });
+        let links = Arc::new(LinkDesk {
+            ctx: ctx.clone(),
+            tasks: tasks.clone(),
+            verifications: Arc::default(),
+            stop: stopped.clone(),
+        });
         Ok(Self {
             address,
             listener: tokio::spawn(listening),

@@ -23,6 +23,8 @@ mod sender;
 mod supervisor;
 mod tls;
 pub mod translate;
+mod turns;
+mod verify;
 mod wire;
 
 pub use context::Directory;

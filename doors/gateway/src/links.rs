@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use mainstem_api::links::{
     BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkGap, LinkReport, Links, Rates,
-    ReplicaState, SyncStanding, TopicFault, UpstreamReport,
+    ReplicaState, SyncStanding, TopicFault, UpstreamReport, VerifyReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
     Stream, SyncState,
 };
 use mainstem_replicate::{FaultNote, History, Pending};
-use mainstem_types::{ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef};
+use mainstem_types::{
+    ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef, TopicName,
+};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backlog::Backlog;
@@ -23,10 +26,14 @@ use crate::link::no_gateway;
 use crate::mode::open_setup;
 use crate::probe::gateway_reports;
 use crate::supervisor::Tasks;
+use crate::verify::{Verifications, start};
 
 pub(crate) struct LinkDesk {
     pub(crate) ctx: Context,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) verifications: Arc<Verifications>,
+    /// Turns true when the process stops.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Links for LinkDesk {
@@ -152,6 +159,20 @@ impl Links for LinkDesk {
             finished,
             waiting,
         })
+    }
+
+    fn start_verify(
+        &self,
+        stream: StreamId,
+        replica: &StreamRef,
+        topic: Option<&TopicName>,
+    ) -> Result<JobId, Error> {
+        let stop = self.stop.clone();
+        start(&self.ctx, &self.verifications, stop, stream, (replica, topic))
+    }
+
+    fn verification(&self, job: JobId) -> Option<VerifyReport> {
+        self.verifications.report(job)
     }
 
     fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>> {
@@ -365,6 +386,7 @@ impl LinkDesk {
                 undo: None,
                 check_copy: None,
                 take_over: None,
+                digests: None,
             };
             match ask(&self.ctx, &place.cluster, &gateway, request).await {
                 Ok(reply) if reply.code.is_none() => {

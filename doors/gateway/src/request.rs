@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mainstem_catalog::{Catalog, Command, GrantId};
-use mainstem_link::{CheckCopy, Code, Described, Frame, Reply, Request};
-use mainstem_types::{Error, ErrorKind, Lineage};
+use mainstem_link::{CheckCopy, Code, Described, DigestAnswer, DigestQuery, Frame, Reply, Request};
+use mainstem_types::{ClusterName, Error, ErrorKind, Lineage};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -58,9 +58,13 @@ async fn reply_to(ctx: &Context, peer: &PeerIdentity, request: Request) -> Reply
         may_retry: false,
         described: None,
         whole: None,
+        digests: Vec::new(),
     };
     match serve(ctx, peer, request).await {
-        Ok(found) => (reply.described, reply.whole) = (found.described, found.whole),
+        Ok(found) => {
+            (reply.described, reply.whole) = (found.described, found.whole);
+            reply.digests = found.digests;
+        }
         Err(error) => {
             tracing::info!(%job, %error, "a request of another cluster was refused");
             reply.code = Some(code_of(&error));
@@ -76,6 +80,7 @@ async fn reply_to(ctx: &Context, peer: &PeerIdentity, request: Request) -> Reply
 struct Found {
     described: Option<Described>,
     whole: Option<u64>,
+    digests: Vec<DigestAnswer>,
 }
 
 async fn serve(ctx: &Context, peer: &PeerIdentity, request: Request) -> Result<Found, Error> {
@@ -98,13 +103,46 @@ async fn serve(ctx: &Context, peer: &PeerIdentity, request: Request) -> Result<F
         });
         return Ok(Found { described, ..Found::default() });
     }
+    if let Some(query) = &request.digests
+        && request.grant.is_empty()
+    {
+        check_upstream(&catalog, &request.cluster_name, query)?;
+        return digests(ctx, query).await;
+    }
     let grant = grant_of(&catalog, &request)?;
+    if let Some(query) = &request.digests {
+        catalog.check_granted(grant, query.stream, query.source)?;
+        return digests(ctx, query).await;
+    }
     if let Some(check) = &request.check_copy {
         let whole = Some(check_copy(ctx, &catalog, grant, check)?);
         return Ok(Found { whole, ..Found::default() });
     }
     let command = command_of(grant, request)?;
     ctx.engine.change(command).await.map(|_| Found::default())
+}
+
+/// A replica tells what it holds to nobody but a source that it lists as its upstream (I6).
+fn check_upstream(
+    catalog: &Catalog,
+    asker: &ClusterName,
+    query: &DigestQuery,
+) -> Result<(), Error> {
+    let stream = catalog.stream(query.stream);
+    let listed = stream.and_then(|stream| stream.upstream_by_id(query.source));
+    if listed.is_some_and(|upstream| upstream.place.cluster == *asker) {
+        return Ok(());
+    }
+    Err(Error::denied(
+        "the replica does not list the source as its upstream; run `maprcli stream upstream add` \
+         there, or compare the two by `mapr diffstreams`",
+    ))
+}
+
+async fn digests(ctx: &Context, query: &DigestQuery) -> Result<Found, Error> {
+    let (engine, query) = (ctx.engine.clone(), query.clone());
+    let read = move || engine.digests(query.stream, query.stride, &query.ranges);
+    Ok(Found { digests: ctx.turns.run(&ctx.env, read).await?, ..Found::default() })
 }
 
 /// The grant that a request shows, if it may.

@@ -13,6 +13,7 @@ mod change;
 mod commit;
 mod cursors;
 mod damage;
+mod digests;
 mod duties;
 mod engine;
 #[cfg(test)]

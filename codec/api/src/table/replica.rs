@@ -234,6 +234,48 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         hidden: false,
     },
     CommandSpec {
+        words: &["stream", "replica", "verify"],
+        summary: "Prove that a replica holds what its source holds",
+        about: "Both sides digest what they keep, batch for batch with offset and leader epoch, and \
+                compare the digests, not the data. Each partition is identical from one offset to \
+                another, or different at the first batch that is, or unknown: damaged, not there, \
+                or unreachable. What the replica does not have yet is lag (lagRecords) and no \
+                difference. Exits with 0 if all is identical, 1 if anything is different, 2 if it \
+                could not be told. Over REST it answers a job, which /rest/stream/replica/verify/\
+                status?job=… tells about. Ours; the original has no such command.",
+        flags: &[
+            PATH,
+            REPLICA,
+            may("topic", Kind::Topic, "all", "compare one topic only"),
+            CLUSTER,
+        ],
+        output: &[
+            "topic",
+            "partition",
+            "status",
+            "from",
+            "to",
+            "time",
+            "lagRecords",
+            "offset",
+            "difference",
+            "message",
+        ],
+        example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "replica", "verify", "status"],
+        summary: "How a verification goes",
+        about: "",
+        flags: &[need("job", Kind::Text, "what `stream replica verify` answered"), CLUSTER],
+        output: &["job", "percent", "finished", "partitions", "errors"],
+        example: "",
+        method: Method::Get,
+        hidden: true,
+    },
+    CommandSpec {
         words: &["stream", "upstream", "add"],
         summary: "Declare from which stream a replica is fed",
         about: "The replica's half of an agreement: nothing is taken from a stream that is not \

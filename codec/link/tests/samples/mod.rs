@@ -160,6 +160,7 @@ fn request() -> Frame {
         undo: Some(StreamId(0x52)),
         check_copy: None,
         take_over: None,
+        digests: None,
     }
     .into()
 }
@@ -176,6 +177,7 @@ fn reply() -> Frame {
             settings: vec![setting("ttl", "86400")],
         }),
         whole: None,
+        digests: Vec::new(),
     }
     .into()
 }
@@ -335,4 +337,52 @@ pub(crate) fn of_a_copy() -> [(&'static str, Frame); 3] {
         ("18-Request-take-over.bin", taken.into()),
         ("19-Reply-check-copy.bin", told.into()),
     ]
+}
+
+/// The question and the answer of a proof of equality, each in a file of its own.
+pub(crate) fn of_a_proof() -> [(&'static str, Frame); 2] {
+    let (Frame::Request(request), Frame::Reply(reply)) = (request(), reply()) else {
+        unreachable!("that is what they are")
+    };
+    let range = |from, batches| DigestRange {
+        origin: OriginTopicId(0xa0),
+        partition: 3,
+        from,
+        to: 9000,
+        batches,
+    };
+    let query = DigestQuery {
+        stream: StreamId(0x52),
+        source: StreamId(0x51),
+        stride: 4096,
+        ranges: vec![range(5, false), range(4096, true)],
+    };
+    let asked = Request {
+        create_stream: None,
+        add_upstream: None,
+        add_replica: None,
+        describe: None,
+        undo: None,
+        digests: Some(Box::new(query)),
+        ..request
+    };
+    let part =
+        |from, leader_epoch| DigestPart { from, to: 8192, leader_epoch, digest: vec![7; 32] };
+    let whole = DigestAnswer {
+        log_start: 5,
+        end: 9000,
+        upto: 8192,
+        parts: vec![part(5, 0), part(4096, 0)],
+        arrival_ms: 6,
+        code: None,
+        message: None,
+    };
+    let damaged = DigestAnswer {
+        parts: vec![part(4096, 2)],
+        code: Some(Code::Corrupt),
+        message: Some("offset 8192: damaged".into()),
+        ..whole.clone()
+    };
+    let told = Reply { code: None, described: None, digests: vec![whole, damaged], ..reply };
+    [("18-Request-digests.bin", asked.into()), ("19-Reply-digests.bin", told.into())]
 }

@@ -119,6 +119,23 @@ impl Catalog {
         }
     }
 
+    /// Refuses whoever shows no grant for this replica and source.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn check_granted(
+        &self,
+        grant: GrantId,
+        replica_id: StreamId,
+        source_id: StreamId,
+    ) -> Result<(), Error> {
+        let grant = self.check_grant(grant, replica_id)?;
+        if grant.source_id == source_id {
+            return Ok(());
+        }
+        Err(Error::denied("this grant is for another source; give the command again"))
+    }
+
     pub(super) fn check_grant(&self, id: GrantId, replica_id: StreamId) -> Result<&Grant, Error> {
         self.grants.get(&id).filter(|grant| grant.replica_id == replica_id).ok_or_else(|| {
             Error::denied("this grant is unknown here or has expired; give the command again")

@@ -1,6 +1,6 @@
 //! What rows hold.
 
-use mainstem_api::links::{CopyReport, LinkReport, ReplicaState};
+use mainstem_api::links::{CopyReport, LinkReport, ReplicaState, VerifiedPartition, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::world::{World, unreachable};
@@ -206,4 +206,38 @@ async fn copies_and_gateways_are_asked_of_the_links() {
     assert!(row["record"].as_str().unwrap().contains("TXT"));
     world.rows("cluster/gateway/delete?dstcluster=newyork").await;
     assert!(world.rows("cluster/gateway/list").await.is_empty());
+}
+
+#[tokio::test]
+async fn i9_a_verification_tells_each_partition_or_why_not() {
+    let world = World::new().await;
+    world.rows("stream/create?path=/a").await;
+    let rows = world.rows("stream/replica/verify?path=/a&replica=/mapr/newyork/a&topic=t").await;
+    let status = format!("stream/replica/verify/status?job={}", rows[0]["job"].as_str().unwrap());
+    let (errno, text) = world.refusal(&status).await;
+    assert!(errno == 2 && text.contains("start it again"), "{text}");
+    let waiting = Some("nobody answers".to_owned());
+    let report = VerifyReport { percent: 5, waiting, ..VerifyReport::default() };
+    *world.links.verification.lock().unwrap() = Some(report.clone());
+    let row = world.rows(&status).await.remove(0);
+    assert_eq!((&row["finished"], &row["percent"]), (&json!(false), &json!(5)));
+    assert_eq!(row["errors"]["Msg"], "nobody answers");
+    let found = VerifiedPartition {
+        topic: "t".into(),
+        partition: 2,
+        status: "different",
+        from: 3,
+        to: 11,
+        time_ms: 4,
+        lag_records: 5,
+        offset: Some(11),
+        difference: Some("epoch"),
+        message: "m".into(),
+    };
+    let report = VerifyReport { finished: Some(Ok(())), partitions: vec![found], ..report };
+    *world.links.verification.lock().unwrap() = Some(report);
+    let row = world.rows(&status).await.remove(0);
+    let promised = mainstem_api::find_command(&["stream", "replica", "verify"]).unwrap().output;
+    assert_eq!(keys(&row["partitions"][0]), promised);
+    assert_eq!(row["partitions"][0]["offset"], 11);
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use mainstem_admin::{AdminDoor, AdminSettings};
 use mainstem_api::links::{
     BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkReport, Links, UpstreamReport,
+    VerifyReport,
 };
 use mainstem_catalog::Command;
 use mainstem_engine::{
@@ -17,7 +18,9 @@ use mainstem_engine::{
 use mainstem_env::{Env, ManualClock, SeededRandom, SimDisk};
 use mainstem_group::CursorKey;
 use mainstem_record::BatchBuilder;
-use mainstem_types::{ClusterId, ClusterName, Error, JobId, StreamId, StreamPath, StreamRef};
+use mainstem_types::{
+    ClusterId, ClusterName, Error, JobId, StreamId, StreamPath, StreamRef, TopicName,
+};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -29,6 +32,7 @@ pub(crate) struct Told {
     pub(crate) gateways: Mutex<Vec<GatewayReport>>,
     pub(crate) refreshed: Mutex<u32>,
     pub(crate) copy: Mutex<Option<CopyReport>>,
+    pub(crate) verification: Mutex<Option<VerifyReport>>,
 }
 
 impl Links for Told {
@@ -52,6 +56,19 @@ impl Links for Told {
         _: Option<CopyGrant>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
         Box::pin(async { Ok(JobId::from_random(77)) })
+    }
+
+    fn start_verify(
+        &self,
+        _: StreamId,
+        _: &StreamRef,
+        _: Option<&TopicName>,
+    ) -> Result<JobId, Error> {
+        Ok(JobId::from_random(78))
+    }
+
+    fn verification(&self, _: JobId) -> Option<VerifyReport> {
+        self.verification.lock().unwrap().clone()
     }
 
     fn remote_stream(

@@ -63,6 +63,7 @@ pub(crate) async fn undo(task: &mut Task, setup: &Setup) {
         undo: None,
         check_copy: None,
         take_over: None,
+        digests: None,
     };
     // The replica's uuid went with the agreement, so the destination is asked for it; the grant
     // holds only for the one that this job made.
@@ -215,6 +216,7 @@ impl Act<'_> {
             undo: None,
             check_copy: None,
             take_over: None,
+            digests: None,
         }
     }
 

@@ -14,7 +14,7 @@ use mainstem_gateway::{
     Authority, Directory, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
 };
 use mainstem_record::BatchBuilder;
-use mainstem_types::{ClusterId, Error, StreamId};
+use mainstem_types::{ClusterId, Error, PartitionNo, StreamId};
 
 /// How long a condition may take to come true before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -177,6 +177,13 @@ impl Cluster {
             Append { partition: topic.partition(index).unwrap(), batch: builder.build().freeze() };
         let mut answers = self.engine.append(vec![append], Ack::Durable).await?.await?;
         answers.remove(0).map(|appended| appended.base_offset)
+    }
+
+    /// The number of a partition in the log.
+    pub(crate) fn partition(&self, stream: StreamId, topic: &str, index: u32) -> PartitionNo {
+        let catalog = self.catalog();
+        let topic = catalog.stream(stream).unwrap().topic(&topic.parse().unwrap()).unwrap();
+        topic.partition(index).unwrap()
     }
 
     /// Every batch of a stream, by topic and partition. A topic may be deleted while it is read;

@@ -10,3 +10,4 @@ mod setup;
 mod source;
 mod status;
 mod topologies;
+mod verify;
