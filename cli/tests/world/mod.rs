@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkReport, Links, UpstreamReport,
+    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkReport, Links, UpstreamReport,
     VerifiedPartition, VerifyReport,
 };
 use mainstem_api::{Envelope, Row};
@@ -27,6 +27,10 @@ impl Links for Silent {
     }
 
     fn upstream(&self, _: StreamId, _: &ClusterName, _: &StreamPath) -> Option<UpstreamReport> {
+        None
+    }
+
+    fn undo(&self, _: JobId) -> Option<LinkError> {
         None
     }
 

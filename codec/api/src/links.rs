@@ -296,6 +296,10 @@ pub trait Links: Send + Sync {
         path: &StreamPath,
     ) -> Option<UpstreamReport>;
 
+    /// Why what a removed set-up made at its destination is still there, if it was tried to take it
+    /// back.
+    fn undo(&self, job: JobId) -> Option<LinkError>;
+
     /// `-refreshnow`: try to reach the replica now rather than after the back-off, and wait a
     /// moment for what comes of it.
     fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()>;

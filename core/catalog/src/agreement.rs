@@ -206,6 +206,31 @@ impl Setup {
     }
 }
 
+/// What a set-up made at a destination, and the destination is to take back: the set-up's replica
+/// was removed before it was done.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Undo {
+    /// The set-up's job.
+    #[n(0)]
+    pub job: JobId,
+    /// What the destination let it do.
+    #[n(1)]
+    pub grant: GrantId,
+    /// Where.
+    #[n(2)]
+    pub place: Place,
+    /// The uuid that was chosen for the replica.
+    #[n(3)]
+    pub replica_id: StreamId,
+    /// The source stream, which may be gone.
+    #[n(4)]
+    pub stream: StreamId,
+    /// When the replica was removed.
+    #[n(5)]
+    pub since_ms: i64,
+}
+
 /// Which job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]

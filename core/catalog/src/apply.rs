@@ -68,6 +68,14 @@ impl Catalog {
                 self.grants.remove(grant);
                 Applied::row(RowKey::Grant(*grant))
             }
+            Event::UndoBegun { undo } => {
+                self.undos.insert(undo.job, undo.clone());
+                Applied::row(RowKey::Undo(undo.job))
+            }
+            Event::UndoEnded { job } => {
+                self.undos.remove(job);
+                Applied::row(RowKey::Undo(*job))
+            }
             Event::StreamCreated { .. } | Event::StreamDeleted { .. } => self.apply_stream(event),
             Event::StreamEdited { stream, settings } => {
                 self.stream_mut(*stream).settings = settings.clone();

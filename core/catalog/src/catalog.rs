@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use mainstem_types::{
-    ClusterId, ClusterName, Error, KafkaTopicId, OriginTopicId, PartitionNo, StreamId, StreamPath,
+    ClusterId, ClusterName, Error, JobId, KafkaTopicId, OriginTopicId, PartitionNo, StreamId,
+    StreamPath,
 };
 use minicbor::{Decode, Encode};
 
-use crate::{Grant, GrantId, Stream, Topic};
+use crate::{Grant, GrantId, Stream, Topic, Undo};
 
 /// All that a cluster knows of its streams and neighbours. Cloning is O(1).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +23,7 @@ pub struct Catalog {
     pub(crate) partitions: OrdMap<PartitionNo, PartitionHome>,
     pub(crate) gateways: OrdMap<ClusterName, Vec<String>>,
     pub(crate) grants: OrdMap<GrantId, Grant>,
+    pub(crate) undos: OrdMap<JobId, Undo>,
 }
 
 /// What the cluster knows of itself.
@@ -129,6 +131,16 @@ impl Catalog {
     /// A grant that was issued here.
     pub fn grant(&self, id: GrantId) -> Option<&Grant> {
         self.grants.get(&id)
+    }
+
+    /// A removed set-up that is still to be taken back.
+    pub fn undo(&self, job: JobId) -> Option<&Undo> {
+        self.undos.get(&job)
+    }
+
+    /// What is still to be taken back at its destination.
+    pub fn undos(&self) -> impl Iterator<Item = &Undo> {
+        self.undos.values()
     }
 
     /// The stream at that path, or the documented sentence.

@@ -87,6 +87,16 @@ pub enum Command {
         stream: StreamId,
         replica: Place,
     },
+    /// A copy that made its agreement for its own time is over, and what is left is meant to stay.
+    EndCopy {
+        stream: StreamId,
+        replica: Place,
+        job: JobId,
+    },
+    /// The destination has taken back what a removed set-up made there.
+    EndUndo {
+        job: JobId,
+    },
     /// Begins a job on a replica that is listed already, such as a copy.
     BeginSetup {
         stream: StreamId,

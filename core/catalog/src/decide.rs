@@ -9,6 +9,7 @@ mod stream;
 mod synchrony;
 mod tombstone;
 mod topic;
+mod undo;
 mod upstream;
 
 use mainstem_types::{Error, StreamId};
@@ -47,8 +48,8 @@ impl Catalog {
             }
             C::EditStream { path, patch } => self.decide_edit_stream(path, patch),
             C::DeleteStream { path } => {
-                let stream = self.expect_stream_at(path)?.id;
-                Ok(vec![Event::StreamDeleted { stream }])
+                let stream = self.expect_stream_at(path)?;
+                Ok(self.decide_delete_stream(stream, draw))
             }
             C::CreateTopic { .. } => self.decide_create_topic(command, draw),
             C::EditTopic { stream, topic, patch } => self.decide_edit_topic(*stream, *topic, patch),
@@ -61,6 +62,7 @@ impl Catalog {
             | C::PauseReplica { .. }
             | C::ResumeReplica { .. }
             | C::RemoveReplica { .. }
+            | C::EndCopy { .. }
             | C::BeginSetup { .. }
             | C::AdvanceSetup { .. }
             | C::RaiseReplicaEpoch { .. }
@@ -69,6 +71,7 @@ impl Catalog {
             C::DegradeReplica { .. } | C::WidenRisk { .. } | C::BringInForce { .. } => {
                 self.decide_synchrony(command, draw)
             }
+            C::EndUndo { job } => Ok(self.decide_end_undo(*job)),
             C::AddUpstream { stream, upstream, stream_id } => {
                 self.decide_add_upstream(*stream, upstream, *stream_id, draw)
             }

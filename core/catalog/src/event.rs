@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use mainstem_types::{
-    CatalogSeq, ClusterId, ClusterName, Error, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo,
-    StreamId, StreamPath, Term, TimestampType, TopicName,
+    CatalogSeq, ClusterId, ClusterName, Error, JobId, KafkaTopicId, LinkEpoch, OriginTopicId,
+    PartitionNo, StreamId, StreamPath, Term, TimestampType, TopicName,
 };
 use minicbor::{Decode, Encode};
 
-use crate::{Grant, GrantId, Owner, Replica, RiskRange, RiskWindow, StreamSettings, Upstream};
+use crate::{
+    Grant, GrantId, Owner, Replica, RiskRange, RiskWindow, StreamSettings, Undo, Upstream,
+};
 
 /// One thing that happened. Ids of variants and fields are never reused.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -254,6 +256,18 @@ pub enum Event {
         /// Where the ranges of the open window end, in their order.
         #[n(3)]
         ends: Vec<i64>,
+    },
+    /// A removed set-up is to be taken back at its destination.
+    #[n(32)]
+    UndoBegun {
+        #[n(0)]
+        undo: Undo,
+    },
+    /// It was, or nobody waits for it any longer.
+    #[n(33)]
+    UndoEnded {
+        #[n(0)]
+        job: JobId,
     },
 }
 

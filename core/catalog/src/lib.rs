@@ -18,7 +18,7 @@ mod stream;
 mod synchrony;
 
 pub use agreement::{
-    Grant, GrantId, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep, Upstream,
+    Grant, GrantId, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep, Undo, Upstream,
 };
 pub use apply::Applied;
 pub use catalog::{Catalog, Cluster, PartitionHome};

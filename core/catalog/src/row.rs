@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use mainstem_types::{
-    CatalogSeq, ClusterName, Error, LinkEpoch, OriginTopicId, StreamId, StreamPath, Term,
+    CatalogSeq, ClusterName, Error, JobId, LinkEpoch, OriginTopicId, StreamId, StreamPath, Term,
 };
 use minicbor::{Decode, Encode};
 
 use crate::event::decode_all;
 use crate::{
-    Catalog, Cluster, Grant, GrantId, Replica, Stream, StreamSettings, Tombstone, Topic, Upstream,
+    Catalog, Cluster, Grant, GrantId, Replica, Stream, StreamSettings, Tombstone, Topic, Undo,
+    Upstream,
 };
 
 /// Names one row.
@@ -32,6 +33,8 @@ pub enum RowKey {
     Gateways(ClusterName),
     /// A grant.
     Grant(GrantId),
+    /// What is to be taken back at a destination.
+    Undo(JobId),
 }
 
 /// Tags order the rows so that a stream comes before what it contains.
@@ -44,6 +47,7 @@ mod tag {
     pub(super) const UPSTREAM: u8 = 6;
     pub(super) const GATEWAYS: u8 = 7;
     pub(super) const GRANT: u8 = 8;
+    pub(super) const UNDO: u8 = 32;
 }
 
 impl RowKey {
@@ -71,6 +75,7 @@ impl RowKey {
             Self::Upstream(s, idx) => key(tag::UPSTREAM, &[&s.to_bytes(), &idx.to_be_bytes()]),
             Self::Gateways(cluster) => key(tag::GATEWAYS, &[cluster.as_str().as_bytes()]),
             Self::Grant(grant) => key(tag::GRANT, &[&grant.to_bytes()]),
+            Self::Undo(job) => key(tag::UNDO, &[&job.to_bytes()]),
         }
     }
 }
@@ -133,6 +138,7 @@ impl Catalog {
                 to_vec(&GatewayList { cluster: cluster.clone(), gateways })
             }
             RowKey::Grant(grant) => to_vec(self.grants.get(grant)?),
+            RowKey::Undo(job) => to_vec(self.undos.get(job)?),
         })
     }
 
@@ -148,6 +154,7 @@ impl Catalog {
         }
         keys.extend(self.gateways.keys().cloned().map(RowKey::Gateways));
         keys.extend(self.grants.keys().copied().map(RowKey::Grant));
+        keys.extend(self.undos.keys().copied().map(RowKey::Undo));
         keys.sort_by_key(RowKey::to_bytes);
         keys
     }
@@ -208,6 +215,10 @@ impl Catalog {
             tag::GRANT => {
                 let grant = decode_all::<Grant>(value)?;
                 self.grants.insert(grant.id, grant);
+            }
+            tag::UNDO => {
+                let undo = decode_all::<Undo>(value)?;
+                self.undos.insert(undo.job, undo);
             }
             other => return Err(Error::corrupt(format!("unknown tag {other}"))),
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mainstem_catalog::{
     Catalog, Event, Grant, GrantId, Owner, Place, Replica, ReplicaSettings, RiskRange, RiskWindow,
     RowKey, Setup, SetupKind, SetupStep, StreamSettings, SyncPolicy, SyncState, SyncTimeoutMs,
-    Upstream,
+    Undo, Upstream,
 };
 use mainstem_types::{
     CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
@@ -35,6 +35,17 @@ fn term() -> Term {
 
 fn config() -> BTreeMap<String, String> {
     BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())])
+}
+
+fn undo() -> Undo {
+    Undo {
+        job: JobId(0x10b),
+        grant: GRANT,
+        place: place("newyork"),
+        replica_id: StreamId(0x6),
+        stream: STREAM,
+        since_ms: 1_700_000_000_000,
+    }
 }
 
 fn replica() -> Replica {
@@ -231,6 +242,7 @@ fn row_name(key: &RowKey) -> &'static str {
         RowKey::Upstream(..) => "Upstream",
         RowKey::Gateways(_) => "Gateways",
         RowKey::Grant(_) => "Grant",
+        RowKey::Undo(_) => "Undo",
     }
 }
 
@@ -314,7 +326,7 @@ fn a_lag_that_is_not_the_usual_is_written_as_it_was_released() {
 }
 
 #[test]
-fn what_stands_for_a_copy_is_written_as_it_was_released() {
+fn what_came_later_is_written_as_it_was_released() {
     let told = |found: fn(&Event) -> bool| events().into_iter().find(|(_, e)| found(e)).unwrap().1;
     let Event::UpstreamSet { stream, upstream } =
         told(|event| matches!(event, Event::UpstreamSet { .. }))
@@ -328,6 +340,8 @@ fn what_stands_for_a_copy_is_written_as_it_was_released() {
     let upstream = Upstream { copy: Some(GRANT), ..upstream };
     let events = [
         ("10-UpstreamSet-copy.event", Event::UpstreamSet { stream, upstream }),
+        ("32-UndoBegun.event", Event::UndoBegun { undo: undo() }),
+        ("33-UndoEnded.event", Event::UndoEnded { job: JobId(0x10b) }),
         ("14-GrantIssued-copy.event", Event::GrantIssued { grant: Grant { copy: true, ..grant } }),
     ];
     for (name, event) in events {
@@ -427,4 +441,21 @@ fn what_stands_for_a_synchronous_replica_is_written_as_it_was_released() {
     let rows = catalog.row_keys().into_iter();
     let rows = rows.map(|key| (key.to_bytes(), catalog.row(&key).unwrap()));
     assert!(Catalog::from_rows(rows).unwrap() == catalog);
+}
+
+#[test]
+fn what_is_to_be_taken_back_has_a_row() {
+    let mut catalog = Catalog::new();
+    let applied = catalog.apply(&Event::UndoBegun { undo: undo() });
+    let key = RowKey::Undo(JobId(0x10b));
+    assert_eq!(applied.rows, std::slice::from_ref(&key));
+    let value = check_golden("32-Undo.row", &catalog.row(&key).unwrap());
+    let read = Catalog::from_rows([
+        (RowKey::Cluster.to_bytes(), catalog.row(&RowKey::Cluster).unwrap()),
+        (key.to_bytes(), value),
+    ])
+    .unwrap();
+    assert_eq!(read, catalog);
+    catalog.apply(&Event::UndoEnded { job: JobId(0x10b) });
+    assert_eq!((catalog.row(&key), catalog.undos().count()), (None, 0));
 }

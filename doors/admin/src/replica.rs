@@ -1,9 +1,9 @@
 //! `stream replica add|edit|list|pause|resume|remove`.
 
-use mainstem_api::links::LinkReport;
+use mainstem_api::links::{LinkError, LinkReport};
 use mainstem_api::{Arguments, Row};
-use mainstem_catalog::{Catalog, Command, Place, Replica, Stream};
-use mainstem_types::Error;
+use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream, SyncState, Undo};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch};
 use serde_json::json;
 
 use crate::dispatch::Answer;
@@ -69,9 +69,11 @@ impl AdminDoor {
         let stream = self.local_stream(&self.engine.catalog(), arguments)?;
         let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
         let catalog = self.engine.catalog();
-        let row =
-            |replica: &Replica| replica_row(&catalog, &stream, replica, report(&replica.place));
-        Ok(stream.replicas.iter().map(row).collect())
+        let row = |replica| replica_row(&catalog, &stream, replica, report(&replica.place));
+        let removed = catalog.undos().filter(|undo| undo.stream == stream.id);
+        let removed =
+            removed.map(|u| undo_row(&catalog, &stream, u, self.links.undo(u.job).as_ref()));
+        Ok(stream.replicas.iter().map(row).chain(removed).collect())
     }
 }
 
@@ -139,6 +141,34 @@ fn replica_row(
         .and_then(|setup| setup.error.as_ref())
         .map(|message| json!({"Code": "ErrSetup", "Host": stream.path.as_str(), "Msg": message}));
     let trouble = link.error.as_ref().map(errors).or(stuck);
+    shown.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
+    shown
+}
+
+/// A replica that was removed during its set-up: listed in slot 0 until its destination has taken
+/// back what was made there.
+fn undo_row(
+    catalog: &Catalog,
+    stream: &Stream,
+    undo: &Undo,
+    trouble: Option<&LinkError>,
+) -> Row {
+    let replica = Replica {
+        idx: 0,
+        place: undo.place.clone(),
+        replica_id: Some(undo.replica_id),
+        settings: ReplicaSettings::default(),
+        paused: true,
+        link_epoch: LinkEpoch::default(),
+        acked_tombstone_seq: CatalogSeq::default(),
+        created_ms: undo.since_ms,
+        setup: None,
+        sync_state: SyncState::default(),
+        windows: Vec::new(),
+    };
+    let mut shown = replica_row(catalog, stream, &replica, None);
+    shown.insert("replicaState".to_owned(), json!("REPLICA_STATE_REMOVING"));
+    let trouble = trouble.map(errors);
     shown.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
     shown
 }

@@ -97,6 +97,8 @@ pub(crate) struct Board {
     gateways: Mutex<BTreeMap<GatewayKey, GatewayNote>>,
     ended: Mutex<VecDeque<(JobId, Option<String>)>>,
     logged: Mutex<BTreeSet<Logged>>,
+    /// Why what removed set-ups made is still there.
+    undos: Mutex<BTreeMap<JobId, LinkError>>,
 }
 
 /// The stream here, the one at the other end, and what stopped between them.
@@ -116,6 +118,18 @@ impl Board {
 
     pub(crate) fn forget_sending(&self, key: &LinkKey) {
         self.sending.lock().remove(key);
+    }
+
+    pub(crate) fn note_undo(&self, job: JobId, error: LinkError) {
+        self.undos.lock().insert(job, error);
+    }
+
+    pub(crate) fn forget_undo(&self, job: JobId) {
+        self.undos.lock().remove(&job);
+    }
+
+    pub(crate) fn undo(&self, job: JobId) -> Option<LinkError> {
+        self.undos.lock().get(&job).cloned()
     }
 
     /// A copy is over, for that reason if it was given up; its replica is no longer listed.

@@ -24,6 +24,7 @@ mod supervisor;
 mod tls;
 pub mod translate;
 mod turns;
+mod undo;
 mod verify;
 mod wire;
 

@@ -55,13 +55,11 @@ pub(crate) async fn run_link(
 ) {
     let (backoff, ring) = (Backoff::new(), GatewayRing::default());
     let mut task = Task { ctx, key, stop, nudge, backoff, ring };
-    let mut last_setup = None;
     while !*task.stop.borrow() {
         let catalog = task.ctx.engine.catalog();
         let Ok((stream, replica)) = find(&catalog, &task.key) else { break };
-        last_setup = open_setup(&replica).cloned();
         let concern = task.concern(&catalog);
-        let next = match (&last_setup, mode_of(&replica)) {
+        let next = match (open_setup(&replica), mode_of(&replica)) {
             (Some(_), _) if replica.paused && is_autosetup(&replica) => Next::Rest,
             (Some(_), _) => setup::step(&mut task, &stream, &replica).await,
             (None, Some(mode)) => task.replicate(&catalog, mode).await,
@@ -76,10 +74,6 @@ pub(crate) async fn run_link(
                 task.rest(concern, Some(Duration::from_millis(pause_ms))).await;
             }
         }
-    }
-    let removed = find(&task.ctx.engine.catalog(), &task.key).is_err();
-    if let Some(setup) = last_setup.filter(|_| removed) {
-        setup::undo(&mut task, &setup).await;
     }
     task.ctx.board.forget_sending(&task.key);
 }

@@ -57,6 +57,10 @@ impl Links for LinkDesk {
         self.upstream_report(&(stream, place))
     }
 
+    fn undo(&self, job: JobId) -> Option<LinkError> {
+        self.ctx.board.undo(job)
+    }
+
     fn refresh(&self, stream: StreamId) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             /// How long an attempt may take to show something.

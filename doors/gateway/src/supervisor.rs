@@ -1,11 +1,12 @@
-//! One task per replica of the catalog, each with a name and a way to stop.
+//! One task per replica of the catalog, and per set-up that is to be taken back, each with a way to
+//! stop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstem_catalog::Catalog;
-use mainstem_types::StreamId;
+use mainstem_types::{JobId, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -13,8 +14,16 @@ use tokio::task::JoinHandle;
 use crate::board::LinkKey;
 use crate::context::Context;
 use crate::link::run_link;
+use crate::undo::run_undo;
 
-struct LinkTask {
+/// What a task is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum TaskKey {
+    Link(LinkKey),
+    Undo(JobId),
+}
+
+struct Task {
     stop: watch::Sender<bool>,
     nudge: Arc<Notify>,
     /// Set before the supervisor is told, who may look before the handle says so.
@@ -24,17 +33,20 @@ struct LinkTask {
 
 /// The tasks that run now.
 #[derive(Default)]
-pub(crate) struct Tasks(Mutex<BTreeMap<LinkKey, LinkTask>>, Arc<Notify>);
+pub(crate) struct Tasks(Mutex<BTreeMap<TaskKey, Task>>, Arc<Notify>);
 
 impl Tasks {
     /// Wakes the links of a stream from their pauses.
     pub(crate) fn nudge(&self, stream: StreamId) -> Vec<LinkKey> {
         let tasks = self.0.lock();
-        let of_stream = tasks.iter().filter(|(key, _)| key.0 == stream);
+        let of_stream = tasks.iter().filter_map(|(key, task)| match key {
+            TaskKey::Link(key) if key.0 == stream => Some((key.clone(), task)),
+            TaskKey::Link(_) | TaskKey::Undo(_) => None,
+        });
         of_stream
             .map(|(key, task)| {
                 task.nudge.notify_one();
-                key.clone()
+                key
             })
             .collect()
     }
@@ -47,13 +59,20 @@ impl Tasks {
         for stream in catalog.streams() {
             for replica in &stream.replicas {
                 let key = (stream.id, replica.place.clone());
-                tasks.entry(key.clone()).or_insert_with(|| spawn_link(ctx, key, self.1.clone()));
+                let link = |stop, nudge| run_link(ctx.clone(), key.clone(), stop, nudge);
+                let task = || spawn(link, self.1.clone());
+                tasks.entry(TaskKey::Link(key.clone())).or_insert_with(task);
             }
+        }
+        for undo in catalog.undos() {
+            let work = |stop, nudge| run_undo(ctx.clone(), undo.job, stop, nudge);
+            let task = || spawn(work, self.1.clone());
+            tasks.entry(TaskKey::Undo(undo.job)).or_insert_with(task);
         }
     }
 
     async fn stop_all(&self) {
-        let tasks: Vec<LinkTask> = std::mem::take(&mut *self.0.lock()).into_values().collect();
+        let tasks: Vec<Task> = std::mem::take(&mut *self.0.lock()).into_values().collect();
         for task in &tasks {
             task.stop.send_replace(true);
         }
@@ -64,17 +83,20 @@ impl Tasks {
     }
 }
 
-fn spawn_link(ctx: &Context, key: LinkKey, told: Arc<Notify>) -> LinkTask {
+fn spawn<F>(work: impl FnOnce(watch::Receiver<bool>, Arc<Notify>) -> F, told: Arc<Notify>) -> Task
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (stop, stopped) = watch::channel(false);
     let (nudge, ended) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-    let link = run_link(ctx.clone(), key, stopped, nudge.clone());
+    let work = work(stopped, nudge.clone());
     let mark = ended.clone();
     let handle = tokio::spawn(async move {
-        link.await;
+        work.await;
         mark.store(true, Ordering::Release);
         told.notify_one();
     });
-    LinkTask { stop, nudge, ended, handle }
+    Task { stop, nudge, ended, handle }
 }
 
 /// Follows the catalog until told to stop, then stops every link.

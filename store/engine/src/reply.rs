@@ -11,7 +11,7 @@ use crate::waiting::{Answers, Promise};
 pub(crate) enum Reply {
     Append(Ack, oneshot::Sender<Answers>, Vec<Result<Promise, Error>>),
     Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
-    Change(oneshot::Sender<Result<Catalog, Error>>, Result<Catalog, Error>),
+    Change(oneshot::Sender<Result<Catalog, Error>>, Box<Result<Catalog, Error>>),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
     Closed(oneshot::Sender<()>),
     /// Nobody asked.
@@ -27,7 +27,7 @@ impl Reply {
                 drop(waiter.send(answers.collect()));
             }
             Self::Offset(waiter, answer) => drop(waiter.send(answer)),
-            Self::Change(waiter, answer) => drop(waiter.send(answer)),
+            Self::Change(waiter, answer) => drop(waiter.send(*answer)),
             Self::Done(waiter, answer) => drop(waiter.send(answer)),
             Self::Closed(waiter) => drop(waiter.send(())),
             Self::Nothing => {}
@@ -49,7 +49,7 @@ impl Op {
             Self::AppendReplica { reply, .. } | Self::Trim { reply, .. } => {
                 Reply::Offset(reply, Err(disk_full()))
             }
-            Self::Change { reply, .. } => Reply::Change(reply, Err(disk_full())),
+            Self::Change { reply, .. } => Reply::Change(reply, Box::new(Err(disk_full()))),
             Self::CommitCursors { reply, .. }
             | Self::ApplyCursors { reply, .. }
             | Self::TrimReplica { reply, .. }

@@ -154,7 +154,9 @@ impl Sequencer {
             Op::AppendReplica { append, reply } => {
                 Reply::Offset(reply, self.sequence_replica_append(append))
             }
-            Op::Change { command, reply } => Reply::Change(reply, self.sequence_change(&command)),
+            Op::Change { command, reply } => {
+                Reply::Change(reply, Box::new(self.sequence_change(&command)))
+            }
             Op::CommitCursors { commits, reply } => {
                 Reply::Done(reply, self.sequence_commits(commits))
             }

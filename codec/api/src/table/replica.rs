@@ -97,7 +97,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: &[
             PATH,
             REPLICA,
-            may("newreplica", Kind::Stream, "", "where the replica is now that it was renamed"),
+            may(
+                "newreplica",
+                Kind::Stream,
+                "",
+                "the stream that takes its place, elsewhere or in another cluster",
+            ),
             may("throttle", Kind::Bool, "", "yield to new messages under load"),
             may("ratelimit", ANY, "", "send at most so many bytes a second; 0 is no limit"),
             may("networkencryption", Kind::Bool, "", "taken for old scripts; links always are"),
@@ -226,7 +231,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "replica", "remove"],
         summary: "End the agreement at the source",
-        about: "The replica stream stays, with its records and its upstream entry.",
+        about: "The replica stream stays, with its records and its upstream entry. If its set-up \
+                was still under way, the destination takes back what that made there, when it can \
+                be reached; until then `replica list` shows it in slot 0, and removing it once \
+                more gives that up.",
         flags: &[PATH, REPLICA, CLUSTER],
         output: &[],
         example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",

@@ -53,6 +53,7 @@ impl Catalog {
         | C::PauseReplica { stream, replica }
         | C::ResumeReplica { stream, replica }
         | C::RemoveReplica { stream, replica }
+        | C::EndCopy { stream, replica, .. }
         | C::BeginSetup { stream, replica, .. }
         | C::AdvanceSetup { stream, replica, .. }
         | C::RaiseReplicaEpoch { stream, replica }
@@ -62,9 +63,17 @@ impl Catalog {
             unreachable!("called for commands on replicas only")
         };
         let stream = self.expect_stream(*stream)?;
+        if let (C::RemoveReplica { .. }, None) = (command, stream.replica(replica)) {
+            return self.give_up(stream, replica);
+        }
         let before = stream.expect_replica(replica)?;
-        if let C::RemoveReplica { .. } = command {
-            return Ok(stream.without_replica(before));
+        match command {
+            C::RemoveReplica { .. } => return Ok(self.removal(stream, before, draw)),
+            C::EndCopy { job, .. } => {
+                before.check_job(*job)?;
+                return Ok(stream.without_replica(before));
+            }
+            _ => {}
         }
         let mut replica = before.clone();
         match command {
@@ -79,10 +88,8 @@ impl Catalog {
             C::ResumeReplica { .. } => replica.paused = false,
             C::BeginSetup { setup, .. } => begin_on(&mut replica, setup)?,
             C::AdvanceSetup { job, step, percent, error, .. } => {
-                let setup = replica.setup.as_mut().filter(|setup| setup.job == *job);
-                let setup = setup.ok_or_else(|| {
-                    Error::fenced(format!("job {job} is no longer the replica's; it was replaced"))
-                })?;
+                before.check_job(*job)?;
+                let setup = replica.setup.as_mut().expect("it has that job");
                 setup.step = *step;
                 setup.percent = (*percent).min(100);
                 setup.error = error.clone();
@@ -136,7 +143,17 @@ impl Catalog {
             if stream.replica(place).is_some() {
                 return Err(already_listed(stream, place));
             }
+            if replica.setup.as_ref().is_some_and(|setup| setup.is_open()) {
+                return Err(Error::retry(format!(
+                    "{} is still being set up or copied to; wait for its end, or remove the \
+                     replica",
+                    replica.place
+                )));
+            }
             replica.place = place.clone();
+            // What stands there now, and what it knows, its next Welcome says.
+            replica.replica_id = None;
+            replica.acked_tombstone_seq = CatalogSeq::default();
         }
         let settings = &mut replica.settings;
         settings.throttle = patch.throttle.unwrap_or(settings.throttle);
@@ -153,6 +170,13 @@ impl Catalog {
 }
 
 impl Replica {
+    fn check_job(&self, job: mainstem_types::JobId) -> Result<(), Error> {
+        if self.setup.as_ref().is_some_and(|setup| setup.job == job) {
+            return Ok(());
+        }
+        Err(Error::fenced(format!("job {job} is no longer the replica's; it was replaced")))
+    }
+
     fn check_epoch(&self, epoch: mainstem_types::LinkEpoch) -> Result<(), Error> {
         if self.link_epoch == epoch {
             return Ok(());
@@ -180,7 +204,7 @@ impl Stream {
         Ok(())
     }
 
-    fn expect_replica(&self, place: &Place) -> Result<&Replica, Error> {
+    pub(super) fn expect_replica(&self, place: &Place) -> Result<&Replica, Error> {
         self.replica(place).ok_or_else(|| {
             Error::not_found(format!(
                 "{place} is not a replica of {}; see `stream replica list -path {}`",
@@ -189,7 +213,7 @@ impl Stream {
         })
     }
 
-    fn without_replica(&self, replica: &Replica) -> Vec<Event> {
+    pub(super) fn without_replica(&self, replica: &Replica) -> Vec<Event> {
         let gone = Event::ReplicaRemoved {
             stream: self.id,
             idx: replica.idx,

@@ -174,6 +174,14 @@ async fn an_autosetup_takes_a_grant_from_its_destination() {
     assert_eq!((&row["uuid"], &row["paused"]), (&json!(replica), &json!(false)));
     assert_eq!(row["copyTableCompletionPercentage"], 0);
 
+    let remove = "stream/replica/remove?path=/a&replica=/b";
+    world.rows(remove).await;
+    let row = &world.rows("stream/replica/list?path=/a").await[0];
+    assert_eq!((&row["replicaState"], &row["idx"]), (&json!("REPLICA_STATE_REMOVING"), &json!(0)));
+    assert_eq!(row["errors"]["Code"], "ErrAllGatewaysUnreachable", "what the link says");
+    world.rows(remove).await;
+    assert!(world.rows("stream/replica/list?path=/a").await.is_empty(), "it was given up");
+
     world.rows("stream/create?path=/there").await;
     let asked = format!("stream/grant?path=/there&source=/mapr/x/a&sourceuuid={uuid}");
     assert_eq!(world.refusal(&asked).await.0, 17);

@@ -44,6 +44,10 @@ impl Links for Told {
         Some(self.upstream.lock().unwrap().clone())
     }
 
+    fn undo(&self, _: JobId) -> Option<LinkError> {
+        Some(unreachable())
+    }
+
     fn refresh(&self, _: StreamId) -> BoxFuture<'_, ()> {
         *self.refreshed.lock().unwrap() += 1;
         Box::pin(async {})

@@ -44,46 +44,6 @@ pub(crate) async fn step(task: &mut Task, stream: &Arc<Stream>, replica: &Replic
     }
 }
 
-/// Takes back what a job made at the destination, after its replica was removed here.
-pub(crate) async fn undo(task: &mut Task, setup: &Setup) {
-    let place = task.key.1.clone();
-    let Some(grant) = setup.grant else { return };
-    let catalog = task.ctx.engine.catalog();
-    let here = catalog.cluster();
-    let mut request = Request {
-        cluster_id: here.id,
-        cluster_name: here.name.clone(),
-        to_cluster: place.cluster.clone(),
-        job: setup.job,
-        grant: grant.to_bytes().to_vec(),
-        create_stream: None,
-        add_upstream: None,
-        add_replica: None,
-        describe: Some(place.path.clone()),
-        undo: None,
-        check_copy: None,
-        take_over: None,
-        digests: None,
-    };
-    // The replica's uuid went with the agreement, so the destination is asked for it; the grant
-    // holds only for the one that this job made.
-    let gateways = task.ctx.gateways(&catalog, &place.cluster);
-    for gateway in &gateways {
-        let described = ask(&task.ctx, &place.cluster, gateway, request.clone()).await;
-        let Ok(reply) = described else { continue };
-        let Some(id) = reply.described.and_then(|described| described.stream) else { return };
-        (request.describe, request.undo) = (None, Some(id));
-        if let Err(error) = ask(&task.ctx, &place.cluster, gateway, request).await {
-            tracing::warn!(replica = %place, %error, "what the set-up made was not taken back");
-        }
-        return;
-    }
-    tracing::warn!(
-        replica = %place,
-        "no gateway answered, so what the set-up made there was not taken back; delete it by hand"
-    );
-}
-
 struct Act<'a> {
     task: &'a mut Task,
     stream: &'a Arc<Stream>,

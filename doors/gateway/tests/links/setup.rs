@@ -1,6 +1,8 @@
 //! Autosetup and copies, carried out by the source's servers.
 
-use mainstem_catalog::{Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep};
+use mainstem_catalog::{
+    Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep, StreamSettings,
+};
 use mainstem_env::{Random, SystemRandom};
 use mainstem_types::{JobId, StreamId, StreamRef};
 
@@ -19,6 +21,19 @@ async fn autosetup(
     path: &str,
     multimaster: bool,
 ) -> (Place, StreamId) {
+    let (grant, replica_id) = granted(source, from, destination, path, multimaster).await;
+    let place = destination.place(path);
+    source.engine.change(begin(from, &place, grant, replica_id, multimaster)).await.unwrap();
+    (place, replica_id)
+}
+
+async fn granted(
+    source: &Cluster,
+    from: StreamId,
+    destination: &Cluster,
+    path: &str,
+    multimaster: bool,
+) -> (GrantId, StreamId) {
     let place = destination.place(path);
     let replica_id = StreamId::from_random(SystemRandom.next_u128());
     let grant = GrantId::from_bytes(SystemRandom.next_u128().to_be_bytes());
@@ -34,6 +49,16 @@ async fn autosetup(
         expires_ms: i64::MAX,
     };
     destination.engine.change(issue).await.unwrap();
+    (grant, replica_id)
+}
+
+fn begin(
+    from: StreamId,
+    place: &Place,
+    grant: GrantId,
+    replica_id: StreamId,
+    multimaster: bool,
+) -> Command {
     let setup = NewSetup {
         job: JobId::from_random(SystemRandom.next_u128()),
         kind: SetupKind::Autosetup,
@@ -42,16 +67,14 @@ async fn autosetup(
         direct_copy: true,
         use_existing: false,
     };
-    let add = Command::AddReplica {
+    Command::AddReplica {
         stream: from,
         replica: place.clone(),
         replica_id: Some(replica_id),
         settings: ReplicaSettings::default(),
         paused: false,
         setup: Some(setup),
-    };
-    source.engine.change(add).await.unwrap();
-    (place, replica_id)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,4 +217,56 @@ async fn a_copy_runs_though_paused_and_a_resume_goes_on_from_it() {
     assert_eq!(source.report(from, &place).records_sent, sent + 1, "only what was new");
     source.stop().await;
     destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_removed_setup_made_is_taken_back_when_its_destination_returns() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let (grant, replica_id) = granted(&source, from, &destination, "/s", false).await;
+    // The first step was done there, and then its answer was lost with it.
+    let settings = StreamSettings::default();
+    let made = Command::CreateByGrant { grant, replica_id, settings };
+    destination.engine.change(made).await.unwrap();
+    let (id, listen, place) =
+        (destination.id, destination.gateway.address(), destination.place("/s"));
+    let folder = destination.stop().await;
+    source.engine.change(begin(from, &place, grant, replica_id, false)).await.unwrap();
+    until("it is tried", || source.report(from, &place).error.is_some()).await;
+    let remove = || Command::RemoveReplica { stream: from, replica: place.clone() };
+    source.engine.change(remove()).await.unwrap();
+    let source = source.restart(&group).await;
+    let job = source.catalog().undos().next().unwrap().job;
+    until("it says why it waits", || {
+        source.links().undo(job).is_some_and(|e| e.message.contains("cannot be reached"))
+    })
+    .await;
+    let destination = Cluster::start(&group, "newyork", id, folder, listen).await;
+    until("it is gone there", || destination.catalog().stream(replica_id).is_none()).await;
+    until("and nothing is left to do", || source.catalog().undos().next().is_none()).await;
+    assert!(destination.catalog().grant(grant).is_none());
+    source.stop().await;
+    destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_removal_gives_up_what_a_lost_destination_holds() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let from = source.create_stream("/s").await;
+    let place = Place { cluster: "lost".parse().unwrap(), path: "/s".parse().unwrap() };
+    let remove = || Command::RemoveReplica { stream: from, replica: place.clone() };
+    assert!(source.engine.change(remove()).await.is_err(), "nothing is listed");
+    let grant = GrantId::from_bytes([3; 16]);
+    source.engine.change(begin(from, &place, grant, StreamId(7), false)).await.unwrap();
+    source.engine.change(remove()).await.unwrap();
+    let job = source.catalog().undos().next().unwrap().job;
+    until("it waits", || source.links().undo(job).is_some()).await;
+    source.engine.change(remove()).await.unwrap();
+    assert!(source.catalog().undos().next().is_none());
+    until("its task ends", || source.links().undo(job).is_none()).await;
+    assert!(source.engine.change(remove()).await.is_err());
+    source.stop().await;
 }

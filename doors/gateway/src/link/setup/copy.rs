@@ -103,7 +103,8 @@ impl Act<'_> {
     pub(super) async fn end_copy(&mut self, refused: Option<String>) -> Next {
         let (stream, replica) = (self.stream.id, self.replica.place.clone());
         self.task.ctx.board.note_ended(self.setup.job, refused);
-        match self.task.ctx.engine.change(Command::RemoveReplica { stream, replica }).await {
+        let end = Command::EndCopy { stream, replica, job: self.setup.job };
+        match self.task.ctx.engine.change(end).await {
             Ok(_) => Next::Again,
             Err(error) => self.stuck(&error),
         }
