@@ -155,7 +155,7 @@ impl World {
             }
             let told = match self.plant {
                 Plant::CursorsEarly => cursor.replicated,
-                _ => cursor.effective(term, end),
+                _ => cursor.effective(term, end, i32::MAX),
             };
             beyond = told.filter(|value| value.offset > end).or(beyond);
         }

@@ -60,9 +60,19 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Where a consumer here continues, given the topic's term and the partition's end: at its
-    /// own commit in this term, else at the replicated one, which waits for its data (I4).
-    pub fn effective(&self, term: TermId, end: i64) -> Option<CursorValue> {
+    /// Where a consumer here continues, given the topic's term, the partition's end and its leader
+    /// epoch: at its own commit in this term, else at the replicated one, which waits for its data
+    /// (I4). An epoch that is not known here is not told: the client would look for metadata that
+    /// shows it, for ever.
+    pub fn effective(&self, term: TermId, end: i64, leader_epoch: i32) -> Option<CursorValue> {
+        let mut value = self.of_term(term, end)?;
+        if value.leader_epoch > leader_epoch {
+            value.leader_epoch = -1;
+        }
+        Some(value)
+    }
+
+    fn of_term(&self, term: TermId, end: i64) -> Option<CursorValue> {
         if let Some(local) = self.local.as_ref().filter(|local| local.term == term) {
             return Some(local.clone());
         }
@@ -122,21 +132,30 @@ mod tests {
     }
 
     #[test]
-    fn i4_a_replicated_cursor_waits_for_its_data() {
+    fn fault_19_i4_a_replicated_cursor_waits_for_its_data() {
         let cursor = Cursor { local: None, replicated: Some(value(100, 1)) };
-        let clamped = cursor.effective(TermId(1), 40).unwrap();
+        let clamped = cursor.effective(TermId(1), 40, 3).unwrap();
         assert_eq!((clamped.offset, clamped.leader_epoch), (40, -1));
-        assert_eq!(cursor.effective(TermId(1), 100).unwrap().offset, 100);
+        assert_eq!(cursor.effective(TermId(1), 100, 3).unwrap().offset, 100);
     }
 
     #[test]
-    fn a_local_commit_of_this_term_wins() {
+    fn fault_08_an_epoch_that_is_not_known_here_is_not_told() {
+        let cursor = Cursor { local: None, replicated: Some(value(100, 1)) };
+        let told = |epoch| cursor.effective(TermId(1), 100, epoch).unwrap().leader_epoch;
+        assert_eq!((told(2), told(3), told(4)), (-1, 3, 3));
+        let local = Cursor { local: Some(value(10, 1)), replicated: None };
+        assert_eq!(local.effective(TermId(1), 100, 0).unwrap().leader_epoch, -1);
+    }
+
+    #[test]
+    fn fault_18_a_local_commit_of_this_term_wins() {
         let cursor = Cursor { local: Some(value(10, 1)), replicated: Some(value(20, 1)) };
-        assert_eq!(cursor.effective(TermId(1), 50).unwrap().offset, 10);
-        assert_eq!(cursor.effective(TermId(2), 50).unwrap().offset, 20);
+        assert_eq!(cursor.effective(TermId(1), 50, 3).unwrap().offset, 10);
+        assert_eq!(cursor.effective(TermId(2), 50, 3).unwrap().offset, 20);
         let alone = Cursor { local: Some(value(10, 1)), replicated: None };
-        assert_eq!(alone.effective(TermId(2), 50).unwrap().offset, 10);
-        assert_eq!(Cursor::default().effective(TermId(2), 50), None);
+        assert_eq!(alone.effective(TermId(2), 50, 3).unwrap().offset, 10);
+        assert_eq!(Cursor::default().effective(TermId(2), 50, 3), None);
     }
 
     #[test]

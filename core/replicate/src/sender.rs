@@ -225,12 +225,14 @@ impl Sender {
         self.cursors_dirty = true;
     }
 
-    /// All cursors as they are now. What the replica knows of a topic that is owned here, and is
-    /// not among them, was deleted here, and is taken back there.
+    /// All cursors as they are now. What the replica knows, by its own word or from this session,
+    /// and is not among them, was deleted here, and is taken back there. A replica with several
+    /// upstreams says only what it knows of topics that are owned here: of the others we may not
+    /// have heard yet what it was told by another way.
     pub fn handle_all_cursors(&mut self, items: Vec<CursorItem>) {
         if self.phase == Phase::Open {
-            let (source, topics) = (self.source, &self.topics);
-            self.cursors.drop_missing(&items, |origin| topics.owner(origin) == Some(source));
+            let topics = &self.topics;
+            self.cursors.drop_missing(&items, |origin| topics.owner(origin).is_some());
         }
         self.handle_cursors(items);
     }

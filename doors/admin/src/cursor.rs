@@ -35,7 +35,8 @@ impl AdminDoor {
                 let topic = stream.topic_by_origin(key.topic)?;
                 let partition = self.engine.partition(topic.partition(key.partition)?)?;
                 let end = partition.high_watermark();
-                let committed = cursor.effective(topic.owner.term.id, end)?.offset;
+                let (term, epoch) = (topic.owner.term.id, partition.leader_epoch());
+                let committed = cursor.effective(term, end, epoch)?.offset;
                 let name = topic.name.clone();
                 let CursorKey { group, topic, partition, .. } = key;
                 Some(Position { group, topic, name, partition, committed, end, cursor })

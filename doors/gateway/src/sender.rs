@@ -269,7 +269,12 @@ impl Session<'_> {
         }
         let is_news = matches!(frame, Frame::Fault(_) | Frame::Welcome(_));
         let is_ack = matches!(frame, Frame::Ack(_));
+        let was_open = self.sender.is_open();
         self.sender.handle_frame(frame, self.ctx.now_ms());
+        if !was_open && self.sender.is_open() {
+            // What the replica knows and is gone here can be told now.
+            self.cursors_due_ms = Some(self.ctx.now_ms());
+        }
         if is_news || (is_ack && self.mode == Mode::Copy) {
             let (faults, copy) = (self.sender.faults(), self.sender.copy_progress());
             let (open, is_copy) = (self.sender.is_open(), self.mode == Mode::Copy);

@@ -203,7 +203,8 @@ fn everything(ctx: &Context, catalog: &Catalog, names: &Names<'_>, group: &Group
 fn effective(ctx: &Context, found: &Found, partition: u32, cursor: &Cursor) -> Option<CursorValue> {
     let no = found.topic.partition(partition)?;
     let partition = ctx.node.engine.partition(no)?;
-    cursor.effective(found.topic.owner.term.id, partition.durable_end())
+    let (term, end) = (found.topic.owner.term.id, partition.durable_end());
+    cursor.effective(term, end, partition.leader_epoch())
 }
 
 fn single(partition_index: i32, value: Option<CursorValue>) -> OffsetFetchResponsePartition {
