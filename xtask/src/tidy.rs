@@ -1,6 +1,7 @@
 //! House rules that neither rustfmt nor clippy can hold. Each finding names what to do instead.
 
 mod cycles;
+mod faults;
 mod habits;
 mod ladder;
 mod paths;
@@ -47,7 +48,9 @@ pub(crate) fn check_workspace(root: &Path) -> Result<Vec<Finding>, String> {
         findings.extend(shape::check(member));
         findings.extend(habits::check(member));
     }
-    findings.extend(words::check(&words::read_tracked(root)?));
+    let tracked = words::read_tracked(root)?;
+    findings.extend(words::check(&tracked));
+    findings.extend(faults::check(&tracked));
     findings.sort();
     findings.dedup();
     Ok(findings)

@@ -118,7 +118,7 @@ fn topics_come_grow_and_go_whatever_is_repeated() {
 }
 
 #[test]
-fn i5_the_second_owner_of_a_name_is_refused() {
+fn fault_24_i5_the_second_owner_of_a_name_is_refused() {
     let mut replica = Replica::new();
     replica.story.topic(replica.stream, "mine").unwrap();
     let rival = replica.tell(Told { name: "mine", ..TOLD }).unwrap_err();

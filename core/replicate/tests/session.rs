@@ -614,3 +614,47 @@ fn the_source_learns_what_is_durable_at_the_replica() {
     world.run();
     assert!(world.acked.is_empty(), "a copy keeps nobody waiting");
 }
+
+#[test]
+fn fault_05_nothing_that_the_source_can_still_lose_is_sent() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(3, "durable");
+    world.tell_source();
+    let sender = &mut world.sender;
+    sender.handle_frame(welcome(Vec::new(), Vec::new()), 0);
+    let batch = |base_offset, next_offset| SourceBatch {
+        base_offset,
+        next_offset,
+        arrival_ms: 0,
+        bytes: bytes::Bytes::from_static(b"x"),
+    };
+    let mut sent_to = 0;
+    while let Some(action) = sender.poll_action() {
+        match action {
+            // The log shows a batch that was written and is not yet synced.
+            SenderAction::Read(request) => {
+                sender.handle_read(request, 0, vec![batch(0, 3), batch(3, 5)]);
+            }
+            SenderAction::Send(Frame::Batches(batches)) => sent_to = batches.to,
+            _ => {}
+        }
+    }
+    assert_eq!(sent_to, 3, "I3");
+}
+
+#[test]
+fn fault_22_a_damaged_batch_stops_its_partition_and_no_other() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2).with_topic(2, 1);
+    world.damaged.push((OriginTopicId(1), 0));
+    for (id, partition) in [(1, 0), (1, 1), (2, 0)] {
+        (0..5).for_each(|n| world.log(id, partition).push(2, &format!("{n}")));
+    }
+    world.run();
+    let faults = world.sender.faults();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!((faults[0].partition, faults[0].code), (Some(0), Code::Corrupt));
+    for key in [(OriginTopicId(1), 1), (OriginTopicId(2), 0)] {
+        assert_eq!(world.source[&key].batches, world.replica[&key].batches);
+    }
+    assert_eq!(world.closed, None, "and the session stands");
+}

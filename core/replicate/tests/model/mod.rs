@@ -105,6 +105,8 @@ pub(crate) struct World {
     pub(crate) applied: Vec<String>,
     pub(crate) applied_seq: CatalogSeq,
     pub(crate) conflicts: Vec<OriginTopicId>,
+    /// Partitions whose batches the replica finds damaged.
+    pub(crate) damaged: Vec<(OriginTopicId, u32)>,
     pub(crate) kept: Vec<CursorItem>,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
@@ -134,6 +136,7 @@ impl World {
             applied: Vec::new(),
             applied_seq: CatalogSeq(0),
             conflicts: Vec::new(),
+            damaged: Vec::new(),
             kept: Vec::new(),
             sender: Sender::new(SenderSettings::default(), hello(mode), 0),
             receiver: Receiver::new(identity(), ClusterId(1), 0, 0),
@@ -339,6 +342,9 @@ impl World {
 
     fn append(&mut self, batches: Batches) -> Result<i64, Error> {
         let key = (batches.origin, batches.partition);
+        if self.damaged.contains(&key) {
+            return Err(Error::corrupt("a checksum does not hold"));
+        }
         let Some(log) = self.replica.get_mut(&key) else {
             return Err(Error::not_found("no such topic"));
         };

@@ -169,12 +169,21 @@ impl Cluster {
         index: u32,
         text: &str,
     ) -> Result<i64, Error> {
-        let catalog = self.catalog();
-        let topic = catalog.stream(stream).unwrap().topic(&topic.parse().unwrap()).unwrap().clone();
         let mut builder = BatchBuilder::new();
         builder.push(1_700_000_000_000, Some(b"key"), Some(text.as_bytes()));
-        let append =
-            Append { partition: topic.partition(index).unwrap(), batch: builder.build().freeze() };
+        self.append(stream, topic, index, builder.build().freeze()).await
+    }
+
+    pub(crate) async fn append(
+        &self,
+        stream: StreamId,
+        topic: &str,
+        index: u32,
+        batch: Bytes,
+    ) -> Result<i64, Error> {
+        let catalog = self.catalog();
+        let topic = catalog.stream(stream).unwrap().topic(&topic.parse().unwrap()).unwrap().clone();
+        let append = Append { partition: topic.partition(index).unwrap(), batch };
         let mut answers = self.engine.append(vec![append], Ack::Durable).await?.await?;
         answers.remove(0).map(|appended| appended.base_offset)
     }

@@ -4,6 +4,7 @@ mod adverse;
 mod agreement;
 mod cluster;
 mod copy;
+mod faults;
 mod relay;
 mod replicate;
 mod setup;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_catalog::{Command, TopicPatch};
+use mainstem_catalog::{Command, ReplicaPatch, TopicPatch};
 use mainstem_engine::{Gap, Partition};
 use mainstem_types::StreamId;
 
 use crate::cluster::{Cluster, Group, until};
 
 /// A source and replicas behind it, one after the other, by clusters and streams.
-async fn chain(group: &Group, names: &[&str]) -> Vec<(Cluster, StreamId)> {
+pub(crate) async fn chain(group: &Group, names: &[&str]) -> Vec<(Cluster, StreamId)> {
     let mut nodes: Vec<(Cluster, StreamId)> = Vec::new();
     for name in names {
         let cluster = group.cluster(name).await;
@@ -23,7 +23,10 @@ async fn chain(group: &Group, names: &[&str]) -> Vec<(Cluster, StreamId)> {
     nodes
 }
 
-fn partition(node: &(Cluster, StreamId), topic: &str) -> Option<std::sync::Arc<Partition>> {
+pub(crate) fn partition(
+    node: &(Cluster, StreamId),
+    topic: &str,
+) -> Option<std::sync::Arc<Partition>> {
     let catalog = node.0.catalog();
     let topic = catalog.stream(node.1)?.topic(&topic.parse().unwrap())?.clone();
     node.0.engine.partition(topic.partition(0)?)
@@ -38,7 +41,11 @@ async fn trim(node: &(Cluster, StreamId), to: i64) {
     assert_eq!(node.0.engine.trim(no, to).await.unwrap(), to);
 }
 
-async fn pause(source: &(Cluster, StreamId), replica: &(Cluster, StreamId), paused: bool) {
+pub(crate) async fn pause(
+    source: &(Cluster, StreamId),
+    replica: &(Cluster, StreamId),
+    paused: bool,
+) {
     let (stream, replica) = (source.1, replica.0.place("/s"));
     let command = match paused {
         true => Command::PauseReplica { stream, replica },
@@ -198,6 +205,70 @@ async fn fault_13_a_topic_made_anew_while_the_link_is_down_is_another_topic() {
             && origin(&nodes[0]) == origin(&nodes[1])
     })
     .await;
+    for (cluster, _) in nodes {
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_takes_another_ones_place_is_followed_without_a_new_agreement() {
+    let group = Group::new();
+    let nodes = chain(&group, &["sanfrancisco", "newyork"]).await;
+    let ((source, from), (replica, _)) = (&nodes[0], &nodes[1]);
+    source.create_topic(*from, "t", 1).await;
+    source.produce(*from, "t", 0, "before").await.unwrap();
+    until("the first has it", || start_and_end(&nodes[1]) == (0, 1)).await;
+    let moved = replica.create_stream("/moved").await;
+    let edit = || {
+        let place = Some(replica.place("/moved"));
+        let patch = ReplicaPatch { place, ..ReplicaPatch::default() };
+        Command::EditReplica { stream: *from, replica: replica.place("/s"), patch }
+    };
+    source.engine.change(edit()).await.unwrap();
+    until("I6: it waits for the other half", || {
+        let report = source.report(*from, &replica.place("/moved"));
+        report.error.is_some_and(|error| error.code == "ErrNoUpstream")
+    })
+    .await;
+    replica.add_upstream(moved, source.place("/s")).await;
+    until("and flows there", || source.content(*from) == replica.content(moved)).await;
+    until("its uuid is pinned", || {
+        let catalog = source.catalog();
+        let listed = catalog.stream(*from).unwrap().replica(&replica.place("/moved")).cloned();
+        listed.unwrap().replica_id == Some(moved)
+    })
+    .await;
+    source.produce(*from, "t", 0, "after").await.unwrap();
+    until("all of it", || source.content(*from) == replica.content(moved)).await;
+    assert_eq!(start_and_end(&nodes[1]), (0, 1), "and the old one no more");
+    for (cluster, _) in nodes {
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_list_of_gateways_disturbs_no_session_and_is_used_by_the_next() {
+    let group = Group::new();
+    let nodes = chain(&group, &["sanfrancisco", "newyork"]).await;
+    let ((source, from), (replica, _)) = (&nodes[0], &nodes[1]);
+    let place = replica.place("/s");
+    source.create_topic(*from, "t", 1).await;
+    source.produce(*from, "t", 0, "1").await.unwrap();
+    until("all is there", || start_and_end(&nodes[1]) == (0, 1)).await;
+    let sessions = source.report(*from, &place).sessions;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let live = replica.gateway.address().to_string();
+    let list = vec![dead.to_string(), live.clone()];
+    let set = Command::SetGateways { cluster: place.cluster.clone(), gateways: list };
+    source.engine.change(set).await.unwrap();
+    source.produce(*from, "t", 0, "2").await.unwrap();
+    until("it goes on", || start_and_end(&nodes[1]) == (0, 2)).await;
+    assert_eq!(source.report(*from, &place).sessions, sessions, "in the same session");
+    pause(&nodes[0], &nodes[1], true).await;
+    pause(&nodes[0], &nodes[1], false).await;
+    source.produce(*from, "t", 0, "3").await.unwrap();
+    until("a dead one is passed over", || start_and_end(&nodes[1]) == (0, 3)).await;
+    assert_eq!(source.report(*from, &place).gateway, Some(live));
     for (cluster, _) in nodes {
         cluster.stop().await;
     }

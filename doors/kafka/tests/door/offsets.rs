@@ -57,6 +57,15 @@ async fn offsets_are_found_by_time() {
 }
 
 #[tokio::test]
+async fn fault_07_a_time_past_the_end_is_no_offset_in_any_version() {
+    let (_node, mut client) = with_records().await;
+    for version in 1..=9 {
+        let found = find(&mut client, i64::MAX - 1, version).await;
+        assert_eq!((found.error_code, found.offset, found.timestamp), (0, -1, -1), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_partition_has_offsets_too() {
     let node = TestNode::start().await;
     node.create_topic("/activity", "clicks", 1).await;

@@ -45,6 +45,59 @@ fn i2_batches_are_taken_exactly_at_the_end_and_kept_byte_for_byte() {
 }
 
 #[test]
+fn fault_03_a_misaligned_append_is_an_error_that_names_the_expected_offset() {
+    let mut world = World::new(41);
+    let (link, no) = world.replica();
+    send(&mut world, append(link, vec![at(0, 3, "x")])).unwrap();
+    for batches in [vec![at(4, 1, "z")], vec![at(3, 2, "y"), at(6, 1, "z")]] {
+        let before = world.engine.partition(no).unwrap().durable_end();
+        let gone_on = batches.len() > 1;
+        let error = send(&mut world, append(link, batches)).unwrap_err();
+        let end = world.engine.partition(no).unwrap().durable_end();
+        assert_eq!((error.kind(), error.expected_offset()), (ErrorKind::Misaligned, Some(end)));
+        assert_eq!(end, if gone_on { 5 } else { before }, "what fits before it is kept");
+    }
+}
+
+#[test]
+fn fault_15_neither_a_late_create_nor_late_data_brings_a_deleted_topic_back() {
+    let mut world = World::new(42);
+    let (link, no) = world.replica();
+    send(&mut world, append(link, vec![at(0, 3, "x")])).unwrap();
+    let told = |owner_seq| Command::ApplyTopic {
+        stream: REPLICA,
+        upstream: SOURCE,
+        link_epoch: link.link_epoch,
+        origin: TOPIC,
+        name: "t".parse().unwrap(),
+        partitions: 1,
+        timestamp_type: Default::default(),
+        config: Default::default(),
+        owner: mainstem_catalog::Owner { stream: SOURCE, term: TERM },
+        owner_seq: mainstem_types::CatalogSeq(owner_seq),
+        source_seq: mainstem_types::CatalogSeq(owner_seq),
+        created_ms: START_MS,
+    };
+    let stone = Command::ApplyTombstone {
+        stream: REPLICA,
+        upstream: SOURCE,
+        link_epoch: link.link_epoch,
+        origin: TOPIC,
+        owner_seq: mainstem_types::CatalogSeq(2),
+        source_seq: mainstem_types::CatalogSeq(2),
+    };
+    world.change(stone).unwrap();
+    for late in [1, 3] {
+        world.change(told(late)).unwrap();
+        world.crash(CrashPolicy::LoseAll);
+        assert!(world.engine.catalog().stream(REPLICA).unwrap().topics.is_empty());
+    }
+    let error = send(&mut world, append(link, vec![at(3, 1, "late")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(world.engine.partition(no).is_none());
+}
+
+#[test]
 fn what_is_here_already_is_dropped_and_what_differs_is_a_divergence() {
     let mut world = World::new(2);
     let (link, no) = world.replica();
@@ -149,7 +202,7 @@ fn a_feeder_that_kept_more_than_the_last_one_brings_no_divergence() {
 }
 
 #[test]
-fn a_damaged_batch_is_refused_before_it_is_queued() {
+fn fault_22_a_damaged_batch_is_refused_before_it_is_queued() {
     let mut world = World::new(6);
     let (link, no) = world.replica();
     let mut damaged = at(0, 3, "x");
