@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""A source and its replica, each in a network namespace, are cut off from each other under load by
+DROP rules: both ways, so that connections are half open, then one way, then the other. While they
+are, the source must say so within the bound; after each healing the link must be back within the
+bound; in the end every acknowledged record stands on both sides once, byte for byte.
+
+usage: tests/partition/partition.py [--seconds N] [--binary PATH] [--keep] [--seed N]
+       --seconds 600 is the long form: each of the cuts lasts ten minutes
+"""
+
+import argparse
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
+
+# pylint: disable=wrong-import-position
+from clusters import ROOT, CommandFailed, wait_until
+from load import Load, Script
+from namespaces import Namespaces
+from pair import Pair
+from raw import Fetcher
+from verify import Account, Findings, compare_bytes
+
+PATH, REPLICA = "/mapr/source/cut", "/mapr/replica/cut"
+TOPIC, PARTITIONS = "cut.t", 3
+RATE = 800
+# Ten seconds of silence end a session; a second until the next look, and one for the command.
+NOTICE_S_MAX = 14
+# The longest pause between two calls (5 s), a call that was begun before the healing (5 s).
+RETURN_S_MAX = 15
+CATCH_UP_S_MAX = 120
+
+
+class Course:
+    """One run."""
+
+    def __init__(self, pair, spaces, seed):
+        self.pair, self.spaces = pair, spaces
+        self.source, self.replica = pair.kafka("source"), pair.kafka("replica")
+        self.load = Load(Script(seed), self.source, producers=3, rate=RATE)
+        self.load.partitions = [(TOPIC, number) for number in range(PARTITIONS)]
+        run = pair.run
+        run("stream", "create", "-path", PATH, "-produceperm", "p", "-consumeperm", "p",
+            "-topicperm", "p")
+        run("stream", "topic", "create", "-path", PATH, "-topic", "t", "-partitions",
+            str(PARTITIONS))
+        run("stream", "replica", "autosetup", "-path", PATH, "-replica", REPLICA)
+        wait_until("the stream replicates", self._replicates, 60)
+
+    def row(self):
+        """What the source says of its replica."""
+        return self.pair.rows("stream", "replica", "list", "-path", PATH)[0]
+
+    def _replicates(self):
+        row = self.row()
+        return row["replicaState"] == "REPLICA_STATE_REPLICATING" and row["connected"]
+
+    def cut(self, what, rules, seconds):
+        """Cuts the wire for a time; the source says so, and the link comes back."""
+        self.load.wait_acknowledged(self.load.acknowledged + RATE, 60)
+        begun = time.monotonic()
+        for rule in rules:
+            self.spaces.drop(*rule)
+        noticed = self._until(lambda: not self.row()["connected"], NOTICE_S_MAX,
+                              f"{what}: the source still calls the link connected")
+        row = self.row()
+        if row["isUptodate"] or "errors" not in row:
+            raise AssertionError(f"{what}: I9: {row}")
+        acknowledged = self.load.acknowledged
+        time.sleep(max(0.0, seconds - (time.monotonic() - begun)))
+        if self.load.acknowledged == acknowledged:
+            raise AssertionError(f"{what}: producers at the source were held up")
+        behind = self.row()
+        if behind["lagSeconds"] < seconds / 2 or behind["lagRecords"] == 0:
+            raise AssertionError(f"{what}: I9: after {seconds} s the lag is said to be {behind}")
+        self.spaces.heal()
+        back = self._until(lambda: self.row()["connected"], RETURN_S_MAX,
+                           f"{what}: the link is not back")
+        caught_up = self._until(self._is_near, CATCH_UP_S_MAX, f"{what}: it does not catch up")
+        print(f"{what}: {seconds} s, noticed after {noticed:.1f} s, {behind['lagRecords']} records "
+              f"behind, back after {back:.1f} s, caught up {caught_up:.1f} s later", flush=True)
+
+    @staticmethod
+    def _until(holds, seconds, otherwise):
+        begun = time.monotonic()
+        wait_until(otherwise, holds, seconds)
+        return time.monotonic() - begun
+
+    def _is_near(self):
+        return self.row()["lagSeconds"] < 2
+
+    def ends(self, broker):
+        """The end of each partition."""
+        with Fetcher(broker) as fetcher:
+            return {place: fetcher.end(*place) for place in self.load.partitions}
+
+    def verify(self):
+        """Every record on both sides, once, and every batch byte for byte."""
+        ends = self.ends(self.source)
+        wait_until("all is there", lambda: self.ends(self.replica) == ends, CATCH_UP_S_MAX)
+        findings = Findings()
+        account = Account(findings, self.load)
+        for (topic, partition), end in ends.items():
+            compare_bytes(findings, self.source, self.replica, topic, partition, end)
+            account.compare_records(self.source, self.replica, topic, partition, end)
+        return findings
+
+
+def inside(options):
+    """What runs in the tests' own namespace."""
+    spaces = Namespaces()
+    spaces.tests, spaces.source, spaces.destination = options.inside.split(",")
+    there = spaces.destination
+    with Pair(options.binary, spaces, options.keep) as pair:
+        try:
+            course = Course(pair, spaces, options.seed)
+            course.load.start()
+            try:
+                course.cut("both ways", [(there, "INPUT"), (there, "OUTPUT")], options.seconds)
+                course.cut("to the replica", [(there, "INPUT")], options.seconds)
+                course.cut("from the replica", [(there, "OUTPUT")], options.seconds)
+            finally:
+                course.load.stop(60)
+            findings = course.verify()
+            failures = findings.sentences + course.load.failures
+            sound = (not failures
+                     and findings.counts["found"] == course.load.acknowledged > 0)
+            print(f"acknowledged {course.load.acknowledged}, found {findings.counts['found']}, "
+                  f"lost {findings.counts['lost']}, duplicated {findings.counts['duplicated']}, "
+                  f"batches compared {findings.counts['batches']}")
+        except (TimeoutError, AssertionError, CommandFailed, OSError) as error:
+            failures, sound = [str(error)], False
+        for failure in failures[:20]:
+            print(f"FAIL  {failure}")
+        if not sound:
+            print("\n".join(pair.log_text().splitlines()[-60:]))
+    print(f"{'passed' if sound else 'FAILED'} with seed {options.seed}")
+    return 0 if sound else 1
+
+
+def main():
+    """Makes the namespaces and runs itself inside."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=int, default=30, help="how long each cut lasts")
+    options.add_argument("--binary", default=str(ROOT / "target/release/mainstem"))
+    options.add_argument("--keep", action="store_true", help="leave the data in place")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    options.add_argument("--inside", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.seconds < 2 * NOTICE_S_MAX:
+        options.error(f"a cut of less than {2 * NOTICE_S_MAX} s is not sure to be noticed")
+    if chosen.inside:
+        return inside(chosen)
+    with Namespaces() as spaces:
+        names = ",".join((spaces.tests, spaces.source, spaces.destination))
+        words = [sys.executable, "-B", os.path.abspath(__file__), "--seconds",
+                 str(chosen.seconds), "--binary", chosen.binary, "--seed", str(chosen.seed),
+                 "--inside", names] + (["--keep"] if chosen.keep else [])
+        return subprocess.run(spaces.command(spaces.tests, *words), check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
