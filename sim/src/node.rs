@@ -42,7 +42,7 @@ pub(crate) enum Purpose {
 
 /// What the engine answered.
 pub(crate) enum Answer {
-    Changed(Result<Catalog, Error>),
+    Changed(Box<Result<Catalog, Error>>),
     Appended(Result<Appended, Error>),
     Replicated(Result<i64, Error>),
     Done(Result<(), Error>),
@@ -91,7 +91,7 @@ impl Node {
 
     pub(crate) fn change(&mut self, purpose: Purpose, command: Command) -> u64 {
         let engine = self.engine.clone();
-        self.submit(purpose, async move { Answer::Changed(engine.change(command).await) })
+        self.submit(purpose, async move { Answer::Changed(Box::new(engine.change(command).await)) })
     }
 
     /// Puts an operation into the engine's queue; its number orders it among the others.

@@ -45,6 +45,10 @@ pub enum Plant {
     DegradeInMemory,
     /// After a restart the source shows everything before its replicas in force are heard.
     ForgetWatermarks,
+    /// The source declares a gap up to its log start, which may lie within a batch.
+    GapWithinBatch,
+    /// Nobody tells a replica which cursors were deleted.
+    KeepDeletedCursors,
 }
 
 impl Plant {
@@ -69,6 +73,8 @@ impl Plant {
         Self::AckBeforeReplica,
         Self::DegradeInMemory,
         Self::ForgetWatermarks,
+        Self::GapWithinBatch,
+        Self::KeepDeletedCursors,
     ];
 
     /// The rule that catches it.
@@ -88,6 +94,8 @@ impl Plant {
             Self::CarryRetention => "I8",
             Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
             Self::ForgetWatermarks => "watermark",
+            Self::GapWithinBatch => "both sides become alike",
+            Self::KeepDeletedCursors => "deleted cursors go",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

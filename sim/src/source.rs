@@ -217,7 +217,10 @@ impl World {
         if self.plant == Plant::CursorsEarly && side.sender.is_open() && !cursors.is_empty() {
             connection.send_down(&Cursors { cursors: cursors.clone() }.into());
         }
-        side.sender.handle_all_cursors(cursors);
+        match self.plant {
+            Plant::KeepDeletedCursors => side.sender.handle_cursors(cursors),
+            _ => side.sender.handle_all_cursors(cursors),
+        }
     }
 
     fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {
@@ -266,6 +269,10 @@ impl World {
             side.sender.handle_read_failed(request, Code::NoTopic, message);
             return;
         };
+        if self.plant == Plant::GapWithinBatch && request.from < partition.log_start() {
+            side.sender.handle_read(request, partition.log_start(), Vec::new());
+            return;
+        }
         let mut batches = Vec::new();
         let mut empty_to = partition.log_start();
         let from = request.from.max(partition.log_start());

@@ -308,14 +308,16 @@ impl World {
             (Purpose::Intrude, Answer::Appended(Ok(_))) => {
                 self.violate("I5", "a write to a replicated topic was taken".into());
             }
-            (Purpose::Raise { link }, Answer::Changed(result)) => self.handle_raised(link, result),
+            (Purpose::Raise { link }, Answer::Changed(result)) => self.handle_raised(link, *result),
             (Purpose::Open { connection, fence }, Answer::Changed(result)) => {
-                self.handle_opened(connection, fence, result);
+                self.handle_opened(connection, fence, *result);
             }
             (Purpose::RemoveUpstream { fence }, Answer::Changed(result)) => {
                 self.fences[fence].stands = result.is_ok();
             }
-            (Purpose::Pin { connection }, Answer::Changed(Err(_))) => self.hang_up(connection),
+            (Purpose::Pin { connection }, Answer::Changed(result)) if result.is_err() => {
+                self.hang_up(connection);
+            }
             (Purpose::Append { connection, token, at }, Answer::Replicated(result)) => {
                 self.handle_appended(connection, token, at, &result);
             }
