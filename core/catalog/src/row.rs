@@ -59,7 +59,7 @@ impl RowKey {
             | Self::Tombstone(stream, _)
             | Self::Replica(stream, _)
             | Self::Upstream(stream, _) => Some(*stream),
-            Self::Cluster | Self::Gateways(_) | Self::Grant(_) => None,
+            Self::Cluster | Self::Gateways(_) | Self::Grant(_) | Self::Undo(_) => None,
         }
     }
 
