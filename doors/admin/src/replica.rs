@@ -2,7 +2,9 @@
 
 use mainstem_api::links::{LinkError, LinkReport};
 use mainstem_api::{Arguments, Row};
-use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream, SyncState, Undo};
+use mainstem_catalog::{
+    Catalog, Command, Place, Replica, ReplicaSettings, Stream, SyncState, Undo,
+};
 use mainstem_types::{CatalogSeq, Error, LinkEpoch};
 use serde_json::json;
 
@@ -147,12 +149,7 @@ fn replica_row(
 
 /// A replica that was removed during its set-up: listed in slot 0 until its destination has taken
 /// back what was made there.
-fn undo_row(
-    catalog: &Catalog,
-    stream: &Stream,
-    undo: &Undo,
-    trouble: Option<&LinkError>,
-) -> Row {
+fn undo_row(catalog: &Catalog, stream: &Stream, undo: &Undo, trouble: Option<&LinkError>) -> Row {
     let replica = Replica {
         idx: 0,
         place: undo.place.clone(),
