@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use mainstem_api::KeptBatch;
+use mainstem_record::BatchBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -153,4 +155,50 @@ fn the_demo_tells_that_nothing_was_lost_or_doubled() {
         assert!(told.contains(count), "{count}: {told}");
     }
     assert!(home.fail("demo --input /nowhere/at/all").contains("/nowhere/at/all"));
+}
+
+/// Appends one record to partition 0 of a topic, at the offset where it ends.
+fn append(admin: &str, query: &str, offset: i64) {
+    let mut builder = BatchBuilder::new().base_offset(offset);
+    builder.push(1_700_000_000_000, None, Some(format!("record {offset}").as_bytes()));
+    let mut body = Vec::new();
+    KeptBatch { arrival_ms: 0, bytes: builder.build().freeze() }.encode(&mut body);
+    let url = format!("http://{admin}/rest/stream/data?{query}");
+    let answer = ureq::post(&url).send(&body[..]).unwrap().body_mut().read_to_string().unwrap();
+    assert!(answer.contains("\"OK\""), "{answer}");
+}
+
+#[test]
+fn a_replica_seeded_from_an_export_is_sent_the_rest_only_and_proved_identical() {
+    let home = Home::new();
+    home.succeed("dev up --clusters east,west --ports auto");
+    let admin = home.json("dev status -json")["data"][0]["admin"].as_str().unwrap().to_owned();
+    home.succeed("stream create -path /mapr/east/s");
+    home.succeed("stream topic create -path /mapr/east/s -topic t");
+    let query = "path=/s&topic=t&partition=0";
+    (0..3).for_each(|offset| append(&admin, query, offset));
+    let export = home.path().join("export").display().to_string();
+    home.succeed(&format!("exportstream -src /mapr/east/s -dst {export}"));
+    home.succeed("stream create -path /mapr/west/s -copymetafrom /mapr/east/s");
+    home.succeed("stream replica add -path /mapr/east/s -replica /mapr/west/s -paused true");
+    home.succeed("stream upstream add -path /mapr/west/s -upstream /mapr/east/s");
+    home.succeed(&format!("importstream -src {export} -dst /mapr/west/s"));
+
+    let verify = "stream replica verify -path /mapr/east/s -replica /mapr/west/s -json";
+    (3..5).for_each(|offset| append(&admin, query, offset));
+    let seeded = &home.json(verify)["data"][0];
+    assert_eq!((&seeded["status"], &seeded["to"]), (&"identical".into(), &3.into()));
+    assert_eq!(seeded["lagRecords"], 2, "lag is no difference");
+    home.succeed("stream replica resume -path /mapr/east/s -replica /mapr/west/s");
+    let deadline = std::time::Duration::from_secs(20);
+    let begun = mainstem_env::SystemClock::new();
+    while home.json(verify)["data"][0]["to"] != 5 {
+        let waited_ms = mainstem_env::Clock::monotonic_ms(&begun);
+        assert!(u128::from(waited_ms) < deadline.as_millis(), "the rest does not arrive");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let replica = home.json("stream replica list -path /mapr/east/s -json");
+    assert_eq!(replica["data"][0]["recordsSent"], 2, "what was seeded is not sent again");
+    let out = home.path().join("out").display().to_string();
+    home.succeed(&format!("diffstreams -src /mapr/east/s -dst /mapr/west/s -outdir {out}"));
 }
