@@ -162,6 +162,12 @@ impl FooterBuilder {
         self.rows += 1;
     }
 
+    /// How long the file will be that is `len` bytes now.
+    pub(crate) fn file_bytes(&self, len: u64) -> u64 {
+        let body = self.columns.len() + self.directory.len() + self.table.len();
+        sealed_bytes(len, self.groups_end, body)
+    }
+
     /// Writes the footer behind the groups, which are durable already, and makes it durable: the
     /// tail at the end of the file comes last, so that a tail proves what it speaks of.
     pub(crate) fn write(mut self, segment: &Segment, groups: GroupRange) -> Result<(), LogError> {
@@ -182,17 +188,28 @@ impl FooterBuilder {
         };
         let file = &segment.file;
         let len = file.len().map_err(LogError::disk(WRITING))?;
-        let used = self.groups_end as u64 + self.columns.len() as u64 + FOOTER_TAIL_BYTES as u64;
-        let tail_at = len.max(used).next_multiple_of(GROUP_ALIGN_BYTES as u64);
-        let tail_at = tail_at - FOOTER_TAIL_BYTES as u64;
+        let end = sealed_bytes(len, self.groups_end, self.columns.len());
         let body = [IoSlice::new(&self.columns)];
         let written = file.write_at(u64::from(self.groups_end), &body);
         written.map_err(LogError::full_or_disk(WRITING))?;
+        if end < len {
+            file.set_len(end).map_err(LogError::disk(WRITING))?;
+        }
         file.sync_data().map_err(LogError::disk(WRITING))?;
+        let tail_at = end - FOOTER_TAIL_BYTES as u64;
         let written = file.write_at(tail_at, &[IoSlice::new(&tail.encode())]);
         written.map_err(LogError::full_or_disk(WRITING))?;
         file.sync_data().map_err(LogError::disk(WRITING))
     }
+}
+
+/// How long a sealed file is that is `len` bytes now. One that was sealed early, after a crash, gives
+/// back what it does not need, lest every restart costs the disk a whole segment; a full one keeps
+/// its last few blocks, which the next segment in them will not have to allocate.
+fn sealed_bytes(len: u64, groups_end: u32, body: usize) -> u64 {
+    let used = u64::from(groups_end) + body as u64 + FOOTER_TAIL_BYTES as u64;
+    let needed = if used < len / 2 { used } else { len.max(used) };
+    needed.next_multiple_of(GROUP_ALIGN_BYTES as u64)
 }
 
 fn length(bytes: usize) -> u32 {

@@ -236,8 +236,8 @@ impl LocalLog {
             last: self.last_group,
             last_checksum: self.last_checksum,
         };
-        let bytes = segment.file.len().map_err(LogError::disk("opening the log"))?;
-        self.shared.index.write().seal(spans, self.written, bytes);
+        let len = segment.file.len().map_err(LogError::disk("opening the log"))?;
+        self.shared.index.write().seal(spans, self.written, footer.file_bytes(len));
         if !tail.is_empty() {
             self.copy_tail(segment, tail)?;
         }

@@ -122,6 +122,32 @@ fn what_is_trimmed_is_freed_and_what_pins_is_named() {
     assert_eq!((bounds.start, bounds.end), (200, 200));
 }
 
+#[test]
+fn a_restart_costs_the_disk_no_whole_segment() {
+    const RESTARTS: usize = 20;
+    const SEGMENT_BYTES: u32 = 1024 * 1024;
+    let disk = SimDisk::new(1);
+    let settings = LogSettings { segment_bytes: SEGMENT_BYTES, ..small_settings() };
+    for base in 0..RESTARTS as i64 {
+        let mut log = open(&disk, settings.clone());
+        log.write(vec![batch(1, base, 100)]).unwrap();
+        log.sync().unwrap();
+    }
+    let log = open(&disk, settings);
+    let stats = log.stats();
+    assert!(stats.segments as usize >= RESTARTS, "each opening begins a segment");
+    let segments = disk.list().unwrap();
+    let segments = segments.iter().filter(|name| name.ends_with(".segment"));
+    let bytes: u64 = segments.map(|name| disk.open(name).unwrap().len().unwrap()).sum();
+    // The one that is written to now has its whole length.
+    let sealed_bytes = bytes - u64::from(SEGMENT_BYTES);
+    assert!(sealed_bytes < RESTARTS as u64 * 16 * 1024, "{RESTARTS} restarts took {bytes} bytes");
+    for base in 0..RESTARTS as i64 {
+        let found = log.reader().read(PartitionNo(1), base, RESTARTS as i64, 1).unwrap();
+        assert_eq!(found[0].bytes, batch(1, base, 100).payload);
+    }
+}
+
 /// A disk that can be cloned into a log.
 #[derive(Clone)]
 struct Shared(Arc<SystemDisk>);
