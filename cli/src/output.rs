@@ -24,11 +24,20 @@ pub struct Printed {
     pub exit: u8,
     /// It is to be printed again and again, so many seconds apart.
     pub watch_seconds: Option<u64>,
+    /// The first line names columns.
+    pub has_header: bool,
 }
 
 impl Printed {
     pub(crate) fn text(text: String) -> Self {
-        Self { out: text, err: String::new(), ok: true, exit: 0, watch_seconds: None }
+        Self {
+            out: text,
+            err: String::new(),
+            ok: true,
+            exit: 0,
+            watch_seconds: None,
+            has_header: false,
+        }
     }
 
     /// As JSON, or as a table; or as one line for each value, where a table is wider than the
@@ -45,12 +54,14 @@ impl Printed {
         }
         let table = render(&columns_of(&rows), &rows, presentation.no_header);
         let width = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-        Self::text(match terminal_columns.filter(|columns| width > *columns) {
-            None => table,
-            Some(_) if presentation.long => listing(&rows),
-            Some(columns) => brief(command, &rows, presentation.no_header, columns)
-                .unwrap_or_else(|| listing(&rows)),
-        })
+        let narrow = terminal_columns.filter(|columns| width > *columns);
+        let table = match narrow {
+            None => Some(table),
+            Some(_) if presentation.long => None,
+            Some(columns) => brief(command, &rows, presentation.no_header, columns),
+        };
+        let has_header = table.is_some() && !presentation.no_header && !rows.is_empty();
+        Self { has_header, ..Self::text(table.unwrap_or_else(|| listing(&rows))) }
     }
 
     /// `ERROR (22) -  message`, in one line.
@@ -62,7 +73,7 @@ impl Printed {
             return Self { ok: false, exit: 1, ..Self::text(envelope.to_json() + "\n") };
         }
         let err = format!("ERROR ({}) -  {line}\n", refusal.errno);
-        Self { out: String::new(), err, ok: false, exit: 1, watch_seconds: None }
+        Self { err, ok: false, exit: 1, ..Self::text(String::new()) }
     }
 
     /// Prints it; what cannot be printed (a closed pipe) is nobody's concern.

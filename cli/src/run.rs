@@ -75,10 +75,8 @@ pub fn run(invocation: Invocation, arguments: impl IntoIterator<Item = String>) 
     let mut screen = Screen::new(terminal_size(), interval_s);
     let mut printed = first;
     while screen.show(&printed, SystemClock::new().wall_ms()).is_ok() {
-        let mut again = arguments.clone();
-        again.extend(screen.has_header().then(|| "-noheader".to_owned()));
         // A cluster that is away for a while is told of, and asked again.
-        printed = command_line(invocation, again, &home, columns());
+        printed = command_line(invocation, arguments.clone(), &home, columns());
     }
     ExitCode::SUCCESS
 }

@@ -13,16 +13,13 @@ pub(crate) struct Screen {
     terminal: Option<(usize, usize)>,
     interval: Duration,
     shown: u64,
+    /// The columns were named in a pipe already.
+    is_headed: bool,
 }
 
 impl Screen {
     pub(crate) fn new(terminal: Option<(usize, usize)>, interval_s: u64) -> Self {
-        Self { terminal, interval: Duration::from_secs(interval_s), shown: 0 }
-    }
-
-    /// Whether the next answer needs no header any more.
-    pub(crate) fn has_header(&self) -> bool {
-        self.terminal.is_none() && self.shown > 0
+        Self { terminal, interval: Duration::from_secs(interval_s), shown: 0, is_headed: false }
     }
 
     /// Shows one answer, then waits for the next.
@@ -40,7 +37,8 @@ impl Screen {
                 out.write_all(self.frame(printed, size, wall_ms).as_bytes())?;
             }
             None => {
-                out.write_all(self.lines(printed, wall_ms).as_bytes())?;
+                let lines = self.lines(printed, wall_ms);
+                out.write_all(lines.as_bytes())?;
                 std::io::stderr().write_all(printed.err.as_bytes())?;
             }
         }
@@ -63,18 +61,21 @@ impl Screen {
         frame + "\x1b[J"
     }
 
-    /// Every line with the time in front; JSON as it is, which tells the time itself.
-    fn lines(&self, printed: &Printed, wall_ms: i64) -> String {
+    /// Every line with the time in front, and the header once, though it makes every table as wide;
+    /// JSON as it is, which tells the time itself.
+    fn lines(&mut self, printed: &Printed, wall_ms: i64) -> String {
         let time = iso_time(wall_ms);
         if printed.out.starts_with('{') {
             return printed.out.clone();
         }
-        let with_time = |(at, line): (usize, &str)| {
-            let is_header = at == 0 && self.shown == 0;
-            let front = if is_header { "time" } else { time.as_str() };
-            format!("{front:<width$}  {line}\n", width = time.len())
-        };
-        printed.out.lines().enumerate().map(with_time).collect()
+        let mut lines = printed.out.lines();
+        let mut text = String::new();
+        if printed.has_header {
+            let header = lines.next().filter(|_| !std::mem::replace(&mut self.is_headed, true));
+            text.extend(header.map(|line| format!("{:<1$}  {line}\n", "time", time.len())));
+        }
+        text.extend(lines.map(|line| format!("{time}  {line}\n")));
+        text
     }
 }
 
@@ -97,15 +98,16 @@ mod tests {
     #[test]
     fn a_pipe_gets_lines_with_their_time_and_one_header() {
         let mut screen = Screen::new(None, 1);
-        let printed = Printed::text("key\nvalue\n".into());
+        let empty = Printed::text(String::new());
+        assert_eq!(screen.lines(&empty, 0), "");
+        let printed = Printed { has_header: true, ..Printed::text("key\nvalue\n".into()) };
         let first = screen.lines(&printed, 0);
-        assert!(first.starts_with("time  "), "{first}");
-        assert!(first.lines().nth(1).unwrap().starts_with("1970-01-01T00:00:00"), "{first}");
-        assert!(!screen.has_header());
-        screen.shown = 1;
-        assert!(screen.has_header());
-        let later = screen.lines(&Printed::text("value\n".into()), 0);
-        assert!(later.starts_with("1970-") && later.lines().count() == 1, "{later}");
+        let value = "1970-01-01T00:00:00.000Z  value\n";
+        assert_eq!(first, format!("{:<24}  key\n{value}", "time"));
+        assert_eq!(screen.lines(&printed, 0), value);
+        // Without a header every line is one of values, however alike they are.
+        let bare = Printed::text("value\n".into());
+        assert_eq!(screen.lines(&bare, 0), value);
         let json = Printed::text("{\n}\n".into());
         assert_eq!(screen.lines(&json, 0), "{\n}\n");
     }
