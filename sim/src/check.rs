@@ -224,33 +224,7 @@ impl World {
     /// Whether every replica has everything of its source.
     pub(crate) fn is_converged(&self) -> Result<(), (&'static str, String)> {
         self.is_alike().map_err(|reason| ("both sides become alike", reason))?;
-        self.is_trimmed_alike().map_err(|reason| ("trims are carried", reason))?;
-        self.is_forgotten_alike().map_err(|reason| ("deleted cursors go", reason))
-    }
-
-    /// What a replica knows of a group, its source knows too. One with several upstreams may keep
-    /// what was deleted while the link that brought it was down.
-    fn is_forgotten_alike(&self) -> Result<(), String> {
-        for link in &self.links {
-            let alone =
-                self.links.iter().filter(|other| other.replica == link.replica).count() == 1;
-            let (Some(from), Some(to)) = (self.stream(link.source), self.stream(link.replica))
-            else {
-                continue;
-            };
-            let known = |key: &CursorKey| {
-                let key = CursorKey { stream: from.id, ..key.clone() };
-                self.engine(link.source).cursor(&key).is_some()
-            };
-            for (key, cursor) in self.engine(link.replica).cursors(to.id) {
-                let Some(topic) = from.topic_by_origin(key.topic) else { continue };
-                let told = topic.owner.stream != to.id && cursor.replicated.is_some();
-                if told && (alone || topic.owner.stream == from.id) && !known(&key) {
-                    return Err(format!("{} is kept at {}", key.group, NAMES[link.replica]));
-                }
-            }
-        }
-        Ok(())
+        self.is_trimmed_alike().map_err(|reason| ("trims are carried", reason))
     }
 
     fn is_trimmed_alike(&self) -> Result<(), String> {

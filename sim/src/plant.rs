@@ -94,8 +94,7 @@ impl Plant {
             Self::CarryRetention => "I8",
             Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
             Self::ForgetWatermarks => "watermark",
-            Self::GapWithinBatch => "both sides become alike",
-            Self::KeepDeletedCursors => "deleted cursors go",
+            Self::GapWithinBatch | Self::KeepDeletedCursors => "both sides become alike",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

@@ -225,14 +225,13 @@ impl Sender {
         self.cursors_dirty = true;
     }
 
-    /// All cursors as they are now. What the replica knows, by its own word or from this session,
-    /// and is not among them, was deleted here, and is taken back there. A replica with several
-    /// upstreams says only what it knows of topics that are owned here: of the others we may not
-    /// have heard yet what it was told by another way.
+    /// All cursors as they are now. What the replica knows of a topic that is owned here, and is
+    /// not among them, was deleted here, and is taken back there. Of other topics only what was
+    /// here in this session: of the rest we may not have heard yet.
     pub fn handle_all_cursors(&mut self, items: Vec<CursorItem>) {
         if self.phase == Phase::Open {
-            let topics = &self.topics;
-            self.cursors.drop_missing(&items, |origin| topics.owner(origin).is_some());
+            let (source, topics) = (self.source, &self.topics);
+            self.cursors.drop_missing(&items, |origin| topics.owner(origin) == Some(source));
         }
         self.handle_cursors(items);
     }

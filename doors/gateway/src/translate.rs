@@ -163,14 +163,8 @@ pub fn opened(
             });
         }
     }
-    let alone = stream.upstreams.len() == 1;
     let known = |(key, cursor): (CursorKey, mainstem_group::Cursor)| {
         let value = cursor.replicated?;
-        // What a relay lacks it takes back: it may do so where nobody else can have told it.
-        let owner = stream.topic_by_origin(key.topic)?.owner.stream;
-        if owner != source && !alone {
-            return None;
-        }
         Some(CursorVersion {
             group: key.group.to_string(),
             origin: key.topic,
