@@ -283,7 +283,9 @@ impl World {
         }
         if self.halves_removed == 0 {
             let remembers = |site: &usize| {
-                self.stream(*site).is_some_and(|stream| !stream.tombstones.is_empty())
+                self.stream(*site).is_some_and(|stream| {
+                    stream.upstreams.is_empty() && !stream.tombstones.is_empty()
+                })
             };
             if let Some(site) = (0..self.sites.len()).find(remembers) {
                 return Err(format!("{} still remembers deletions", NAMES[site]));
@@ -324,6 +326,10 @@ impl World {
                 continue;
             };
             if topic.owner.stream == to.id || to.topic_by_origin(key.topic).is_none() {
+                continue;
+            }
+            // What its owner deleted while nothing was agreed on is an orphan, and fed by nobody.
+            if !self.stands(key.topic) {
                 continue;
             }
             let there = theirs.get(&(key.group.clone(), key.topic, key.partition));

@@ -27,4 +27,5 @@ mod world;
 
 pub use plant::Plant;
 pub use quiet::{Traffic, run_quiet};
+pub use topology::has_several_ways;
 pub use world::{Report, Violation, run};

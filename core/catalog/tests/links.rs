@@ -400,7 +400,7 @@ fn relay(replica: &mut Replica, upstream: StreamId, name: &str, seq: u64) -> Res
 }
 
 #[test]
-fn a_deletion_is_remembered_until_all_who_told_the_topic_have_told_it() {
+fn a_deletion_is_remembered_while_anybody_could_bring_the_topic_back() {
     const OTHER: StreamId = StreamId(0x51);
     let mut replica = Replica::new();
     let stream = replica.stream;
@@ -422,7 +422,7 @@ fn a_deletion_is_remembered_until_all_who_told_the_topic_have_told_it() {
     relay(&mut replica, OTHER, "t", 1).unwrap();
     assert!(replica.story.see(stream).topic_by_origin(TOPIC).is_none(), "and cannot bring it back");
     replica.story.run(&Command::RemoveUpstream { stream, upstream }).unwrap();
-    assert_eq!(stones(&replica), 0, "nobody is left who could");
+    assert_eq!(stones(&replica), 1, "there is another upstream, which may be late");
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub fn cursor_entry(
         version: item.version,
         term: item.term,
     };
-    Ok((key, (item.offset >= 0).then_some(value)))
+    Ok((key, Some(value)))
 }
 
 /// What a replica holds, for its Welcome.

@@ -40,9 +40,16 @@ impl Sequencer {
         stream.check_link(link.upstream, link.link_epoch)?;
         for (key, value) in cursors {
             // A cursor of a topic that was deleted meanwhile has nothing to say any more.
-            if key.stream == link.stream && self.check_cursor(&key).is_ok() {
-                self.stage_cursor(key, CursorColumn::Replicated, value);
+            if key.stream != link.stream || self.check_cursor(&key).is_err() {
+                continue;
             }
+            // An offset below zero is the deletion of that version: one that came since by another
+            // way stays.
+            let deleted = value.as_ref().filter(|value| value.offset < 0);
+            if deleted.is_some_and(|deleted| self.has_newer_cursor(&key, deleted)) {
+                continue;
+            }
+            self.stage_cursor(key, CursorColumn::Replicated, value.filter(|v| v.offset >= 0));
         }
         Ok(())
     }
@@ -57,6 +64,21 @@ impl Sequencer {
             }
             if is_staged || durable.replicated.is_some() {
                 self.stage_cursor(key, CursorColumn::Replicated, None);
+            }
+        }
+    }
+
+    /// Whether the replicated column holds, or is about to hold, a later commit of that term.
+    fn has_newer_cursor(&self, key: &CursorKey, than: &CursorValue) -> bool {
+        let is_newer = |have: &CursorValue| have.term == than.term && have.version > than.version;
+        let staged = self.group.cursors.iter().rev();
+        let mut staged =
+            staged.filter(|record| record.key == *key && record.column == CursorColumn::Replicated);
+        match staged.next() {
+            Some(record) => record.value.as_ref().is_some_and(is_newer),
+            None => {
+                let cursors = self.shared.cursors.read();
+                cursors.get(key).and_then(|c| c.replicated.as_ref()).is_some_and(is_newer)
             }
         }
     }

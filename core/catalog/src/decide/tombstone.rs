@@ -1,6 +1,6 @@
-//! How long a deletion is remembered: until every replica has applied it, and every upstream that
-//! told the topic besides its owner has told its deletion. Nobody can bring it back after that; a
-//! relay that learns late of the topic itself learns of its deletion by the same way.
+//! How long a deletion is remembered: until every replica has applied it, and by a stream that has
+//! upstreams for as long as it has any, since one of them may be late. Which of them told the topic
+//! and are still to tell its deletion is kept with it.
 
 use mainstem_types::{CatalogSeq, OriginTopicId, StreamId};
 
@@ -69,6 +69,11 @@ impl Stream {
         instead: Option<&Replica>,
         nobody_waits: impl Fn(&Tombstone) -> bool,
     ) -> Option<Event> {
+        // A way into this stream may learn so late of a topic, or come back so late, that it tells
+        // the topic when its deletion is long forgotten here: it would live again for a while.
+        if !self.upstreams.is_empty() {
+            return None;
+        }
         let acked = |replica: &Replica| match instead {
             Some(instead) if instead.idx == replica.idx => instead.acked_tombstone_seq,
             _ => replica.acked_tombstone_seq,

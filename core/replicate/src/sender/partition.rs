@@ -34,6 +34,8 @@ pub(crate) struct SendPartition {
     pub(crate) acked_told: Option<i64>,
     /// The watermark that the replica was told; nothing if it may hold an old one.
     pub(crate) watermark_told: Option<i64>,
+    /// Another link fed it meanwhile, and may have told another watermark.
+    is_resumed: bool,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.
@@ -99,7 +101,7 @@ impl SendPartition {
             }
         }
         self.lineage_told = theirs;
-        self.watermark_told = (!replica_holds).then_some(NOT_HELD);
+        self.watermark_told = (!replica_holds && !self.is_resumed).then_some(NOT_HELD);
         self.next = Some(end);
         Ok(())
     }
@@ -167,6 +169,7 @@ impl SendPartition {
         self.acked = self.acked.max(end);
         self.welcome = Some((end, Lineage::default()));
         self.lineage_told = Lineage::default();
+        self.is_resumed = true;
         self.next = None;
     }
 
@@ -174,6 +177,7 @@ impl SendPartition {
     pub(crate) fn go_back(&mut self) {
         self.next = self.next.map(|next| next.min(self.acked));
         self.lineage_told = Lineage::default();
+        self.watermark_told = None;
     }
 
     pub(crate) fn handle_ack(&mut self, offset: i64) {

@@ -94,10 +94,8 @@ async fn deletions_of_topics_and_cursors_pass_through_a_chain() {
 
     north.engine.change(Command::DeleteTopic { stream: n, topic }).await.unwrap();
     until("the topic is gone", || south.content(s).is_empty()).await;
-    until("and forgotten", || {
-        [(&north, n), (&west, w), (&south, s)].iter().all(|(cluster, stream)| {
-            cluster.catalog().stream(*stream).unwrap().tombstones.is_empty()
-        })
+    until("and forgotten where nobody can bring it back", || {
+        north.catalog().stream(n).unwrap().tombstones.is_empty()
     })
     .await;
     for cluster in [north, west, east, south] {
@@ -133,12 +131,6 @@ async fn masters_change_their_own_topics_and_nobody_elses() {
     assert!(two.engine.change(delete(b, west)).await.is_err(), "it is deleted at its owner only");
     one.engine.change(delete(a, west)).await.unwrap();
     until("it is gone", || two.content(b).len() == 3 && one.content(a) == two.content(b)).await;
-    until("nobody has to remember it", || {
-        let stones =
-            |cluster: &Cluster, stream| cluster.catalog().stream(stream).unwrap().tombstones.len();
-        stones(&one, a) + stones(&two, b) == 0
-    })
-    .await;
     one.stop().await;
     two.stop().await;
 }
