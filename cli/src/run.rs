@@ -248,6 +248,6 @@ fn carry_out(
     }
     steps::prepare(session, here, command, &mut pairs)?;
     let rows = session.client.ask(here, command, &pairs)?;
-    steps::follow(session, here, command, &pairs)?;
+    steps::follow(session, here, command, &pairs, &rows)?;
     Ok((rows, 0))
 }

@@ -8,7 +8,7 @@ use crate::client::Refusal;
 use crate::clusters::KnownCluster;
 
 use crate::session::{Session, first, info, plain, stream, text, value};
-use crate::wait::wait_for_setup;
+use crate::wait::{wait_for_handover, wait_for_setup};
 
 type Pairs = Vec<(String, String)>;
 
@@ -53,6 +53,14 @@ pub(crate) fn prepare(
             }
         }
         ["stream", "replica", "autosetup"] => obtain_grant(session, pairs)?,
+        ["stream", "replica", "failback"] if !is_dry(pairs) => {
+            let (owner, old) = (stream(pairs, "path")?, stream(pairs, "replica")?);
+            check_pair(&owner, &old)?;
+            let existing = vec![("useexistingreplica".to_owned(), "true".to_owned())];
+            let granted = ask_grant(session, &owner, &old, existing)?;
+            set(pairs, "replicauuid", text(&granted, "replicauuid"));
+            set(pairs, "grant", text(&granted, "grant"));
+        }
         _ => {}
     }
     Ok(())
@@ -64,6 +72,7 @@ pub(crate) fn follow(
     here: &KnownCluster,
     command: &CommandSpec,
     pairs: &Pairs,
+    rows: &[Row],
 ) -> Result<(), Refusal> {
     let autosetup = command.words == ["stream", "replica", "autosetup"];
     let by_client = value(pairs, "directcopy").is_some_and(|v| v.eq_ignore_ascii_case("false"));
@@ -71,7 +80,18 @@ pub(crate) fn follow(
         let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
         wait_for_setup(session, here, &source, &replica)?;
     }
+    let is_handover =
+        matches!(command.words, ["stream", "replica", "switchover" | "failback"]) && !is_dry(pairs);
+    if is_handover {
+        let (owner, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
+        let job = rows.first().map(|row| text(row, "job")).unwrap_or_default();
+        wait_for_handover(session, here, (&owner, &replica), &job)?;
+    }
     Ok(())
+}
+
+fn is_dry(pairs: &Pairs) -> bool {
+    value(pairs, "dryrun").is_some_and(|given| given.eq_ignore_ascii_case("true"))
 }
 
 /// `-copymetafrom` another cluster: its settings become flags, unless given here.

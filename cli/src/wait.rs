@@ -59,6 +59,57 @@ pub(crate) fn wait_for_setup(
     }
 }
 
+/// Waits until it is decided who owns a stream's topics after a switch-over or failback.
+pub(crate) fn wait_for_handover(
+    session: &Session,
+    here: &KnownCluster,
+    (owner, replica): (&StreamRef, &StreamRef),
+    job: &str,
+) -> Result<(), Refusal> {
+    let list = find_command(&["stream", "replica", "list"])?;
+    let asked = [("path".to_owned(), owner.to_string())];
+    let mut wait = Wait::new(session, format!("{owner} ⇒ {replica}"));
+    loop {
+        match session.client.ask(here, list, &asked) {
+            Ok(rows) => {
+                let Some(row) = rows.iter().find(|row| is_of(row, replica)) else {
+                    return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
+                };
+                wait.show(row, "copyTableCompletionPercentage");
+                if let Some(end) = handover_end(row, job) {
+                    return end;
+                }
+            }
+            Err(refusal) => wait.bear(refusal)?,
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// How the hand-over of this job ended, if it has.
+fn handover_end(row: &Row, job: &str) -> Option<Result<(), Refusal>> {
+    let handover = row
+        .get("handover")
+        .and_then(Value::as_object)
+        .filter(|handover| handover.get("job").and_then(Value::as_str) == Some(job));
+    let Some(handover) = handover else {
+        // It has not begun; or the job before it was refused.
+        let refused = text(row, "replicaState") == "REPLICA_STATE_UNEXPECTED";
+        return refused.then(|| {
+            let unknown = || Error::policy("it was refused; see `stream replica list`").into();
+            Err(failure(row).unwrap_or_else(unknown))
+        });
+    };
+    match handover.get("state").and_then(Value::as_str) {
+        Some("done") => Some(Ok(())),
+        Some("taken back") => {
+            let why = handover.get("error").and_then(Value::as_str);
+            Some(Err(Error::policy(why.unwrap_or("it was taken back")).into()))
+        }
+        _ => None,
+    }
+}
+
 /// The reason in a row's `errors`, if it has one.
 pub(crate) fn failure(row: &Row) -> Option<Refusal> {
     let errors = row.get("errors")?.as_object()?;

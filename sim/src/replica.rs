@@ -101,6 +101,7 @@ impl World {
                 | ReceiverAction::ApplyTopic(_)
                 | ReceiverAction::ApplyTombstone(_)
                 | ReceiverAction::HoldWatermarks(_)
+                | ReceiverAction::Rejoin(..)
                 | ReceiverAction::Close(_)
         );
         match action {
@@ -142,6 +143,12 @@ impl World {
                     let marks = translate::held_watermarks(&ends);
                     Answer::Done(engine.hold_watermarks(name, marks).await)
                 });
+            }
+            ReceiverAction::TakeOver(_) => side.blocked = false,
+            // No fail-over happens here: see `reign`.
+            ReceiverAction::Rejoin(token, _) => {
+                let error = Error::fenced("nothing rejoins in this simulation");
+                side.receiver.handle_rejoined(token, Err(error));
             }
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);
@@ -212,8 +219,10 @@ impl World {
         let side = self.connections.get_mut(&id).and_then(|c| c.receiver.as_mut());
         let Some(side) = side else { return };
         side.blocked = false;
+        // Nobody fails over here.
+        let seen = mainstem_types::Term { number: 0, id: mainstem_types::TermId(0) };
         let opened =
-            result.and_then(|catalog| translate::opened(&engine, &catalog, replica, source));
+            result.and_then(|catalog| translate::opened(&engine, &catalog, replica, source, seen));
         if let Ok(opened) = &opened {
             side.link = Some(translate::link_name(opened.replica_id, source, opened.link_epoch));
             for item in &opened.partitions {

@@ -147,6 +147,8 @@ impl World {
                 side.replica_id = Some(welcomed.replica_id);
                 self.node_mut(source).change(Purpose::Pin { connection: id }, command);
             }
+            SenderAction::Drained => {}
+            SenderAction::Meet(..) => side.sender.handle_met(),
             SenderAction::Applied(seq) => {
                 let command = Command::AckTombstones {
                     stream: self.id(source),

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Limit,
     /// Busy or not ready; the same call may succeed later. (EAGAIN)
     Retry,
+    /// The topic is on its way to another owner; the same call succeeds later, here or there. (EAGAIN)
+    HandingOver,
     /// A peer cannot be reached; it is retried. (EHOSTUNREACH)
     Unreachable,
     /// A synchronous replica is not heard, and policy wants no write without it: nothing was done;
@@ -61,7 +63,7 @@ impl ErrorKind {
             Self::Policy => 1,
             Self::NotFound => 2,
             Self::Storage => 5,
-            Self::Retry | Self::ReplicaMissing | Self::ReplicaLate => 11,
+            Self::Retry | Self::HandingOver | Self::ReplicaMissing | Self::ReplicaLate => 11,
             Self::Denied => 13,
             Self::Exists => 17,
             Self::Invalid => 22,
@@ -89,6 +91,8 @@ impl ErrorKind {
             Self::Retry | Self::Unreachable => 5,
             Self::ReplicaMissing => 19,
             Self::ReplicaLate => 20,
+            // Clients of all families look the leader up again and retry.
+            Self::HandingOver => 6,
             Self::Storage => 56,
             Self::Corrupt => 2,
             Self::Misaligned | Self::Fenced => 74,

@@ -95,6 +95,16 @@ impl KafkaTopicId {
     }
 }
 
+impl OriginTopicId {
+    /// The topic that keeps what a stream set aside of this one when `term` displaced it: the same
+    /// however often it is asked for.
+    pub fn set_aside(self, stream: StreamId, term: TermId) -> Self {
+        let namespace = uuid::Uuid::from_u128(self.0);
+        let name = [stream.to_bytes(), term.to_bytes()].concat();
+        Self(uuid::Uuid::new_v5(&namespace, &name).as_u128())
+    }
+}
+
 impl From<OriginTopicId> for KafkaTopicId {
     fn from(origin: OriginTopicId) -> Self {
         Self(origin.0)

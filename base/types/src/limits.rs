@@ -99,6 +99,9 @@ pub const RISK_PARTITIONS_MAX: usize = 256;
 pub const LINK_SILENCE_MS_MAX: u64 = 10_000;
 /// Milliseconds between heartbeats on a link.
 pub const LINK_HEARTBEAT_MS: u64 = 1_000;
+/// How long a stream waits for its replica to have everything before a hand-over is taken back. No
+/// writes are taken meanwhile, and clients give up after two minutes.
+pub const HANDOVER_MS_MAX: u64 = 30_000;
 /// The longest pause between two attempts to reach a gateway.
 pub const LINK_BACKOFF_MS_MAX: u64 = 5_000;
 /// The shortest.

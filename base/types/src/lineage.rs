@@ -68,6 +68,21 @@ impl Lineage {
         follows
     }
 
+    /// Forgets the entries that begin at `to` or later, because the log was cut there.
+    pub fn truncate(&mut self, to: i64) {
+        self.entries.retain(|entry| entry.start_offset < to);
+    }
+
+    /// Whether it begins as `other` does, all of it.
+    pub fn continues(&self, other: &Self) -> bool {
+        self.entries.starts_with(&other.entries)
+    }
+
+    /// Whether something was written in that term.
+    pub fn knows(&self, term: TermId) -> bool {
+        self.entries.iter().any(|entry| entry.term_id == term)
+    }
+
     /// Where an epoch ends: (the largest epoch not above `epoch`, the start of the next one, or
     /// `end`). `None` if `epoch` is older than all that is known (KIP-101).
     pub fn end_of_epoch(&self, epoch: i32, end: i64) -> Option<(i32, i64)> {

@@ -8,9 +8,9 @@ use minicbor::{Decode, Encode};
 use crate::batches::BatchesHeader;
 use crate::packing::{Packing, UNPACKED_BYTES_MAX, Unpack, refuse};
 use crate::{
-    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Feed, Forwarded, Heartbeat, Hello,
-    HighWatermarks, Positions, Refused, Reply, Request, Terms, Topics, TransactionDecisions, Trims,
-    Welcome,
+    Ack, Batches, Bye, Credit, Cursors, Digests, Fault, Feed, Forwarded, HandOver, Heartbeat,
+    Hello, HighWatermarks, Positions, Refused, Rejoin, Reply, Request, Terms, Topics,
+    TransactionDecisions, Trims, Welcome,
 };
 
 /// Bytes before the header: body length (u32), kind (u8), flags (u8), header length (u32), all
@@ -132,6 +132,10 @@ frames! {
     Reply = 19,
     /// Who calls, as a gateway of the same cluster saw it.
     Forwarded = 24,
+    /// A log is to rejoin its owner's history.
+    Rejoin = 25,
+    /// The replica may take over.
+    HandOver = 26,
     /// Which topics this link is to feed.
     Feed = 27,
 }

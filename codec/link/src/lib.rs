@@ -13,6 +13,7 @@ mod forwarded;
 mod frame;
 mod hello;
 mod items;
+mod ownership;
 mod packing;
 mod progress;
 mod request;
@@ -32,13 +33,14 @@ pub use frame::{
     encode_packed,
 };
 pub use hello::{Bye, FEATURE_FEEDERS, FEATURES, Fault, Hello, PROTOCOL_VERSION, Refused};
+pub use ownership::{HandOver, Rejoin, TermItem, Terms};
 pub use packing::{FEATURE_PACKING, Packing, Unpack};
 pub use progress::{Ack, Credit, End, Heartbeat, HighWatermarks, Trims};
 pub use request::{
     AddReplica, AddUpstream, CheckCopy, CopyTopic, CreateStream, Described, Reply, Request,
     Setting, TakeOver,
 };
-pub use reserved::{DigestItem, Digests, TermItem, Terms};
+pub use reserved::{DigestItem, Digests};
 pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};

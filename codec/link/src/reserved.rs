@@ -1,6 +1,6 @@
 //! Frames that have their place from the first version and are not sent yet.
 
-use mainstem_types::{OriginTopicId, StreamId, Term};
+use mainstem_types::OriginTopicId;
 use minicbor::{Decode, Encode};
 
 use crate::End;
@@ -63,28 +63,4 @@ pub struct DigestItem {
     /// Its digest.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub digest: Vec<u8>,
-}
-
-/// Changes of ownership: fail-over, hand-over, fencing.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
-pub struct Terms {
-    /// One per topic.
-    #[cbor(n(0), with = "crate::items", has_nil)]
-    pub terms: Vec<TermItem>,
-}
-
-/// One topic's term.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct TermItem {
-    /// The topic.
-    #[n(0)]
-    pub origin: OriginTopicId,
-    /// Its owner from now on.
-    #[n(1)]
-    pub owner: StreamId,
-    /// Its term.
-    #[n(2)]
-    pub term: Term,
 }

@@ -6,6 +6,8 @@ use mainstem_types::{
 };
 use minicbor::{Decode, Encode};
 
+use crate::TermItem;
+
 /// One chunk. The scalars stand in each; lists continue until `more` is false.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -52,6 +54,9 @@ pub struct Welcome {
     /// Whether another chunk follows.
     #[n(13)]
     pub more: bool,
+    /// Who owns the replica's topics that the source does not own, as far as it knows.
+    #[cbor(n(14), with = "crate::items", has_nil)]
+    pub terms: Vec<TermItem>,
     /// Consumers of some partition there do not see all that is durable: the sender begins by
     /// saying of each up to where they may.
     #[cbor(n(16), default, skip_if = "std::ops::Not::not")]

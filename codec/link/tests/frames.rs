@@ -208,13 +208,13 @@ proptest! {
     }
 
     #[test]
-    fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..21) {
+    fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..28) {
         let _ = decode_frame(&mut BytesMut::from(&noise[..]));
         let _ = decode_frame(&mut raw(kind, &noise));
     }
 
     #[test]
-    fn a_flipped_byte_never_panics(at in 0usize..400, bit in 0u8..8, pick in 0usize..19) {
+    fn a_flipped_byte_never_panics(at in 0usize..400, bit in 0u8..8, pick in 0usize..21) {
         let mut bytes = encoded(&samples::frames()[pick]);
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
@@ -227,6 +227,7 @@ fn what_came_after_the_first_version_is_as_it_was_released() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/link/v1");
     let later = [("welcome-trimmed.bin", samples::welcome_with_trims())];
     let later = later.into_iter().chain(samples::of_status()).chain(samples::of_a_proof());
+    let later = later.chain(samples::of_another_owner());
     for (name, frame) in samples::of_a_copy().into_iter().chain(later) {
         let path = folder.join(name);
         if std::env::var_os("MAINSTEM_WRITE_GOLDEN").is_some() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mainstem_types::limits::RISK_WINDOWS_MAX;
 use mainstem_types::{
-    CatalogSeq, ClusterName, JobId, LinkEpoch, StreamCompression, StreamId, StreamPath,
+    CatalogSeq, ClusterName, JobId, LinkEpoch, StreamCompression, StreamId, StreamPath, Term,
 };
 use minicbor::{Decode, Encode};
 
@@ -65,6 +65,9 @@ pub struct Replica {
     /// When it did not keep up, and what would have been lost then; the newest last.
     #[cbor(n(10), default, skip_if = "Vec::is_empty")]
     pub windows: Vec<RiskWindow>,
+    /// The last hand-over to it, under way or as the record of it.
+    #[n(12)]
+    pub handover: Option<Handover>,
 }
 
 impl Replica {
@@ -161,6 +164,65 @@ const fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+/// A planned change of owner: the owner stops taking writes, lets the replica have everything, and
+/// offers it a term.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Handover {
+    /// Its id.
+    #[n(0)]
+    pub job: JobId,
+    /// The term in which the replica is to be the owner.
+    #[n(1)]
+    pub term: Term,
+    /// How far it is.
+    #[n(2)]
+    pub step: HandoverStep,
+    /// From this moment on it is not offered any more, but taken back.
+    #[n(3)]
+    pub deadline_ms: i64,
+    /// Why it was taken back, if it was.
+    #[n(4)]
+    pub error: Option<String>,
+}
+
+impl Handover {
+    /// Whether it is undecided who owns the topics next, so that nobody writes them.
+    pub fn is_open(&self) -> bool {
+        matches!(self.step, HandoverStep::Draining | HandoverStep::Offered)
+    }
+}
+
+/// How far a hand-over is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum HandoverStep {
+    /// The replica is given what it lacks. It knows of nothing yet.
+    #[n(0)]
+    Draining,
+    /// It has everything, and may have been offered the term: only it knows whether it took it.
+    #[n(1)]
+    Offered,
+    /// It is the owner.
+    #[n(2)]
+    Done,
+    /// It is not, and this stream goes on in a term above the one that was meant for it.
+    #[n(3)]
+    TakenBack,
+}
+
+impl HandoverStep {
+    /// The word that status shows.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Offered => "offered",
+            Self::Done => "done",
+            Self::TakenBack => "taken back",
+        }
+    }
+}
+
 /// A tracked job on a replica, durable at the source before its first step.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -198,6 +260,11 @@ impl Setup {
     /// Whether it is a copy that made its agreement itself, and ends it when it ends.
     pub fn is_temporary(&self) -> bool {
         self.kind == SetupKind::Copy && self.grant.is_some()
+    }
+
+    /// Whether it ends in a hand-over.
+    pub fn is_failback(&self) -> bool {
+        self.kind == SetupKind::Failback
     }
 
     /// Whether there is still something to do.
@@ -241,6 +308,9 @@ pub enum SetupKind {
     /// `mapr copystream`.
     #[n(1)]
     Copy,
+    /// `stream replica failback`.
+    #[n(2)]
+    Failback,
 }
 
 /// The documented states of a replica that is being set up.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstem_types::{CatalogSeq, OriginTopicId, PartitionNo, StreamId, TopicName};
+use mainstem_types::{CatalogSeq, OriginTopicId, PartitionNo, StreamId, Term, TermId, TopicName};
 
 use crate::names::dotted;
 use crate::{Catalog, Event, Owner, PartitionHome, RowKey, Stream, Tombstone, Topic};
@@ -18,11 +18,29 @@ pub struct Applied {
     pub partitions_removed: Vec<(PartitionNo, PartitionHome)>,
     /// Partitions that somebody else wrote and that this cluster writes from here on.
     pub partitions_taken_over: Vec<PartitionNo>,
+    /// Partitions that this cluster goes on writing in a new term.
+    pub partitions_renewed: Vec<PartitionNo>,
+    /// Topics that this cluster wrote in that term and that somebody else writes from here on.
+    pub given_up: Vec<(StreamId, OriginTopicId, TermId)>,
 }
 
 impl Applied {
     fn row(key: RowKey) -> Self {
         Self { rows: vec![key], ..Self::default() }
+    }
+
+    /// Gives `topic` its owner, and notes what that means for whom.
+    fn change_owner(&mut self, stream: StreamId, topic: &mut Topic, owner: Owner) {
+        assert!(topic.owner.term.number <= owner.term.number, "terms never go down");
+        let before = std::mem::replace(&mut topic.owner, owner);
+        match (before.stream == stream, owner.stream == stream) {
+            (false, true) => self.partitions_taken_over.extend(&topic.partitions),
+            (true, true) if before.term != owner.term => {
+                self.partitions_renewed.extend(&topic.partitions);
+            }
+            (true, false) => self.given_up.push((stream, topic.origin, before.term.id)),
+            _ => {}
+        }
     }
 }
 
@@ -93,6 +111,14 @@ impl Catalog {
             Event::TopicDeleted { .. }
             | Event::TombstonesFreed { .. }
             | Event::TombstoneWaits { .. } => self.apply_deletion(event),
+            Event::OwnerChanged { stream, topics, owner, seq } => {
+                self.apply_owner_changed(*stream, topics, *owner, *seq)
+            }
+            Event::TermSeen { stream, term } => {
+                self.stream_mut(*stream).see_term(*term);
+                Applied::row(RowKey::Stream(*stream))
+            }
+            Event::SetAsideCreated { .. } => self.apply_set_aside(event),
             Event::ReplicaSet { .. }
             | Event::ReplicaRemoved { .. }
             | Event::UpstreamSet { .. }
@@ -119,6 +145,7 @@ impl Catalog {
                     catalog_seq: Default::default(),
                     link_epoch: Default::default(),
                     created_ms: *created_ms,
+                    seen: *term,
                     topics: Default::default(),
                     names: Default::default(),
                     tombstones: Default::default(),
@@ -183,6 +210,7 @@ impl Catalog {
         else {
             unreachable!("called for created topics only")
         };
+        self.stream_mut(*stream).see_term(owner.term);
         let topic = Topic {
             origin: *origin,
             kafka_id: *kafka_id,
@@ -196,15 +224,85 @@ impl Catalog {
             owner: *owner,
             created_ms: *created_ms,
             told_by: Vec::new(),
+            aside: None,
         };
-        let partitions_added = topic.partitions.clone();
-        self.raise_seq(*stream, *seq);
-        self.insert_topic(*stream, topic);
+        self.add_topic(*stream, topic)
+    }
+
+    /// A topic that is new here.
+    fn add_topic(&mut self, stream: StreamId, topic: Topic) -> Applied {
+        let (origin, partitions_added) = (topic.origin, topic.partitions.clone());
+        self.raise_seq(stream, topic.changed_seq);
+        self.insert_topic(stream, topic);
         Applied {
-            rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
+            rows: vec![RowKey::Topic(stream, origin), RowKey::Stream(stream), RowKey::Cluster],
             partitions_added,
             ..Applied::default()
         }
+    }
+
+    fn apply_set_aside(&mut self, event: &Event) -> Applied {
+        let Event::SetAsideCreated {
+            stream,
+            origin,
+            kafka_id,
+            name,
+            first_partition,
+            partitions,
+            timestamp_type,
+            config,
+            seq,
+            aside,
+        } = event
+        else {
+            unreachable!("called for what is set aside only")
+        };
+        let topic = Topic {
+            origin: *origin,
+            kafka_id: *kafka_id,
+            name: name.clone(),
+            first_seq: *seq,
+            changed_seq: *seq,
+            owner_seq: *seq,
+            partitions: self.take_partitions(*first_partition, *partitions),
+            timestamp_type: *timestamp_type,
+            config: config.clone(),
+            owner: self.streams[stream].as_owner(),
+            created_ms: aside.set_aside_ms,
+            told_by: Vec::new(),
+            aside: Some(aside.clone()),
+        };
+        self.add_topic(*stream, topic)
+    }
+
+    /// Topics change hands in one step, whoever wrote them before; each counts as one change.
+    fn apply_owner_changed(
+        &mut self,
+        stream: StreamId,
+        topics: &[OriginTopicId],
+        owner: Owner,
+        first_seq: CatalogSeq,
+    ) -> Applied {
+        let mut applied = Applied::row(RowKey::Stream(stream));
+        let home = self.stream_mut(stream);
+        home.see_term(owner.term);
+        if owner.stream == stream {
+            home.term = owner.term;
+        }
+        let mut seq = first_seq;
+        assert!(home.catalog_seq < seq, "a stream's sequence only rises");
+        for origin in topics {
+            let name = home.names.get(origin).expect("events name topics that exist");
+            let topic = Arc::make_mut(home.topics.get_mut(name).expect("names lead to topics"));
+            // What the new owner says next of the topic is news, whatever its count.
+            let owner_seq = if owner.stream == stream { seq } else { CatalogSeq(0) };
+            applied.change_owner(stream, topic, owner);
+            (topic.changed_seq, topic.owner_seq) = (seq, owner_seq);
+            applied.rows.push(RowKey::Topic(stream, *origin));
+            home.catalog_seq = seq;
+            seq = seq.next();
+        }
+        applied
     }
 
     pub(crate) fn insert_topic(&mut self, stream: StreamId, topic: Topic) {
@@ -234,24 +332,21 @@ impl Catalog {
         };
         let more = self.take_partitions(*first_partition, *added);
         self.raise_seq(*stream, *seq);
+        self.stream_mut(*stream).see_term(owner.term);
         let topic = self.topic_mut(*stream, *origin);
-        assert!(topic.owner.term.number <= owner.term.number, "terms never go down");
         let first_index = topic.partition_count();
-        let taken_over = topic.owner.stream != *stream && owner.stream == *stream;
-        let partitions_taken_over = if taken_over { topic.partitions.clone() } else { Vec::new() };
+        let mut applied = Applied::default();
+        applied.change_owner(*stream, topic, *owner);
         topic.partitions.extend(&more);
         topic.timestamp_type = *timestamp_type;
         topic.config = config.clone();
-        topic.owner = *owner;
         topic.changed_seq = *seq;
         topic.owner_seq = *owner_seq;
         self.home_partitions(*stream, *origin, first_index, &more);
-        Applied {
-            rows: vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster],
-            partitions_added: more,
-            partitions_taken_over,
-            ..Applied::default()
-        }
+        applied.rows =
+            vec![RowKey::Topic(*stream, *origin), RowKey::Stream(*stream), RowKey::Cluster];
+        applied.partitions_added = more;
+        applied
     }
 
     fn topic_mut(&mut self, stream: StreamId, origin: OriginTopicId) -> &mut Topic {
@@ -400,6 +495,13 @@ impl Stream {
     pub(crate) fn freed_by(&self, through: CatalogSeq) -> impl Iterator<Item = OriginTopicId> {
         let is_due = move |stone: &&Tombstone| stone.seq <= through && stone.waits_for.is_empty();
         self.tombstones.values().filter(is_due).map(|stone| stone.origin)
+    }
+
+    /// Takes note of a term; the highest number stays.
+    fn see_term(&mut self, term: Term) {
+        if term.number > self.seen.number {
+            self.seen = term;
+        }
     }
 
     /// The owner of what begins here.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mainstem_types::{
     CatalogSeq, ClusterId, ClusterName, JobId, LinkEpoch, OriginTopicId, PartitionNo,
-    StreamCompression, StreamId, StreamPath, TimestampType, TopicName,
+    StreamCompression, StreamId, StreamPath, Term, TermId, TimestampType, TopicName,
 };
 
 use crate::{
@@ -246,6 +246,54 @@ pub enum Command {
         replica_id: StreamId,
         topics: Vec<OriginTopicId>,
         more: bool,
+    },
+
+    /// At a replica: what its upstream owned belongs to it from now on, in a new term. `upstream`
+    /// may be left out where there is no choice.
+    FailOver {
+        stream: StreamId,
+        upstream: Option<Place>,
+    },
+    /// A peer has told of terms: topics that somebody owns in a higher one are given up to them.
+    MeetTerms {
+        stream: StreamId,
+        seen: Term,
+        terms: Vec<(OriginTopicId, Owner)>,
+    },
+    /// Stops writes to what this stream owns, so that the replica can get everything and be offered
+    /// the topics. May be repeated.
+    BeginHandover {
+        stream: StreamId,
+        replica: Place,
+        job: JobId,
+        timeout_ms: u64,
+    },
+    /// The replica has everything; it is offered the term next.
+    OfferHandover {
+        stream: StreamId,
+        replica: Place,
+        link_epoch: LinkEpoch,
+    },
+    /// It did not come about, and the replica cannot take the offer any more: this stream goes on.
+    TakeBack {
+        stream: StreamId,
+        replica: Place,
+        job: JobId,
+        why: String,
+    },
+    /// At the replica: what the upstream owned is this stream's in that term.
+    AcceptHandover {
+        stream: StreamId,
+        upstream: StreamId,
+        link_epoch: LinkEpoch,
+        term: Term,
+    },
+    /// Sees to a place for what a topic's owner does not have of it (I8). May be repeated.
+    MakeAside {
+        stream: StreamId,
+        topic: OriginTopicId,
+        written_by: StreamId,
+        written_in: TermId,
     },
 
     SetGateways {

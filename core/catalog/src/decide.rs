@@ -3,7 +3,9 @@
 mod cluster;
 mod copy;
 mod grant;
+mod handover;
 mod link;
+mod ownership;
 mod replica;
 mod stream;
 mod synchrony;
@@ -95,6 +97,19 @@ impl Catalog {
             | C::AddReplicaByGrant { .. }
             | C::TakeOverByGrant { .. }
             | C::RollbackByGrant { .. } => self.decide_by_grant(command, draw),
+            C::FailOver { stream, upstream } => {
+                self.decide_fail_over(*stream, upstream.as_ref(), draw)
+            }
+            C::MeetTerms { stream, seen, terms } => self.decide_meet_terms(*stream, *seen, terms),
+            C::BeginHandover { .. } | C::OfferHandover { .. } | C::TakeBack { .. } => {
+                self.decide_handover(command, draw)
+            }
+            C::AcceptHandover { stream, upstream, link_epoch, term } => {
+                self.decide_accept_handover(*stream, (*upstream, *link_epoch), *term)
+            }
+            C::MakeAside { stream, topic, written_by, written_in } => {
+                self.decide_make_aside(*stream, *topic, (*written_by, *written_in), draw)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use mainstem_types::{
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Grant, GrantId, Owner, Replica, RiskRange, RiskWindow, StreamSettings, Undo, Upstream,
+    Aside, Grant, GrantId, Owner, Replica, RiskRange, RiskWindow, StreamSettings, Undo, Upstream,
 };
 
 /// One thing that happened. Ids of variants and fields are never reused.
@@ -185,6 +185,52 @@ pub enum Event {
         incarnation: u64,
         #[n(1)]
         next: u32,
+    },
+    /// These topics belong to `owner` from now on, all in this one step; the first of them has the
+    /// sequence `seq`, each following one the next.
+    #[n(20)]
+    OwnerChanged {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        topics: Vec<OriginTopicId>,
+        #[n(2)]
+        owner: Owner,
+        #[n(3)]
+        seq: CatalogSeq,
+    },
+    /// Somebody has spoken of a term that is higher than any before.
+    #[n(21)]
+    TermSeen {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        term: Term,
+    },
+    /// A topic that keeps what another one's new owner does not have (I8). Nobody writes to it, and
+    /// no link carries it.
+    #[n(22)]
+    SetAsideCreated {
+        #[n(0)]
+        stream: StreamId,
+        #[n(1)]
+        origin: OriginTopicId,
+        #[n(2)]
+        kafka_id: KafkaTopicId,
+        #[n(3)]
+        name: TopicName,
+        #[n(4)]
+        first_partition: PartitionNo,
+        #[n(5)]
+        partitions: u32,
+        #[n(6)]
+        timestamp_type: TimestampType,
+        #[n(7)]
+        config: BTreeMap<String, String>,
+        #[n(8)]
+        seq: CatalogSeq,
+        #[n(9)]
+        aside: Aside,
     },
     /// The topic has another name, and is the same in everything else.
     #[n(25)]

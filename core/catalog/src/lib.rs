@@ -18,7 +18,8 @@ mod stream;
 mod synchrony;
 
 pub use agreement::{
-    Grant, GrantId, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep, Undo, Upstream,
+    Grant, GrantId, Handover, HandoverStep, Place, Replica, ReplicaSettings, Setup, SetupKind,
+    SetupStep, Undo, Upstream,
 };
 pub use apply::Applied;
 pub use catalog::{Catalog, Cluster, PartitionHome};
@@ -26,5 +27,5 @@ pub use command::{Command, NewSetup, ReplicaPatch, StreamPatch, TopicPatch};
 pub use event::Event;
 pub use names::ResolvedTopic;
 pub use row::RowKey;
-pub use stream::{LAG_ALARM_SECONDS, Owner, Stream, StreamSettings, Tombstone, Topic};
+pub use stream::{Aside, LAG_ALARM_SECONDS, Owner, Stream, StreamSettings, Tombstone, Topic};
 pub use synchrony::{RiskRange, RiskWindow, SyncPolicy, SyncState, SyncTimeoutMs};

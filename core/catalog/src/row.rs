@@ -98,6 +98,9 @@ struct StreamHead {
     link_epoch: LinkEpoch,
     #[n(6)]
     created_ms: i64,
+    /// The highest term seen, unless it is the stream's own.
+    #[n(7)]
+    seen: Option<Term>,
 }
 
 #[derive(Encode, Decode)]
@@ -247,6 +250,7 @@ impl StreamHead {
             catalog_seq: stream.catalog_seq,
             link_epoch: stream.link_epoch,
             created_ms: stream.created_ms,
+            seen: Some(stream.seen).filter(|seen| *seen != stream.term),
         }
     }
 
@@ -259,6 +263,7 @@ impl StreamHead {
             catalog_seq: self.catalog_seq,
             link_epoch: self.link_epoch,
             created_ms: self.created_ms,
+            seen: self.seen.unwrap_or(self.term),
             topics: Default::default(),
             names: Default::default(),
             tombstones: Default::default(),

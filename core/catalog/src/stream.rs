@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use mainstem_types::{
-    CatalogSeq, Error, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
-    StreamId, StreamPath, Term, TimestampType, TopicName,
+    CatalogSeq, Error, ErrorKind, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo,
+    StreamCompression, StreamId, StreamPath, Term, TermId, TimestampType, TopicName,
 };
 use minicbor::{Decode, Encode};
 
-use crate::{Place, Replica, Upstream};
+use crate::{Handover, Place, Replica, Upstream};
 
 /// A named set of topics: the unit that people administer, secure and replicate.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct Stream {
     pub link_epoch: LinkEpoch,
     /// When it was created here.
     pub created_ms: i64,
+    /// The highest term that anyone has told this stream of; the next one is above it.
+    pub seen: Term,
     /// Its topics by name.
     pub topics: OrdMap<TopicName, Arc<Topic>>,
     /// The names of its topics by their origin.
@@ -50,6 +52,11 @@ impl Stream {
     /// The topic of that origin.
     pub fn topic_by_origin(&self, origin: OriginTopicId) -> Option<&Arc<Topic>> {
         self.topics.get(self.names.get(&origin)?)
+    }
+
+    /// The topics that links carry: all but those that keep what was set aside here.
+    pub fn carried_topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.values().filter(|topic| topic.aside.is_none())
     }
 
     /// The agreement with the replica at `place`.
@@ -81,9 +88,39 @@ impl Stream {
         self.settings.autocreate && self.upstreams.iter().all(|u| self.is_multimaster_with(u))
     }
 
-    /// Refuses a local write to a topic that somebody else owns (I5).
+    /// Refuses a local write to a topic that somebody else owns (I5), or that keeps what was set
+    /// aside (I8).
     pub fn check_local_write(&self, topic: &Topic) -> Result<(), Error> {
-        self.check_owned(topic, "write to it there")
+        if let Some(aside) = &topic.aside {
+            return Err(Error::policy(format!(
+                "topic {} of {} keeps records that were set aside and is not written to; produce \
+                 what you want to keep to the owner of {}",
+                topic.name, self.path, aside.name
+            )));
+        }
+        self.check_owned(topic, "write to it there")?;
+        self.check_not_handing_over()
+    }
+
+    /// Refuses, for a while, what a replica that is to be the owner would not get.
+    pub fn check_not_handing_over(&self) -> Result<(), Error> {
+        let Some((replica, _)) = self.handing_over() else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::HandingOver,
+            format!(
+                "{} is being handed over to {}; try again, here or there (see `maprcli stream \
+                 replica list -path {}`)",
+                self.path, replica.place, self.path
+            ),
+        ))
+    }
+
+    /// The hand-over that is under way, and to whom.
+    pub fn handing_over(&self) -> Option<(&Replica, &Handover)> {
+        self.replicas.iter().find_map(|replica| {
+            let handover = replica.handover.as_ref().filter(|handover| handover.is_open())?;
+            Some((replica, handover))
+        })
     }
 
     /// Refuses what only the topic's owner may do, and says what to do instead.
@@ -91,10 +128,12 @@ impl Stream {
         if topic.owner.stream == self.id {
             return Ok(());
         }
-        let from = self.upstream_by_id(topic.owner.stream).map_or_else(
-            || format!("the stream with uuid {}", topic.owner.stream),
-            |upstream| upstream.place.to_string(),
-        );
+        let owner = topic.owner.stream;
+        let by_replica =
+            || self.replicas.iter().find(|r| r.replica_id == Some(owner)).map(|r| &r.place);
+        let place = self.upstream_by_id(owner).map(|upstream| &upstream.place).or_else(by_replica);
+        let from = place
+            .map_or_else(|| format!("the stream with uuid {owner}"), |place| place.to_string());
         Err(Error::policy(format!(
             "topic {} of {} is replicated from {from}; {instead}",
             topic.name, self.path
@@ -249,6 +288,34 @@ pub struct Topic {
     /// deletion.
     #[cbor(n(13), default, skip_if = "Vec::is_empty")]
     pub told_by: Vec<StreamId>,
+    /// What it keeps, if it keeps what a fail-over left behind (I8).
+    #[n(11)]
+    pub aside: Option<Aside>,
+}
+
+/// Where the records of a topic come from that keeps what was set aside: records of another topic
+/// that its present owner does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Aside {
+    /// The topic that they were written to.
+    #[n(0)]
+    pub origin: OriginTopicId,
+    /// Its name.
+    #[n(1)]
+    pub name: TopicName,
+    /// Who wrote them.
+    #[n(2)]
+    pub written_by: StreamId,
+    /// In which term.
+    #[n(3)]
+    pub written_in: TermId,
+    /// The owner whose term displaced them.
+    #[n(4)]
+    pub displaced_by: Owner,
+    /// When they were set aside.
+    #[n(5)]
+    pub set_aside_ms: i64,
 }
 
 impl Topic {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mainstem_catalog::{
-    Catalog, Event, Grant, GrantId, Owner, Place, Replica, ReplicaSettings, RiskRange, RiskWindow,
-    RowKey, Setup, SetupKind, SetupStep, StreamSettings, SyncPolicy, SyncState, SyncTimeoutMs,
-    Undo, Upstream,
+    Aside, Catalog, Event, Grant, GrantId, Handover, HandoverStep, Owner, Place, Replica,
+    ReplicaSettings, RiskRange, RiskWindow, RowKey, Setup, SetupKind, SetupStep, StreamSettings,
+    SyncPolicy, SyncState, SyncTimeoutMs, Undo, Upstream,
 };
 use mainstem_types::{
     CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
@@ -71,6 +71,7 @@ fn replica() -> Replica {
         }),
         sync_state: SyncState::Async,
         windows: Vec::new(),
+        handover: None,
     }
 }
 
@@ -177,6 +178,44 @@ fn events() -> Vec<(&'static str, Event)> {
         // From here on things end; the rows are taken before.
         ("07-TombstonesFreed", Event::TombstonesFreed { stream: STREAM, through: CatalogSeq(4) }),
         (
+            "20-OwnerChanged",
+            Event::OwnerChanged {
+                stream: STREAM,
+                topics: vec![OriginTopicId(TOPIC.0 + 1)],
+                owner: Owner { stream: SOURCE, term: Term { number: 2, id: TermId(0x7f) } },
+                seq: CatalogSeq(5),
+            },
+        ),
+        (
+            "21-TermSeen",
+            Event::TermSeen { stream: STREAM, term: Term { number: 3, id: TermId(0x80) } },
+        ),
+        (
+            "22-SetAsideCreated",
+            Event::SetAsideCreated {
+                stream: STREAM,
+                origin: OriginTopicId(TOPIC.0 + 9),
+                kafka_id: KafkaTopicId(TOPIC.0 + 9),
+                name: "clicks-1.setaside-2".parse().unwrap(),
+                first_partition: PartitionNo(7),
+                partitions: 5,
+                timestamp_type: TimestampType::CreateTime,
+                config: config(),
+                seq: CatalogSeq(6),
+                aside: Aside {
+                    origin: OriginTopicId(TOPIC.0 + 1),
+                    name: "clicks-1".parse().unwrap(),
+                    written_by: STREAM,
+                    written_in: term().id,
+                    displaced_by: Owner {
+                        stream: SOURCE,
+                        term: Term { number: 2, id: TermId(0x7f) },
+                    },
+                    set_aside_ms: 1_700_000_000_000,
+                },
+            },
+        ),
+        (
             "09-ReplicaRemoved",
             Event::ReplicaRemoved { stream: STREAM, idx: 1, link_epoch: LinkEpoch(3) },
         ),
@@ -211,7 +250,7 @@ fn events_are_written_as_they_were_released() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 17, "an event without a golden file");
+    assert_eq!(kinds.len(), 20, "an event without a golden file");
 }
 
 #[test]
@@ -292,7 +331,7 @@ fn rows_that_do_not_fit_are_corrupt() {
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_fall_over(
-        which in 0_usize..18,
+        which in 0_usize..21,
         at in any::<prop::sample::Index>(),
         byte: u8,
         noise in prop::collection::vec(any::<u8>(), 0..64),
@@ -458,4 +497,42 @@ fn what_is_to_be_taken_back_has_a_row() {
     assert_eq!(read, catalog);
     catalog.apply(&Event::UndoEnded { job: JobId(0x10b) });
     assert_eq!((catalog.row(&key), catalog.undos().count()), (None, 0));
+}
+
+#[test]
+fn rows_of_another_owner_and_of_what_is_set_aside_are_written_as_they_were_released() {
+    let mut catalog = Catalog::new();
+    for (_, event) in events().iter().take_while(|(name, _)| !name.starts_with("09")) {
+        catalog.apply(event);
+    }
+    let keys = catalog.row_keys();
+    let shown = |key: &&RowKey| match key {
+        RowKey::Stream(_) => Some("2-Stream-seen.row"),
+        RowKey::Topic(_, origin) if origin.0 == TOPIC.0 + 9 => Some("3-Topic-aside.row"),
+        _ => None,
+    };
+    let mut found = 0;
+    for (key, name) in keys.iter().filter_map(|key| Some((key, shown(&key)?))) {
+        check_golden(name, &catalog.row(key).unwrap());
+        found += 1;
+    }
+    assert_eq!(found, 2);
+    let rows = keys.iter().map(|key| (key.to_bytes(), catalog.row(key).unwrap()));
+    assert!(Catalog::from_rows(rows).unwrap() == catalog);
+}
+
+#[test]
+fn a_hand_over_and_a_failback_are_written_as_they_were_released() {
+    let handover = Handover {
+        job: JobId(0x10c),
+        term: Term { number: 2, id: TermId(0x7f) },
+        step: HandoverStep::TakenBack,
+        deadline_ms: 1_700_000_030_000,
+        error: Some("late".to_owned()),
+    };
+    let setup = replica().setup.map(|setup| Setup { kind: SetupKind::Failback, ..setup });
+    let replica = Replica { handover: Some(handover), setup, ..replica() };
+    let event = Event::ReplicaSet { stream: STREAM, replica };
+    let golden = check_golden("08-ReplicaSet-handover.event", &event.encode());
+    assert_eq!(Event::decode(&golden).unwrap(), event);
 }

@@ -76,10 +76,8 @@ impl Cursor {
         if let Some(local) = self.local.as_ref().filter(|local| local.term == term) {
             return Some(local.clone());
         }
-        let Some(replicated) = &self.replicated else {
-            return self.local.clone();
-        };
-        let mut value = replicated.clone();
+        // A commit of another term is one of another owner's, wherever it was made.
+        let mut value = self.replicated.as_ref().or(self.local.as_ref())?.clone();
         if value.offset > end {
             value.offset = end;
             value.leader_epoch = -1;

@@ -96,6 +96,7 @@ mod tests {
             cursors: Vec::new(),
             more,
             holds: false,
+            terms: Vec::new(),
         }
     }
 

@@ -30,7 +30,8 @@ pub use gateway_ring::GatewayRing;
 pub use history::{History, Rate, Sample};
 pub use receiver::{AppendToken, FeedOrder, Opened, Receiver, ReceiverAction, ReceiverIdentity};
 pub use sender::{
-    PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch, Welcomed,
+    HandoverView, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch,
+    Welcomed,
 };
 pub use setup::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 pub use status::{CopyProgress, FaultNote, Pending};

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use mainstem_link::{
     Ack, Batches, Bye, Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, FEATURES,
-    Fault, Frame, Heartbeat, Hello, Mode, PROTOCOL_VERSION, PartitionItem, Refused, TombstoneItem,
-    TopicItem, Topics, Welcome,
+    Fault, Frame, Heartbeat, Hello, Mode, PROTOCOL_VERSION, PartitionItem, Refused, Rejoin,
+    TermItem, Terms, TombstoneItem, TopicItem, Topics, Welcome,
 };
 use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX};
 use mainstem_types::{
@@ -58,6 +58,8 @@ pub struct Opened {
     pub cursors: Vec<CursorVersion>,
     /// Its consumers do not see all that is durable of some partition.
     pub holds: bool,
+    /// Who owns those of its topics that the source does not own.
+    pub terms: Vec<TermItem>,
 }
 
 /// Names one append, so that a late answer is not taken for a newer one's.
@@ -90,6 +92,11 @@ pub enum ReceiverAction {
     Advance(CatalogSeq),
     /// Append exactly at the end; answer by [`Receiver::handle_appended`].
     Append(AppendToken, Batches),
+    /// Set aside what the owner does not have, and undo it; answer by
+    /// [`Receiver::handle_rejoined`]. Other actions need not wait for it.
+    Rejoin(AppendToken, Rejoin),
+    /// Take over what the source owns, in this term; answer by [`Receiver::handle_taken_over`].
+    TakeOver(Term),
     /// Keep cursors in the replicated column; answer by [`Receiver::handle_kept`].
     KeepCursors(Vec<CursorItem>),
     /// Let consumers read up to these offsets, in the engine's order like an append.
@@ -136,6 +143,9 @@ pub struct Receiver {
     returned: u64,
     acks: BTreeMap<Key, i64>,
     applied_seq: Option<CatalogSeq>,
+    /// The highest term told to the source, and one that is to be told.
+    seen: u64,
+    seen_due: Option<Term>,
     pending: Pending,
     /// The time in the source's last heartbeat, and when it came.
     beat_heard: Option<(i64, u64)>,
@@ -163,6 +173,8 @@ impl Receiver {
             returned: 0,
             acks: BTreeMap::new(),
             applied_seq: None,
+            seen: 0,
+            seen_due: None,
             pending: Pending::default(),
             beat_heard: None,
             pulse: Pulse::new(now_ms),
@@ -182,6 +194,10 @@ impl Receiver {
             (Frame::Bye(bye), _) => self.close(bye.code, bye.message, true),
             (Frame::Topics(topics), Phase::Open) => self.handle_topics(topics),
             (Frame::Batches(batches), Phase::Open) => self.handle_batches(batches),
+            (Frame::Rejoin(rejoin), Phase::Open) => self.handle_rejoin(rejoin),
+            (Frame::HandOver(offer), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::TakeOver(offer.term));
+            }
             (Frame::Cursors(cursors), Phase::Open) => {
                 self.actions.push_back(ReceiverAction::KeepCursors(cursors.cursors));
             }
@@ -207,8 +223,7 @@ impl Receiver {
             (Frame::HighWatermarks(marks), Phase::Open) => {
                 self.actions.push_back(ReceiverAction::HoldWatermarks(marks.ends));
             }
-            (Frame::TransactionDecisions(_) | Frame::Digests(_) | Frame::Terms(_), Phase::Open) => {
-            }
+            (Frame::TransactionDecisions(_) | Frame::Digests(_), Phase::Open) => {}
             (frame, _) => {
                 self.refuse_frame(&format!("a {} frame was not expected here", frame.name()));
             }
@@ -223,6 +238,7 @@ impl Receiver {
         match opened {
             Ok(opened) => {
                 self.phase = Phase::Open;
+                self.seen = opened.term.number;
                 for item in &opened.partitions {
                     let state = ReceivePartition { next: item.end, ..Default::default() };
                     self.partitions.insert((item.origin, item.partition), state);
@@ -285,6 +301,48 @@ impl Receiver {
         }
     }
 
+    /// Where a partition ends that has rejoined its owner's history.
+    pub fn handle_rejoined(&mut self, token: AppendToken, result: Result<i64, Error>) {
+        match result {
+            Ok(end) => {
+                let key = (token.origin, token.partition);
+                let state = self.partitions.entry(key).or_default();
+                state.generation += 1;
+                (state.next, state.resync) = (end, None);
+                self.acks.remove(&key);
+                let (origin, partition) = (token.origin, Some(token.partition));
+                let message = "the log has rejoined its owner's history".to_owned();
+                let (code, expected_offset) = (Code::Misaligned, Some(end));
+                let fault = Fault { origin, partition, code, message, expected_offset };
+                self.actions.push_back(ReceiverAction::Send(fault.into()));
+            }
+            Err(error) => self.handle_append_error(token, &error),
+        }
+    }
+
+    /// Whether what was offered was taken. If so, [`Self::handle_terms`] tells of it.
+    pub fn handle_taken_over(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.end_with(&error);
+        }
+    }
+
+    /// The replica has seen other terms than it told the source: topics that others own, and the
+    /// highest.
+    pub fn handle_terms(&mut self, seen: Term, terms: &[TermItem]) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        for chunk in terms.chunks(WELCOME_CHUNK) {
+            let terms = Terms { terms: chunk.to_vec() };
+            self.actions.push_back(ReceiverAction::Send(terms.into()));
+        }
+        if seen.number > self.seen {
+            self.seen = seen.number;
+            self.seen_due = Some(seen);
+        }
+    }
+
     /// The clocks moved.
     pub fn handle_time(&mut self, now_ms: u64, wall_ms: i64) {
         self.wall_ms = wall_ms;
@@ -334,7 +392,7 @@ impl Receiver {
         if self.phase != Phase::Open {
             return None;
         }
-        if !self.acks.is_empty() || self.applied_seq.is_some() {
+        if !self.acks.is_empty() || self.applied_seq.is_some() || self.seen_due.is_some() {
             return Some(ReceiverAction::Send(self.take_ack().into()));
         }
         if self.returned > 0 {
@@ -487,6 +545,16 @@ impl Receiver {
         self.actions.push_back(ReceiverAction::Append(token, batches));
     }
 
+    fn handle_rejoin(&mut self, rejoin: Rejoin) {
+        let (origin, partition) = (rejoin.origin, rejoin.partition);
+        if self.is_stopped(origin, partition) {
+            return;
+        }
+        let generation = self.partitions.entry((origin, partition)).or_default().generation;
+        let token = AppendToken { origin, partition, generation, bytes: 0 };
+        self.actions.push_back(ReceiverAction::Rejoin(token, rejoin));
+    }
+
     fn handle_append_error(&mut self, token: AppendToken, error: &Error) {
         let (origin, partition) = (token.origin, Some(token.partition));
         match error.kind() {
@@ -562,7 +630,8 @@ impl Receiver {
         {
             ends.push(End { origin, partition, offset });
         }
-        Ack { ends, applied_seq: self.applied_seq.take().unwrap_or_default(), term: None }
+        let applied_seq = self.applied_seq.take().unwrap_or_default();
+        Ack { ends, applied_seq, term: self.seen_due.take() }
     }
 
     fn end_with(&mut self, error: &Error) {
@@ -627,8 +696,13 @@ fn welcome_chunks(here: &ReceiverIdentity, opened: Opened) -> Vec<Welcome> {
         cursors: Vec::new(),
         more,
         holds: opened.holds,
+        terms: Vec::new(),
     };
-    let mut chunks = vec![chunk(true)];
+    let of_terms = |terms: &[TermItem]| Welcome { terms: terms.to_vec(), ..chunk(true) };
+    let mut chunks: Vec<Welcome> = opened.terms.chunks(WELCOME_CHUNK).map(of_terms).collect();
+    if chunks.is_empty() {
+        chunks.push(chunk(true));
+    }
     let mut weight = 0;
     for partition in opened.partitions {
         let last = chunks.last_mut().expect("one from the start");

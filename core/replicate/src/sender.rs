@@ -2,19 +2,22 @@
 
 mod cursors;
 mod feeding;
+mod handover;
 mod partition;
+mod terms;
 mod topics;
 mod trims;
+mod welcome;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mainstem_link::{
-    Ack, BatchItem, Batches, Bye, Code, CursorItem, End, FEATURE_FEEDERS, Fault, Frame, Heartbeat,
-    Hello, HighWatermarks, Mode, TombstoneItem, TopicItem, Welcome,
+    Ack, BatchItem, Batches, Bye, Code, CursorItem, End, Fault, Frame, Heartbeat, Hello,
+    HighWatermarks, Mode, TermItem, TombstoneItem, TopicItem,
 };
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
-use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId};
+use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId, Term};
 
 use crate::pace::Pace;
 use crate::pulse::Pulse;
@@ -22,6 +25,7 @@ use crate::{Closing, CopyProgress, FaultNote, Pending};
 
 use cursors::CursorQueue;
 use feeding::{Feeding, of_topic};
+pub use handover::HandoverView;
 pub use partition::PartitionView;
 use partition::SendPartition;
 use topics::ToldTopics;
@@ -99,6 +103,12 @@ pub enum SenderAction {
     Read(ReadRequest),
     /// The replica answered; note its uuid.
     Welcomed(Welcomed),
+    /// The replica tells of terms: give up durably what is owned in a higher one, tell the sender
+    /// the catalog with that in it, and answer by [`Sender::handle_met`]; nothing else before.
+    Meet(Term, Vec<TermItem>),
+    /// The replica has everything: write down that it may be offered the topics, then tell that by
+    /// [`Sender::handle_handover`].
+    Drained,
     /// The replica has applied the catalog up to here: deletions may be forgotten for it.
     Applied(CatalogSeq),
     /// What the replica has durably: at the beginning all of it, then what moved. Only of a session
@@ -112,6 +122,8 @@ pub enum SenderAction {
 enum Phase {
     Greeting,
     Welcoming,
+    /// The Welcome is whole, and what it says of terms is made durable.
+    Meeting,
     Open,
     Closed,
 }
@@ -129,6 +141,13 @@ pub struct Sender {
     partitions: BTreeMap<Key, SendPartition>,
     ready: VecDeque<Key>,
     stopped: HashMap<OriginTopicId, (Code, String)>,
+    /// The highest term that was heard of.
+    seen: Term,
+    /// What the replica says of its topics' owners.
+    terms: BTreeMap<OriginTopicId, TermItem>,
+    handover: Option<HandoverView>,
+    is_drained_told: bool,
+    is_offer_sent: bool,
     cursors: CursorQueue,
     cursors_dirty: bool,
     trims_due: BTreeSet<Key>,
@@ -161,6 +180,7 @@ impl Sender {
     /// A session that begins with this Hello, at `now_ms` of the monotonic clock.
     pub fn new(settings: SenderSettings, hello: Hello, now_ms: u64) -> Self {
         let (mode, wall_ms, source) = (hello.mode, hello.now_ms, hello.source_id);
+        let seen = hello.term;
         Self {
             settings,
             mode,
@@ -172,6 +192,11 @@ impl Sender {
             partitions: BTreeMap::new(),
             ready: VecDeque::new(),
             stopped: HashMap::new(),
+            seen,
+            terms: BTreeMap::new(),
+            handover: None,
+            is_drained_told: false,
+            is_offer_sent: false,
             cursors: CursorQueue::default(),
             cursors_dirty: false,
             trims_due: BTreeSet::new(),
@@ -206,15 +231,28 @@ impl Sender {
         self.partitions.retain(|(origin, _), _| !gone.contains(origin));
         self.stopped.retain(|origin, _| !gone.contains(origin));
         self.feeding.keep(|origin| !gone.contains(&origin));
-        self.topics.handle_catalog(seq, topics, tombstones);
+        let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
+        if passed && self.phase == Phase::Open {
+            // What the replica has of them was of no concern to its Welcome.
+            self.stop(Code::Fenced, "topics have passed to another owner");
+        }
     }
 
     /// A partition of the source moved, or is seen for the first time.
     pub fn handle_partition(&mut self, origin: OriginTopicId, partition: u32, view: PartitionView) {
         let key = (origin, partition);
-        self.partitions.entry(key).or_default().view = Some(view);
+        let known = self.partitions.entry(key).or_default();
+        let end = known.view.as_ref().map_or(0, |view| view.durable_end);
+        let was_cut = view.durable_end < end;
+        known.view = Some(view);
         self.moved.insert(key);
+        if was_cut && self.phase == Phase::Open {
+            // What was sent of it may have been set aside here, so the replica has to say anew
+            // what it has.
+            self.stop(Code::Fenced, "a partition of the source has rejoined its owner's history");
+            return;
+        }
         self.start(key);
         self.queue(key);
     }
@@ -241,7 +279,9 @@ impl Sender {
         let key = (request.origin, request.partition);
         self.end_read(&request);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        let rewound = partition.next != Some(request.from) || partition.fault.is_some();
+        let rewound = partition.next != Some(request.from)
+            || partition.fault.is_some()
+            || !self.topics.is_told(key.0, key.1);
         if rewound || self.credit <= 0 || !self.is_fed(key.0) {
             // It was rewound, stopped or given to another link while the read was under way; or
             // large batches that were read at the same time took all the credit, and this is read
@@ -288,7 +328,10 @@ impl Sender {
             (Frame::Fault(fault), Phase::Open) => self.handle_fault(fault),
             (Frame::Feed(feed), Phase::Open) => self.handle_feed(&feed),
             (Frame::Heartbeat(_), _) => {}
-            (Frame::Digests(_) | Frame::Terms(_), Phase::Open) => {}
+            (Frame::Terms(terms), Phase::Meeting | Phase::Open) => {
+                self.handle_terms(self.seen, terms.terms);
+            }
+            (Frame::Digests(_), Phase::Open) => {}
             (frame, _) => {
                 let message = format!("a {} frame was not expected here", frame.name());
                 self.actions.push_back(bye(Code::Protocol, &message));
@@ -367,6 +410,7 @@ impl Sender {
             self.request_reads();
             self.send_trims();
             self.send_cursors();
+            self.offer_if_drained();
             self.finish_if_done();
         }
         self.actions.pop_front()
@@ -432,82 +476,17 @@ impl Sender {
         progress
     }
 
-    fn handle_welcome(&mut self, chunk: Welcome) {
-        if self.phase == Phase::Greeting {
-            self.replica = Some(chunk.replica_id);
-            self.actions.push_back(SenderAction::Welcomed(Welcomed {
-                cluster_id: chunk.cluster_id,
-                replica_id: chunk.replica_id,
-                link_epoch: chunk.link_epoch,
-                features: chunk.features,
-            }));
-            // A bounded session brings everything: at its end nothing may be missing.
-            if chunk.features & FEATURE_FEEDERS != 0 && self.mode == Mode::Replicate {
-                self.feeding.begin();
-            }
-            self.replica_holds = chunk.holds;
-            self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
-            self.acked_seq = chunk.applied_seq;
-        }
-        self.phase = Phase::Welcoming;
-        for item in chunk.partitions {
-            let Some(lineage) = mainstem_types::Lineage::from_entries(item.lineage) else {
-                let message = "the replica's lineage does not rise".to_owned();
-                self.stop_partition((item.origin, item.partition), Code::Corrupt, message, false);
-                continue;
-            };
-            self.topics.handle_held(item.origin);
-            let partition = self.partitions.entry((item.origin, item.partition)).or_default();
-            partition.handle_welcome(item.end, lineage, item.trimmed.unwrap_or(0));
-        }
-        chunk.cursors.into_iter().for_each(|cursor| self.cursors.handle_known(cursor));
-        if !chunk.more {
-            self.open(chunk.applied_seq, chunk.replica_id);
-        }
-    }
-
-    fn open(&mut self, applied: CatalogSeq, replica: StreamId) {
-        self.phase = Phase::Open;
-        self.is_fresh = self.mode == Mode::Replicate;
-        self.moved.extend(self.partitions.keys());
-        self.topics.handle_welcome(applied, replica);
-        // The last session may have ended before its answer was noted.
-        self.actions.push_back(SenderAction::Applied(applied));
-        self.cursors.drop_known();
-        (self.catalog_dirty, self.cursors_dirty) = (true, true);
-        let keys: Vec<Key> = self.partitions.keys().copied().collect();
-        for key in keys {
-            self.start(key);
-        }
-        if self.mode == Mode::Copy {
-            self.send_catalog();
-            self.finish_seq = self.topics.told_to().unwrap_or_default();
-            for (key, partition) in &mut self.partitions {
-                if self.topics.is_told(key.0, key.1) {
-                    partition.stop = partition.view.as_ref().map(|view| view.durable_end);
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, key: Key) {
-        let Some(owner) = self.topics.owner(key.0).filter(|_| self.phase == Phase::Open) else {
-            return;
-        };
-        let Some(partition) = self.partitions.get_mut(&key) else { return };
-        match partition.start(owner != self.source, self.replica_holds) {
-            Ok(()) => drop(self.moved.insert(key)),
-            Err((code, message)) => self.stop_partition(key, code, message, true),
-        }
-    }
-
     fn handle_ack(&mut self, ack: &Ack) {
         for end in &ack.ends {
-            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
+            let key = (end.origin, end.partition);
+            if let Some(partition) = self.partitions.get_mut(&key) {
                 partition.handle_ack(end.offset);
-                self.moved.insert((end.origin, end.partition));
+                self.moved.insert(key);
             }
             self.note_trim((end.origin, end.partition));
+        }
+        if let Some(term) = ack.term {
+            self.handle_terms(term, Vec::new());
         }
         if ack.applied_seq > self.acked_seq {
             self.acked_seq = ack.applied_seq;
@@ -523,7 +502,8 @@ impl Sender {
         let key = (fault.origin, partition);
         if fault.code == Code::Misaligned
             && let Some(expected) = fault.expected_offset
-            && self.partitions.get_mut(&key).is_some_and(|p| p.rewind(expected))
+            && let Some(held) = self.partitions.get_mut(&key)
+            && (held.handle_rejoined(expected) || held.rewind(expected))
         {
             self.queue(key);
             return;

@@ -31,6 +31,8 @@ pub struct SetupPlan {
     pub takes_over: bool,
     /// Both sides are to feed each other.
     pub multimaster: bool,
+    /// At the end ownership is handed over to the destination, which is there: a `failback`.
+    pub hands_over: bool,
 }
 
 /// How a step went.
@@ -67,6 +69,8 @@ pub enum SetupAction {
     DeclareReverse,
     /// Ask the destination to take the topics over and to end the agreement.
     TakeOver,
+    /// Begin the hand-over, which then goes its own way.
+    HandOver,
     /// Let the replica run, and write the stage `Done` down; after a take-over, remove it.
     Release,
     /// Undo what was made, in reverse, then write `Failed` down with the reason.
@@ -100,6 +104,7 @@ impl SetupPlan {
             (Stage::Copy | Stage::Recover, _) if done => Act::Advance(Stage::Conclude),
             (Stage::Copy | Stage::Recover, _) => Act::RunCopy,
             (Stage::Conclude, _) if self.takes_over && !done => Act::TakeOver,
+            (Stage::Conclude, _) if self.hands_over && !done => Act::HandOver,
             (Stage::Conclude, _) if self.multimaster && !concluded && !done => Act::DeclareReverse,
             (Stage::Conclude, _) => Act::Release,
         }
@@ -141,7 +146,12 @@ mod tests {
 
     #[test]
     fn the_documented_steps_in_their_order() {
-        let plan = SetupPlan { makes_agreement: true, takes_over: false, multimaster: false };
+        let plan = SetupPlan {
+            makes_agreement: true,
+            takes_over: false,
+            multimaster: false,
+            hands_over: false,
+        };
         use SetupAction as Act;
         assert_eq!(
             walk(plan, 0),
@@ -151,6 +161,11 @@ mod tests {
         assert_eq!(walk(both, 0)[3..], [Act::DeclareReverse, Act::Release]);
         let copy = SetupPlan { makes_agreement: false, ..plan };
         assert_eq!(walk(copy, 0), [Act::RunCopy, Act::Release]);
+        let back = SetupPlan { hands_over: true, ..plan };
+        assert_eq!(
+            walk(back, 0)[1..],
+            [Act::DeclareUpstream, Act::RunCopy, Act::HandOver, Act::Release]
+        );
         let own = SetupPlan { takes_over: true, ..plan };
         assert_eq!(
             walk(own, 0),
@@ -169,7 +184,12 @@ mod tests {
 
     #[test]
     fn interruptions_repeat_a_step_and_skip_none() {
-        let plan = SetupPlan { makes_agreement: true, takes_over: false, multimaster: true };
+        let plan = SetupPlan {
+            makes_agreement: true,
+            takes_over: false,
+            multimaster: true,
+            hands_over: false,
+        };
         for every in 2..7 {
             let mut steps = walk(plan, every);
             steps.dedup();
@@ -179,7 +199,12 @@ mod tests {
 
     #[test]
     fn a_refusal_rolls_back_at_every_stage() {
-        let plan = SetupPlan { makes_agreement: true, takes_over: true, multimaster: true };
+        let plan = SetupPlan {
+            makes_agreement: true,
+            takes_over: true,
+            multimaster: true,
+            hands_over: false,
+        };
         let refused = SetupEvent::Refused(Code::Exists, "taken".into());
         for stage in [SetupStage::Create, SetupStage::Declare, SetupStage::Copy] {
             let action = plan.next(stage, &refused, false);

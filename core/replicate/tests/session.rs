@@ -258,6 +258,7 @@ fn credit_bounds_what_is_under_way() {
             cursors: Vec::new(),
             holds: false,
             more: false,
+            terms: Vec::new(),
         }),
         0,
     );
@@ -344,6 +345,7 @@ fn welcome(partitions: Vec<PartitionItem>, cursors: Vec<CursorVersion>) -> Frame
         cursors,
         more: false,
         holds: false,
+        terms: Vec::new(),
     })
 }
 

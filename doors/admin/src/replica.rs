@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
+use crate::handover::handover;
 use crate::link::{errors, faults, gaps, rates, seconds};
 use crate::settings::{replica_patch, replica_settings};
 use crate::stream::row;
@@ -71,7 +72,16 @@ impl AdminDoor {
         let stream = self.local_stream(&self.engine.catalog(), arguments)?;
         let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
         let catalog = self.engine.catalog();
-        let row = |replica| replica_row(&catalog, &stream, replica, report(&replica.place));
+        let set_aside = self.set_aside(&stream);
+        let row = |replica: &Replica| {
+            let mut row = replica_row(&catalog, &stream, replica, report(&replica.place));
+            row.insert("setAside".to_owned(), set_aside.clone());
+            let last = replica.handover.as_ref().map(handover);
+            row.insert("handover".to_owned(), last.unwrap_or_default());
+            let trouble = row.shift_remove("errors");
+            row.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
+            row
+        };
         let removed = catalog.undos().filter(|undo| undo.stream == stream.id);
         let removed =
             removed.map(|u| undo_row(&catalog, &stream, u, self.links.undo(u.job).as_ref()));
@@ -162,6 +172,7 @@ fn undo_row(catalog: &Catalog, stream: &Stream, undo: &Undo, trouble: Option<&Li
         setup: None,
         sync_state: SyncState::default(),
         windows: Vec::new(),
+        handover: None,
     };
     let mut shown = replica_row(catalog, stream, &replica, None);
     shown.insert("replicaState".to_owned(), json!("REPLICA_STATE_REMOVING"));

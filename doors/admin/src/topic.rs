@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cursor::Position;
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
+use crate::fail_over::provenance;
 use crate::link::gap_value;
 use crate::stream::row;
 use crate::time::{shown, time_at};
@@ -120,6 +121,8 @@ impl AdminDoor {
             "servers": self.settings.node_address,
             "timestamptype": topic.timestamp_type.to_string(),
             "owner": topic.owner.stream.to_string(),
+            "term": topic.owner.term.number,
+            "setAside": topic.aside.as_ref().map(provenance),
             "kafkaname": kafka_name(stream, topic),
             "trimmedoffset": marks.trimmed,
             "gaps": gaps,

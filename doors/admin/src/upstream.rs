@@ -50,6 +50,7 @@ impl AdminDoor {
             "lagSeconds": link.lag_ms.map(seconds),
             "recordsReceived": link.records_received,
             "bytesReceived": link.bytes_received,
+            "setAside": self.set_aside(stream),
         })));
         shown.extend(rates(&link.rates));
         shown.insert("topicsFed".to_owned(), json!(link.topics_fed));

@@ -34,7 +34,7 @@ impl Backlog {
         account: &Account,
     ) -> Self {
         let mut sum = Self::default();
-        let topics = stream.topics.values().filter(|topic| Some(topic.owner.stream) != replica_id);
+        let topics = stream.carried_topics().filter(|topic| Some(topic.owner.stream) != replica_id);
         for topic in topics {
             for (index, no) in (0u32..).zip(&topic.partitions) {
                 let Some(partition) = engine.partition(*no) else { continue };

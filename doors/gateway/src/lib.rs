@@ -9,6 +9,7 @@ mod context;
 mod dial;
 mod feeding;
 mod gateway;
+mod handover;
 mod link;
 mod links;
 mod listener;

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::board::LinkKey;
 use crate::context::Context;
 use crate::dial::{Dialled, dial};
+use crate::handover::take_back_if_overdue;
 use crate::mode::{mode_of, open_setup};
 use crate::sender::{SessionEnd, find, run_session};
 
@@ -58,6 +59,12 @@ pub(crate) async fn run_link(
     while !*task.stop.borrow() {
         let catalog = task.ctx.engine.catalog();
         let Ok((stream, replica)) = find(&catalog, &task.key) else { break };
+        let trouble = task.ctx.board.sending(&task.key).and_then(|note| note.error);
+        let trouble = trouble.map(|error| error.message);
+        let back = take_back_if_overdue(&task.ctx, stream.id, &replica, false, trouble).await;
+        if let Err(error) = back {
+            tracing::warn!(replica = %task.key.1, %error, "a hand-over could not be taken back");
+        }
         let concern = task.concern(&catalog);
         let next = match (open_setup(&replica), mode_of(&replica)) {
             (Some(_), _) if replica.paused && is_autosetup(&replica) => Next::Rest,

@@ -1,18 +1,18 @@
 //! The receiving end of one session: joins the pure receiver to the engine and a socket.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstem_api::links::LinkError;
-use mainstem_catalog::{Command, Place};
+use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_engine::{Changing, LinkName, ReplicaAppending};
-use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused};
+use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused, TermItem};
 use mainstem_replicate::{
     AppendToken, Closing, Feeders, Opened, Pending, Receiver, ReceiverAction,
 };
-use mainstem_types::{Error, ErrorKind, OriginTopicId, StreamId};
-use tokio::sync::watch;
+use mainstem_types::{CatalogSeq, Error, ErrorKind, OriginTopicId, StreamId};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::board::UpstreamKey;
@@ -31,6 +31,11 @@ struct Session<'a> {
     link: Option<LinkName>,
     /// What the engine has in its queue, in its order.
     queued: VecDeque<Queued>,
+    /// Where partitions end that have rejoined their owner's history, which may take its time.
+    rejoined: mpsc::UnboundedSender<(AppendToken, Result<i64, Error>)>,
+    /// What was told of owners and terms, as of which catalog.
+    terms: BTreeMap<OriginTopicId, TermItem>,
+    terms_seq: CatalogSeq,
 }
 
 enum Queued {
@@ -54,6 +59,8 @@ pub(crate) async fn serve_link(
 ) {
     let catalog = ctx.engine.catalog();
     let identity = ctx.identity(&catalog);
+    // Bounded by the partitions, each of which rejoins once in a session.
+    let (rejoined, mut answers) = mpsc::unbounded_channel();
     let mut session = Session {
         ctx,
         number: SESSIONS.fetch_add(1, Ordering::Relaxed),
@@ -61,9 +68,12 @@ pub(crate) async fn serve_link(
         source: translate::source_place(&hello),
         link: None,
         queued: VecDeque::new(),
+        rejoined,
+        terms: BTreeMap::new(),
+        terms_seq: CatalogSeq::default(),
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
-    let closing = session.run(&mut reader, &mut writer, &mut stop).await;
+    let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
     session.leave();
     session.note_end(&closing);
     /// How long the last words may take to leave.
@@ -81,6 +91,7 @@ impl Session<'_> {
         &mut self,
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
+        rejoined: &mut mpsc::UnboundedReceiver<(AppendToken, Result<i64, Error>)>,
         stop: &mut watch::Receiver<bool>,
     ) -> Closing {
         let mut catalog = self.ctx.engine.watch_catalog();
@@ -104,11 +115,16 @@ impl Session<'_> {
                     }
                 }
                 answered = next_answer(&mut self.queued) => self.handle_answered(answered),
+                Some((token, result)) = rejoined.recv() => {
+                    self.receiver.handle_rejoined(token, result);
+                }
                 changed = catalog.changed() => {
                     if changed.is_err() {
                         self.receiver.shut(Code::Stopping, "the destination is stopping");
                     } else {
-                        self.check_agreement(&catalog.borrow_and_update());
+                        let now = catalog.borrow_and_update().clone();
+                        self.check_agreement(&now);
+                        self.tell_terms(&now);
                     }
                 }
                 () = wake.notified() => self.tell_orders(),
@@ -197,6 +213,18 @@ impl Session<'_> {
                     self.receiver.handle_kept(Err(error));
                 }
             }
+            ReceiverAction::Rejoin(token, frame) => {
+                let rejoin = translate::rejoin(self.link(), frame);
+                let (engine, rejoined) = (self.ctx.engine.clone(), self.rejoined.clone());
+                tokio::spawn(async move {
+                    // The session may be over, and then nobody waits for it.
+                    let _ = rejoined.send((token, engine.rejoin(rejoin).await));
+                });
+            }
+            ReceiverAction::TakeOver(term) => {
+                let result = self.change(|link| translate::accept_handover(link, term)).await;
+                self.receiver.handle_taken_over(result);
+            }
             ReceiverAction::KeepCursors(items) => {
                 let result = self.keep_cursors(items).await;
                 self.receiver.handle_kept(result);
@@ -253,8 +281,11 @@ impl Session<'_> {
             source_seq: hello.catalog_seq,
         };
         let replica = stream.id;
-        let opened = match self.ctx.engine.change(command).await {
-            Ok(catalog) => translate::opened(&self.ctx.engine, &catalog, replica, hello.source_id),
+        let opened = match self.open_link(hello, command).await {
+            Ok(catalog) => {
+                let (engine, source) = (&self.ctx.engine, hello.source_id);
+                translate::opened(engine, &catalog, replica, source, hello.term)
+            }
             Err(error) => Err(error),
         };
         let opened = opened.map_err(|error| {
@@ -268,6 +299,7 @@ impl Session<'_> {
             refuse(code, error.message().to_owned(), may_retry)
         })?;
         self.link = Some(translate::link_name(replica, hello.source_id, opened.link_epoch));
+        self.terms = opened.terms.iter().map(|item| (item.origin, item.clone())).collect();
         self.note_open();
         self.enter(&opened);
         Ok(opened)
@@ -324,6 +356,32 @@ impl Session<'_> {
         self.receiver.handle_orders(orders.map(order).collect());
     }
 
+    /// The source's highest term is durable here before anything is answered to it.
+    async fn open_link(&self, hello: &Hello, command: Command) -> Result<Catalog, Error> {
+        let catalog = self.ctx.engine.change(command).await?;
+        let replica = catalog.stream_at(&hello.replica_path);
+        match replica.filter(|replica| replica.highest_term().number < hello.term.number) {
+            Some(replica) => {
+                let meet = translate::meet_terms(replica.id, hello.term, &[]);
+                self.ctx.engine.change(meet).await
+            }
+            None => Ok(catalog),
+        }
+    }
+
+    /// The source hears of owners and terms that changed here, or that another link brought.
+    fn tell_terms(&mut self, catalog: &Catalog) {
+        let Some(link) = self.link else { return };
+        let Some(stream) = catalog.stream(link.stream) else { return };
+        if std::mem::replace(&mut self.terms_seq, stream.catalog_seq) != stream.catalog_seq {
+            let now = translate::term_items(stream, link.upstream);
+            let is_news = |item: &TermItem| self.terms.get(&item.origin) != Some(item);
+            let news: Vec<TermItem> = now.iter().filter(|item| is_news(item)).cloned().collect();
+            self.receiver.handle_terms(stream.highest_term(), &news);
+            self.terms.extend(news.into_iter().map(|item| (item.origin, item)));
+        }
+    }
+
     fn link(&self) -> LinkName {
         self.link.expect("nothing is written before the link is open")
     }
@@ -349,7 +407,7 @@ impl Session<'_> {
     }
 
     /// I6: an agreement taken away ends the link at once, not only at the next append.
-    fn check_agreement(&mut self, catalog: &mainstem_catalog::Catalog) {
+    fn check_agreement(&mut self, catalog: &Catalog) {
         let Some(link) = self.link else { return };
         let stands = catalog
             .expect_stream(link.stream)

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream};
 use mainstem_engine::{Partition, ReplicaLink, StoredBatch, Subscription};
-use mainstem_link::{Batches, Code, End, FEATURE_PACKING, Frame, Mode, Packing};
+use mainstem_link::{Batches, Code, End, FEATURE_PACKING, Frame, Mode, Packing, TermItem};
 use mainstem_replicate::{
-    Closing, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings, SourceBatch,
-    Welcomed,
+    Closing, HandoverView, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings,
+    SourceBatch, Welcomed,
 };
 use mainstem_types::{
     CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
-    StreamId,
+    StreamId, Term,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use crate::board::{GapNote, LinkKey};
 use crate::context::Context;
 use crate::dial::Dialled;
+use crate::handover::take_back_if_overdue;
 use crate::mode::mode_of;
 use crate::translate;
 use crate::wire::{FrameReader, FrameWriter};
@@ -67,6 +68,8 @@ struct Session<'a> {
     welcomed: bool,
     /// Since when something stands stopped.
     faulty_ms: Option<u64>,
+    /// The hand-over that the sender was told of.
+    handover: Option<HandoverView>,
 }
 
 /// Runs one session until it ends, over a connection that stands.
@@ -104,8 +107,10 @@ pub(crate) async fn run_session(
         acked_tombstones: replica.acked_tombstone_seq,
         welcomed: false,
         faulty_ms: None,
+        handover: None,
     };
     session.tell_catalog(&stream);
+    session.tell_handover(&stream, &replica);
     let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
     ctx.board.note_sending(key, |note| {
         note.connected = false;
@@ -143,6 +148,7 @@ impl Session<'_> {
         let mut catalog = self.ctx.engine.watch_catalog();
         let subscription = self.subscription.clone();
         loop {
+            self.look_at_handover().await;
             if let Some(closing) = self.do_actions(&mut writer).await? {
                 return Ok(self.finish(closing, &mut writer).await);
             }
@@ -199,6 +205,8 @@ impl Session<'_> {
                     writer.pack_by(packing.filter(|_| unpacks));
                     self.handle_welcomed(welcomed).await;
                 }
+                SenderAction::Drained => self.offer().await,
+                SenderAction::Meet(seen, terms) => self.meet(seen, &terms).await,
                 SenderAction::Applied(seq) => self.note_applied(seq).await,
                 SenderAction::Acked(ends) => self.note_acked(&ends).await?,
                 SenderAction::Close(closing) => return Ok(Some(closing)),
@@ -323,6 +331,49 @@ impl Session<'_> {
         self.ctx.engine.note_acked(link, translate::acked_ends(ends)).await
     }
 
+    /// Written down before it is sent: from now on only the replica knows who is the owner.
+    async fn offer(&mut self) {
+        let command = Command::OfferHandover {
+            stream: self.key.0,
+            replica: self.place.clone(),
+            link_epoch: self.epoch,
+        };
+        match self.ctx.engine.change(command).await {
+            Ok(catalog) => self.handle_catalog(&catalog),
+            Err(error) => self.sender.stop(Code::Fenced, error.message()),
+        }
+    }
+
+    /// What is overdue is taken back.
+    async fn look_at_handover(&mut self) {
+        let catalog = self.ctx.engine.catalog();
+        let Ok((_, replica)) = find(&catalog, self.key) else { return };
+        let is_safe = self.sender.is_open() && !self.sender.is_offer_sent();
+        let fault = self.sender.faults().first().map(|fault| fault.message.clone());
+        let done = take_back_if_overdue(self.ctx, self.key.0, &replica, is_safe, fault).await;
+        if let Err(error) = done {
+            tracing::warn!(replica = %self.place, %error, "a hand-over could not be taken back");
+        }
+    }
+
+    /// I5: what somebody else owns in a higher term is given up, durably, before anything more is
+    /// said or sent.
+    async fn meet(&mut self, seen: Term, terms: &[TermItem]) {
+        match self.ctx.engine.change(translate::meet_terms(self.key.0, seen, terms)).await {
+            Ok(catalog) => {
+                for item in terms {
+                    tracing::warn!(
+                        topic = %item.origin, owner = %item.owner, term = item.term.number,
+                        "the topic belongs to another stream from now on"
+                    );
+                }
+                self.handle_catalog(&catalog);
+                self.sender.handle_met();
+            }
+            Err(error) => self.sender.stop(Code::Storage, error.message()),
+        }
+    }
+
     /// Deletions that the replica has applied need not be told to it again.
     async fn note_applied(&mut self, seq: CatalogSeq) {
         let catalog = self.ctx.engine.catalog();
@@ -436,7 +487,25 @@ impl Session<'_> {
             self.sender.stop(Code::Fenced, "the replica's job has changed");
         } else {
             self.tell_catalog(&stream);
+            self.tell_handover(&stream, &replica);
         }
+    }
+
+    /// Nothing is written any more once the catalog shows a hand-over, so what is told now is all.
+    fn tell_handover(&mut self, stream: &Stream, replica: &Replica) {
+        let view = translate::handover_view(replica);
+        if view == self.handover {
+            return;
+        }
+        self.handover = view;
+        if view.is_some() {
+            for ((origin, index), partition) in &self.partitions {
+                self.sender.handle_partition(*origin, *index, view_of(partition));
+            }
+            let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
+            self.sender.handle_all_cursors(items);
+        }
+        self.sender.handle_handover(view);
     }
 
     fn tell_catalog(&mut self, stream: &Stream) {

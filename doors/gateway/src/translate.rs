@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 
 use mainstem_catalog::{
-    Catalog, Command, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings, Topic,
+    Catalog, Command, HandoverStep, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings,
+    Topic,
 };
 use mainstem_engine::{AckedEnd, Engine, HeldWatermark, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_link::{
     Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
-    PartitionItem, Setting, TombstoneItem, TopicItem,
+    PartitionItem, Rejoin, Setting, TermItem, TombstoneItem, TopicItem,
 };
-use mainstem_replicate::{FeedOrder, Opened, Position, ReceiverIdentity};
-use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
+use mainstem_replicate::{FeedOrder, HandoverView, Opened, Position, ReceiverIdentity};
+use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId, Term};
 
 /// A topic as a link tells it.
 pub fn topic_item(topic: &Topic) -> TopicItem {
@@ -37,9 +38,9 @@ fn settings_of(config: &BTreeMap<String, String>) -> Vec<Setting> {
     config.iter().map(setting).collect()
 }
 
-/// All topics of a stream.
+/// All topics of a stream that links carry.
 pub fn topic_items(stream: &Stream) -> Vec<TopicItem> {
-    stream.topics.values().map(|topic| topic_item(topic)).collect()
+    stream.carried_topics().map(|topic| topic_item(topic)).collect()
 }
 
 /// All tombstones of a stream.
@@ -75,7 +76,7 @@ pub fn hello(
         replica_path: replica.place.path.clone(),
         replica_id: replica.replica_id,
         link_epoch: replica.link_epoch,
-        term: stream.term,
+        term: stream.highest_term(),
         mode,
         catalog_seq: stream.catalog_seq,
         now_ms,
@@ -134,18 +135,40 @@ pub fn cursor_entry(
     Ok((key, Some(value)))
 }
 
-/// What a replica holds, for its Welcome.
+/// Who owns the topics of a replica that its source does not own.
+pub fn term_items(stream: &Stream, source: StreamId) -> Vec<TermItem> {
+    let others = stream.carried_topics().filter(|topic| topic.owner.stream != source);
+    let item = |topic: &std::sync::Arc<Topic>| TermItem {
+        origin: topic.origin,
+        owner: topic.owner.stream,
+        term: topic.owner.term,
+    };
+    others.map(item).collect()
+}
+
+/// What a peer's words of terms ask of the catalog.
+pub fn meet_terms(stream: StreamId, seen: Term, terms: &[TermItem]) -> Command {
+    let owner = |item: &TermItem| Owner { stream: item.owner, term: item.term };
+    let terms = terms.iter().map(|item| (item.origin, owner(item))).collect();
+    Command::MeetTerms { stream, seen, terms }
+}
+
+/// What a replica holds, for its Welcome to a source that has seen the term `seen`: of what is owned
+/// here, only what the source may own in a higher one.
 pub fn opened(
     engine: &Engine,
     catalog: &Catalog,
     replica: StreamId,
     source: StreamId,
+    seen: Term,
 ) -> Result<Opened, Error> {
     let stream = catalog.expect_stream(replica)?;
     let upstream = stream
         .upstream_by_id(source)
         .ok_or_else(|| Error::fenced("the upstream was removed while the link was opened"))?;
-    let others = stream.topics.values().filter(|topic| topic.owner.stream != stream.id);
+    let others = stream
+        .carried_topics()
+        .filter(|topic| topic.owner.stream != stream.id || topic.owner.term.number < seen.number);
     let owned = stream.topics.values().filter(|topic| topic.owner.stream == source);
     let owned = owned.map(|topic| topic.origin).collect();
     let (mut partitions, mut holds) = (Vec::new(), false);
@@ -177,7 +200,8 @@ pub fn opened(
         replica_id: stream.id,
         link_epoch: upstream.link_epoch,
         applied_seq: upstream.applied_seq,
-        term: stream.term,
+        term: stream.highest_term(),
+        terms: term_items(stream, source),
         partitions,
         owned,
         cursors: engine.cursors(stream.id).into_iter().filter_map(known).collect(),
@@ -290,6 +314,33 @@ pub fn held_watermarks(ends: &[End]) -> Vec<HeldWatermark> {
         watermark: (0..i64::MAX).contains(&end.offset).then_some(end.offset),
     };
     ends.iter().map(mark).collect()
+}
+
+/// A log that is to rejoin its owner's history, as the engine takes it.
+pub fn rejoin(link: LinkName, frame: Rejoin) -> mainstem_engine::Rejoin {
+    mainstem_engine::Rejoin {
+        link,
+        topic: frame.origin,
+        partition: frame.partition,
+        lineage: frame.lineage,
+        source_end: frame.source_end,
+    }
+}
+
+/// What an offer asks of the replica's catalog.
+pub fn accept_handover(link: LinkName, term: Term) -> Command {
+    let LinkName { stream, upstream, link_epoch } = link;
+    Command::AcceptHandover { stream, upstream, link_epoch, term }
+}
+
+/// A replica's hand-over, as its session looks at it.
+pub fn handover_view(replica: &Replica) -> Option<HandoverView> {
+    let handover = replica.handover.as_ref().filter(|handover| handover.is_open())?;
+    Some(HandoverView {
+        term: handover.term,
+        is_offered: handover.step == HandoverStep::Offered,
+        deadline_ms: handover.deadline_ms,
+    })
 }
 
 /// The name of a link at its receiving end.

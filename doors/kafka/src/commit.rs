@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mainstem_catalog::Catalog;
 use mainstem_engine::CursorCommit;
 use mainstem_group::{Cursor, CursorKey, CursorValue, MemberRef};
-use mainstem_types::GroupId;
 use mainstem_types::limits::METADATA_LENGTH_MAX;
+use mainstem_types::{ErrorKind, GroupId};
 use mainstem_wire::{
     KafkaError, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse,
     OffsetCommitResponsePartition, OffsetCommitResponseTopic, OffsetFetchRequest,
@@ -44,7 +44,12 @@ pub(crate) async fn commit(ctx: &Context, request: OffsetCommitRequest) -> Offse
     {
         tracing::warn!(group = request.group_id, %error, "a commit was not kept");
         let taken = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-        taken.filter(|p| p.error_code == 0).for_each(|p| p.error_code = code(&error));
+        // A coordinator has no leader: what clients retry there has another number.
+        let code = match error.kind() {
+            ErrorKind::HandingOver => KafkaError::CoordinatorLoadInProgress.code(),
+            _ => code(&error),
+        };
+        taken.filter(|p| p.error_code == 0).for_each(|p| p.error_code = code);
     }
     response
 }

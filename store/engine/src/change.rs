@@ -32,9 +32,14 @@ impl Sequencer {
         for no in applied.partitions_added {
             self.begin_reign(no);
         }
-        for no in applied.partitions_taken_over {
+        for no in &applied.partitions_taken_over {
+            self.begin_reign(*no);
+        }
+        for no in applied.partitions_renewed {
             self.begin_reign(no);
         }
+        self.keep_cursors_within(&applied.partitions_taken_over);
+        self.hand_cursors_over(&applied.given_up);
         for (no, _) in applied.partitions_removed {
             self.group.frames.push(Frame::at(FrameKind::PartitionDelete, no, 0));
             self.group.partitions_removed.push(no);
@@ -64,8 +69,13 @@ impl Sequencer {
         let topic = stream.topic_by_origin(partition.home.topic).expect("it has a topic");
         let newest = partition.lineage.last();
         let known = newest.is_some_and(|entry| entry.term_id == topic.owner.term.id);
-        (topic.owner.stream == stream.id && !known).then(|| LineageEntry {
-            leader_epoch: newest.map_or(0, |entry| entry.leader_epoch + 1),
+        // What was set aside keeps the lineage of those who wrote it.
+        let is_written = topic.owner.stream == stream.id && topic.aside.is_none();
+        // Epochs never go down for a client, also where it comes from a reign that we know nothing
+        // of: that had at most one epoch for each term below this one.
+        let terms_before = i32::try_from(topic.owner.term.number - 1).unwrap_or(i32::MAX);
+        (is_written && !known).then(|| LineageEntry {
+            leader_epoch: newest.map_or(0, |entry| entry.leader_epoch + 1).max(terms_before),
             start_offset: partition.end,
             term_id: topic.owner.term.id,
             owner: stream.id,

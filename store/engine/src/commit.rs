@@ -1,10 +1,10 @@
 //! Operations on cursors: commits by groups here, those that a link carries, deletion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_group::{CursorColumn, CursorKey, CursorRecord, CursorValue};
+use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord, CursorValue};
 use mainstem_log::{Frame, FrameKind};
-use mainstem_types::Error;
+use mainstem_types::{Error, OriginTopicId, PartitionNo, StreamId, TermId};
 
 use crate::op::{CursorCommit, LinkName};
 use crate::sequencer::Sequencer;
@@ -13,6 +13,8 @@ impl Sequencer {
     pub(crate) fn sequence_commits(&mut self, commits: Vec<CursorCommit>) -> Result<(), Error> {
         for commit in &commits {
             self.check_cursor(&commit.key)?;
+            // The next owner would not hear of it.
+            self.state.catalog.expect_stream(commit.key.stream)?.check_not_handing_over()?;
         }
         for commit in commits {
             let stream = self.state.catalog.expect_stream(commit.key.stream)?;
@@ -66,6 +68,61 @@ impl Sequencer {
                 self.stage_cursor(key, CursorColumn::Replicated, None);
             }
         }
+    }
+
+    /// I4: cursors of partitions that are written here from now on, or that were cut, do not point
+    /// past their ends: what comes there is another history.
+    pub(crate) fn keep_cursors_within(&mut self, partitions: &[PartitionNo]) {
+        let mut ends: BTreeMap<(StreamId, OriginTopicId, u32), i64> = BTreeMap::new();
+        for no in partitions {
+            let partition = &self.state.partitions[no];
+            let home = partition.home;
+            ends.insert((home.stream, home.topic, home.index), partition.end);
+        }
+        let streams: BTreeSet<StreamId> = ends.keys().map(|(stream, ..)| *stream).collect();
+        for (key, cursor) in self.newest_cursors(&streams) {
+            let Some(end) = ends.get(&(key.stream, key.topic, key.partition)) else { continue };
+            let columns = [
+                (CursorColumn::Local, cursor.local),
+                (CursorColumn::Replicated, cursor.replicated),
+            ];
+            for (column, value) in columns {
+                if let Some(value) = value.filter(|value| value.offset > *end) {
+                    let value = CursorValue { offset: *end, leader_epoch: -1, ..value };
+                    self.stage_cursor(key.clone(), column, Some(value));
+                }
+            }
+        }
+    }
+
+    /// What groups committed here while this stream owned a topic is, from now on, what they have
+    /// committed at its owner.
+    pub(crate) fn hand_cursors_over(&mut self, given_up: &[(StreamId, OriginTopicId, TermId)]) {
+        let terms: BTreeMap<(StreamId, OriginTopicId), TermId> =
+            given_up.iter().map(|(stream, topic, term)| ((*stream, *topic), *term)).collect();
+        let streams: BTreeSet<StreamId> = given_up.iter().map(|(stream, ..)| *stream).collect();
+        for (key, cursor) in self.newest_cursors(&streams) {
+            let term = terms.get(&(key.stream, key.topic));
+            if let Some(value) = cursor.local.filter(|value| Some(&value.term) == term) {
+                self.stage_cursor(key, CursorColumn::Replicated, Some(value));
+            }
+        }
+    }
+
+    /// The cursors of these streams with what this group has done to them.
+    fn newest_cursors(&self, streams: &BTreeSet<StreamId>) -> Vec<(CursorKey, Cursor)> {
+        let cursors = self.shared.cursors.read();
+        let durable = streams.iter().flat_map(|stream| cursors.of_stream(*stream));
+        let mut newest: BTreeMap<CursorKey, Cursor> = durable.collect();
+        let staged = self.group.cursors.iter();
+        for record in staged.filter(|record| streams.contains(&record.key.stream)) {
+            let cursor = newest.entry(record.key.clone()).or_default();
+            match record.column {
+                CursorColumn::Local => cursor.local.clone_from(&record.value),
+                CursorColumn::Replicated => cursor.replicated.clone_from(&record.value),
+            }
+        }
+        newest.into_iter().collect()
     }
 
     /// Whether the replicated column holds, or is about to hold, a later commit of that term.

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use crate::health::Health;
 use crate::op::{
     Ack, AckedEnd, Answer, Append, Appending, Changing, CursorCommit, HeldWatermark, LinkName, Op,
-    ReplicaAppend, ReplicaAppending, ReplicaLink, closed,
+    Rejoin, Rejoined, ReplicaAppend, ReplicaAppending, ReplicaLink, closed,
 };
 use crate::partition::Partition;
 use crate::recovery;
@@ -134,6 +134,23 @@ impl Engine {
     /// Whether writes are refused now because this synchronous replica does not keep up.
     pub fn is_missing(&self, stream: StreamId, replica: u32) -> bool {
         self.shared.missing.lock().contains(&(stream, replica))
+    }
+
+    /// Joins a partition to the history that its topic's owner has: what goes beyond what both have
+    /// in common is set aside first (I8), and then undone. Gives the end where the link goes on.
+    ///
+    /// # Errors
+    /// As in [`Self::append_replica`]; `Diverged` from anyone but the owner's history.
+    pub async fn rejoin(&self, rejoin: Rejoin) -> Result<i64, Error> {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let op = Op::Rejoin { rejoin: rejoin.clone(), reply };
+            self.shared.queue.push(op).await?;
+            match answer.await.map_err(|_| closed())?? {
+                Rejoined::At(end) => return Ok(end),
+                Rejoined::InProgress => {}
+            }
+        }
     }
 
     /// Commits cursors of groups here; all of them or none.

@@ -9,6 +9,7 @@
 //! (I1). A simulation steps the very same sequencer by hand.
 
 mod append;
+mod aside;
 mod change;
 mod commit;
 mod cursors;
@@ -47,7 +48,7 @@ pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};
 pub use op::{
     Ack, AckedEnd, Answer, Append, Appended, Appending, Changing, CursorCommit, HeldWatermark,
-    LinkName, ReplicaAppend, ReplicaAppending, ReplicaBatch, ReplicaLink,
+    LinkName, Rejoin, Rejoined, ReplicaAppend, ReplicaAppending, ReplicaBatch, ReplicaLink,
 };
 pub use partition::{Partition, Pending};
 pub use sequencer::{Sequencer, Step};

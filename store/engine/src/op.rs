@@ -111,6 +111,30 @@ pub struct ReplicaBatch {
     pub bytes: Bytes,
 }
 
+/// A partition as its topic's owner has it, to whose history ours is to be joined.
+#[derive(Clone, Debug)]
+pub struct Rejoin {
+    /// The link.
+    pub link: LinkName,
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// Its whole lineage at the owner.
+    pub lineage: Vec<LineageEntry>,
+    /// Its durable end there.
+    pub source_end: i64,
+}
+
+/// How far a [`Rejoin`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejoined {
+    /// Part of what the owner does not have is set aside by now; ask again.
+    InProgress,
+    /// What is left is the beginning of the owner's history, up to this end.
+    At(i64),
+}
+
 /// A commit by a consumer group here.
 #[derive(Clone, Debug)]
 pub struct CursorCommit {
@@ -159,6 +183,10 @@ pub(crate) enum Op {
     AppendReplica {
         append: ReplicaAppend,
         reply: oneshot::Sender<Result<i64, Error>>,
+    },
+    Rejoin {
+        rejoin: Rejoin,
+        reply: oneshot::Sender<Result<Rejoined, Error>>,
     },
     Change {
         command: Box<Command>,
@@ -217,7 +245,10 @@ impl Op {
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
-                Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
+                Self::Rejoin { .. }
+                | Self::Change { .. }
+                | Self::Trim { .. }
+                | Self::Close { .. } => 0,
             }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use mainstem_catalog::Topic;
 use mainstem_log::{Frame, FrameKind};
 use mainstem_record::BatchHeader;
-use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, PartitionNo};
+use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, OriginTopicId, PartitionNo};
 
 use crate::append::batch_frame;
 use crate::op::{LinkName, ReplicaAppend, ReplicaBatch};
@@ -13,7 +14,7 @@ use crate::sequencer::Sequencer;
 impl Sequencer {
     /// Returns the partition's end with these batches.
     pub(crate) fn sequence_replica_append(&mut self, append: ReplicaAppend) -> Result<i64, Error> {
-        let no = self.check_replica_write(&append)?;
+        let (no, _) = self.linked_partition(append.link, append.topic, append.partition)?;
         self.check_disk()?;
         // Corrupt, not Storage: it is this partition that stops, and not its link (I8).
         let in_service = self.partition_mut(no).check_in_service();
@@ -29,26 +30,32 @@ impl Sequencer {
     }
 
     /// I6 and I5, at every append: the agreement stands in this epoch, and the topic is not ours.
-    fn check_replica_write(&self, append: &ReplicaAppend) -> Result<PartitionNo, Error> {
-        let LinkName { stream, upstream, link_epoch } = append.link;
+    pub(crate) fn linked_partition(
+        &self,
+        link: LinkName,
+        topic: OriginTopicId,
+        index: u32,
+    ) -> Result<(PartitionNo, &Topic), Error> {
+        let LinkName { stream, upstream, link_epoch } = link;
         let stream = self
             .state
             .catalog
             .stream(stream)
             .ok_or_else(|| Error::fenced("the replica stream was deleted"))?;
         stream.check_link(upstream, link_epoch)?;
-        let topic = stream.topic_by_origin(append.topic).ok_or_else(|| {
-            Error::not_found(format!("topic {} is not known in {}", append.topic, stream.path))
+        let topic = stream.topic_by_origin(topic).ok_or_else(|| {
+            Error::not_found(format!("topic {topic} is not known in {}", stream.path))
         })?;
         if topic.owner.stream == stream.id {
             return Err(Error::policy(format!(
-                "topic {} began in {}; nobody else writes it",
+                "topic {} belongs to {}; nobody else writes it",
                 topic.name, stream.path
             )));
         }
-        topic.partition(append.partition).ok_or_else(|| {
-            Error::not_found(format!("topic {} has no partition {}", topic.name, append.partition))
-        })
+        let no = topic.partition(index).ok_or_else(|| {
+            Error::not_found(format!("topic {} has no partition {index}", topic.name))
+        })?;
+        Ok((no, topic))
     }
 
     fn partition_mut(&mut self, no: PartitionNo) -> &mut crate::state::PartitionState {
@@ -80,7 +87,7 @@ impl Sequencer {
 
     /// I8: what the source no longer keeps is recorded as a gap. A partition that holds nothing
     /// below it then starts after it.
-    fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64) {
+    pub(crate) fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64) {
         let now_ms = self.now_ms;
         let partition = self.partition_mut(no);
         if gap_to <= partition.end {

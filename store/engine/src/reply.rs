@@ -4,7 +4,7 @@ use mainstem_catalog::Catalog;
 use mainstem_types::Error;
 use tokio::sync::oneshot;
 
-use crate::op::{Ack, Op};
+use crate::op::{Ack, Op, Rejoined};
 use crate::waiting::{Answers, Promise};
 
 /// An answer that waits for its truth.
@@ -12,6 +12,7 @@ pub(crate) enum Reply {
     Append(Ack, oneshot::Sender<Answers>, Vec<Result<Promise, Error>>),
     Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
     Change(oneshot::Sender<Result<Catalog, Error>>, Box<Result<Catalog, Error>>),
+    Rejoined(oneshot::Sender<Result<Rejoined, Error>>, Result<Rejoined, Error>),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
     Closed(oneshot::Sender<()>),
     /// Nobody asked.
@@ -28,6 +29,7 @@ impl Reply {
             }
             Self::Offset(waiter, answer) => drop(waiter.send(answer)),
             Self::Change(waiter, answer) => drop(waiter.send(*answer)),
+            Self::Rejoined(waiter, answer) => drop(waiter.send(answer)),
             Self::Done(waiter, answer) => drop(waiter.send(answer)),
             Self::Closed(waiter) => drop(waiter.send(())),
             Self::Nothing => {}
@@ -50,6 +52,7 @@ impl Op {
                 Reply::Offset(reply, Err(disk_full()))
             }
             Self::Change { reply, .. } => Reply::Change(reply, Box::new(Err(disk_full()))),
+            Self::Rejoin { reply, .. } => Reply::Rejoined(reply, Err(disk_full())),
             Self::CommitCursors { reply, .. }
             | Self::ApplyCursors { reply, .. }
             | Self::TrimReplica { reply, .. }

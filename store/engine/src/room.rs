@@ -5,9 +5,12 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use mainstem_catalog::{Catalog, Command};
-use mainstem_types::limits::{ACE_LENGTH_MAX, PARTITIONS_PER_TOPIC_MAX};
+use mainstem_types::limits::{ACE_LENGTH_MAX, BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX};
 
-use crate::op::Op;
+use crate::op::{Op, Rejoin};
+
+/// What is set aside in one step, so that appends of others do not wait long for it.
+pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
 
 /// What a group has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl Sum for Need {
 
 impl Op {
     pub(crate) fn is_append(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::AppendReplica { .. })
+        matches!(self, Self::Append { .. } | Self::AppendReplica { .. } | Self::Rejoin { .. })
     }
 
     pub(crate) fn need(&self, catalog: &Catalog) -> Need {
@@ -64,6 +67,7 @@ impl Op {
                     + append.lineage.len() * LINEAGE_BYTES,
                 frames: append.batches.len() + append.lineage.len() + 2,
             },
+            Self::Rejoin { rejoin, .. } => rejoin_need(rejoin, catalog),
             Self::Change { command, .. } => need_of_command(command, catalog),
             Self::CommitCursors { commits, .. } => {
                 let words =
@@ -96,6 +100,19 @@ impl Op {
     }
 }
 
+/// A topic to begin with all its partitions, one read of batches however small, and every cursor of
+/// the stream once.
+fn rejoin_need(rejoin: &Rejoin, catalog: &Catalog) -> Need {
+    const BATCH_BYTES_MIN: usize = 61;
+    let partitions = catalog
+        .stream(rejoin.link.stream)
+        .and_then(|stream| stream.topic_by_origin(rejoin.topic))
+        .map_or(0, |topic| topic.partitions.len());
+    let epochs = 2 * rejoin.lineage.len() + partitions;
+    let frames = ASIDE_BYTES / BATCH_BYTES_MIN + 2 * epochs + 16;
+    Need { payload_bytes: BATCH_BYTES_MAX + epochs * 128, frames }
+}
+
 /// A command's events are a few small maps, whose texts have limits, and a first epoch for each
 /// partition that it begins.
 fn need_of_command(command: &Command, catalog: &Catalog) -> Need {
@@ -121,10 +138,18 @@ fn need_of_command(command: &Command, catalog: &Catalog) -> Need {
             .map_or(PARTITIONS_PER_TOPIC_MAX, |stream| stream.settings.default_partitions),
         _ => 0,
     };
+    let changing = match command {
+        Command::FailOver { stream, .. } | Command::MeetTerms { stream, .. } => {
+            catalog.stream(*stream).map_or(0, |stream| {
+                stream.topics.values().map(|topic| 1 + topic.partitions.len()).sum()
+            })
+        }
+        _ => 0,
+    };
     // A later command of the same group may end them again.
     let begun = begun.min(PARTITIONS_PER_TOPIC_MAX) as usize;
     Need {
-        payload_bytes: SMALL_BYTES + text_bytes + begun * EPOCH_BYTES,
-        frames: EVENTS + 2 * begun,
+        payload_bytes: SMALL_BYTES + text_bytes + (begun + changing) * EPOCH_BYTES,
+        frames: EVENTS + 2 * begun + changing,
     }
 }

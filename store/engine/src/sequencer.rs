@@ -154,6 +154,7 @@ impl Sequencer {
             Op::AppendReplica { append, reply } => {
                 Reply::Offset(reply, self.sequence_replica_append(append))
             }
+            Op::Rejoin { rejoin, reply } => Reply::Rejoined(reply, self.sequence_rejoin(&rejoin)),
             Op::Change { command, reply } => {
                 Reply::Change(reply, Box::new(self.sequence_change(&command)))
             }
@@ -220,7 +221,6 @@ impl Sequencer {
         }
         if group.catalog_changed {
             self.publish_partitions(&group.partitions, &group.partitions_removed);
-            self.shared.catalog.send_replace(self.state.catalog.clone());
         }
         // Before the new ends: what is held back must never be seen.
         group.partitions.iter().for_each(|no| self.settle_watermark(*no));
@@ -235,6 +235,10 @@ impl Sequencer {
         }
         drop(partitions);
         self.publish_cursors(std::mem::take(&mut group.cursors));
+        // Last: who sees that a topic was given up sees all that was written to it before.
+        if group.catalog_changed {
+            self.shared.catalog.send_replace(self.state.catalog.clone());
+        }
     }
 
     /// The last step: the view catches up, so that the next start replays nothing.

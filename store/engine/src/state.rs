@@ -133,6 +133,16 @@ impl PartitionState {
         self.end = to;
     }
 
+    /// Undoes everything from `to` on, where a batch began.
+    pub(crate) fn truncate(&mut self, to: i64) {
+        self.end = to;
+        self.log_start = self.log_start.min(to);
+        self.held = self.held.map(|held| held.min(to));
+        Arc::make_mut(&mut self.producers).truncate(to);
+        Arc::make_mut(&mut self.marks).truncate(to);
+        Arc::make_mut(&mut self.lineage).truncate(to);
+    }
+
     /// Takes it out of service; the first reason stands.
     pub(crate) fn quarantine(&mut self, offset: i64, why: &str) {
         self.quarantined.get_or_insert_with(|| format!("offset {offset}: {why}"));
@@ -255,12 +265,7 @@ impl State {
                 partition.trim(frame.base_offset, frame.record_count == TRIM_BY_OWNER);
                 partition.end = partition.end.max(frame.base_offset);
             }
-            FrameKind::TruncateTo => {
-                partition.end = frame.base_offset;
-                partition.log_start = partition.log_start.min(partition.end);
-                Arc::make_mut(&mut partition.producers).truncate(frame.base_offset);
-                Arc::make_mut(&mut partition.marks).truncate(frame.base_offset);
-            }
+            FrameKind::TruncateTo => partition.truncate(frame.base_offset),
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;

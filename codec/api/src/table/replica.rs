@@ -37,6 +37,19 @@ const COMPRESSION: Flag = may(
     "pack what producers did not compress; lzf is taken as lz4, zstd is ours",
 );
 
+const HANDOVER_OUTPUT: &[&str] = &[
+    "replica",
+    "term",
+    "topics",
+    "partitions",
+    "connected",
+    "putsPending",
+    "bytesPending",
+    "note",
+    "job",
+    "dryrun",
+];
+
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "replica", "add"],
@@ -184,6 +197,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "syncTimeoutMs",
             "syncPolicy",
             "windowsAtRisk",
+            "setAside",
+            "handover",
             "errors",
         ],
         example: "-path /mapr/sanfrancisco/activity -refreshnow true",
@@ -274,6 +289,82 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         hidden: false,
     },
     CommandSpec {
+        words: &["stream", "replica", "failover"],
+        summary: "Make a replica the owner of its topics, when the source is lost",
+        about: "Not in the original. Works without the source: the replica's topics become its own \
+                in one durable step, in a new term, and can be written at once. Groups go on where \
+                they were, and producers that try again are not taken twice. The first row says \
+                what is known of the source, the others where each partition was cut. A source \
+                that runs on without contact cannot be stopped from taking records; once it is \
+                heard, it gives its topics up, and what it has beyond the cut is set aside in \
+                topics of its own. To go back, see `stream replica failback`.",
+        flags: &[
+            need("path", Kind::Stream, "the replica that is to be the owner"),
+            may("upstream", Kind::Stream, "the only one", "from which source to take over"),
+            may("dryrun", Kind::Bool, "false", "show what would be done, and change nothing"),
+            CLUSTER,
+        ],
+        output: &[
+            "upstream",
+            "term",
+            "topics",
+            "partitions",
+            "lastContactMs",
+            "putsPending",
+            "bytesPending",
+            "pendingSinceMs",
+            "dryrun",
+            "warning",
+            "topic",
+            "partition",
+            "offset",
+        ],
+        example: "-path /mapr/newyork/activity -dryrun true",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "replica", "failback"],
+        summary: "Copy what is new back to the old master, and make it the owner again",
+        about: "Not in the original. Run it at the present owner. Declares both halves of the \
+                agreement towards the old master where they do not stand, copies the difference, \
+                and hands the topics over as `stream replica switchover` does. What only the old \
+                master has is set aside there first. The agreements stay; those of the original \
+                direction feed this stream afterwards. The command waits and shows the end.",
+        flags: &[
+            need("path", Kind::Stream, "the present owner's stream"),
+            need("replica", Kind::Stream, "the old master's stream: /mapr/<cluster>/<path>"),
+            may("dryrun", Kind::Bool, "false", "show what would be done, and change nothing"),
+            CLUSTER,
+            internal("replicauuid", Kind::Text, "the old master's uuid"),
+            internal("grant", Kind::Text, "what the old master's cluster lets this job do"),
+        ],
+        output: HANDOVER_OUTPUT,
+        example: "-path /mapr/newyork/activity -replica /mapr/sanfrancisco/activity",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
+        words: &["stream", "replica", "switchover"],
+        summary: "Hand a stream's topics over to a replica, without loss",
+        about: "Not in the original. Run it at the owner. Writes stop (clients retry), the replica \
+                is given everything, cursors included, and takes the topics over in a new term. If \
+                it does not in time, the owner goes on. From the moment on at which the replica was \
+                offered the topics, only it knows who the owner is, and the owner waits to hear \
+                it; if the replica is lost then, `stream replica failover` at the owner takes the \
+                topics back. The command waits and shows the end.",
+        flags: &[
+            PATH,
+            REPLICA,
+            may("dryrun", Kind::Bool, "false", "show what would be done, and change nothing"),
+            CLUSTER,
+        ],
+        output: HANDOVER_OUTPUT,
+        example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",
+        method: Method::Post,
+        hidden: false,
+    },
+    CommandSpec {
         words: &["stream", "replica", "verify", "status"],
         summary: "How a verification goes",
         about: "",
@@ -322,6 +413,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "lagSeconds",
             "recordsReceived",
             "bytesReceived",
+            "setAside",
             "recordsPerSecond",
             "bytesPerSecond",
             "recordsPerSecondMinute",

@@ -89,6 +89,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "servers",
             "timestamptype",
             "owner",
+            "term",
+            "setAside",
             "kafkaname",
             "trimmedoffset",
             "gaps",

@@ -78,6 +78,7 @@ fn welcome() -> Frame {
         }],
         more: true,
         holds: false,
+        terms: Vec::new(),
     }
     .into()
 }
@@ -279,6 +280,9 @@ pub(crate) fn frames() -> Vec<Frame> {
         Bye { code: Code::Removed, message: "the replica was removed".into() }.into(),
         request(),
         reply(),
+        Rejoin { origin: OriginTopicId(0xa0), partition: 3, lineage: lineage(), source_end: 1000 }
+            .into(),
+        HandOver { term: Term { number: 2, id: TermId(8) } }.into(),
     ];
     frames.extend(reserved());
     frames
@@ -296,6 +300,17 @@ pub(crate) fn of_status() -> [(&'static str, Frame); 2] {
     };
     let echo = Heartbeat { now_ms: 5, echo_ms: 1_700_000_000_400, ..Heartbeat::default() };
     [("10-Heartbeat-counted.bin", counted.into()), ("10-Heartbeat-echo.bin", echo.into())]
+}
+
+/// A Welcome of a replica that owns a topic.
+pub(crate) fn of_another_owner() -> [(&'static str, Frame); 1] {
+    let Frame::Welcome(welcome) = welcome() else { unreachable!("that is what it is") };
+    let term = TermItem {
+        origin: OriginTopicId(0xa0),
+        owner: StreamId(0x52),
+        term: Term { number: 2, id: TermId(8) },
+    };
+    [("02-Welcome-terms.bin", Welcome { terms: vec![term], ..welcome }.into())]
 }
 
 /// Requests and the answer of a copy that takes over, each in a file of its own.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstem_types::{Error, OriginTopicId, StreamId, Term, TermId, TopicName};
+use mainstem_types::{Error, OriginTopicId, StreamId, TopicName};
 
 use super::Draw;
 use super::grant::check_fresh;
@@ -69,13 +69,17 @@ impl Catalog {
         let stream = self.granted_stream(grant)?;
         // Without the agreement this was done before, or it was ended by hand.
         let Some(upstream) = stream.copied_by(grant.id) else { return Ok(Vec::new()) };
-        let is_copied = |topic: &&Topic| {
+        let is_copied = |topic: &Topic| {
             topic.owner.stream != stream.id
                 && (topic.owner.stream == grant.source_id || topics.contains(&topic.origin))
         };
-        let copied: Vec<&Topic> =
-            stream.topics.values().map(|topic| &**topic).filter(is_copied).collect();
-        let mut events = self.own(stream, &copied, draw);
+        let copied = stream.topics.values().filter(|topic| is_copied(topic));
+        let copied: Vec<OriginTopicId> = copied.map(|topic| topic.origin).collect();
+        let mut events = Vec::new();
+        if !copied.is_empty() {
+            let owner = Owner { stream: stream.id, term: stream.next_term(draw) };
+            events.push(stream.owner_changed(copied, owner));
+        }
         if !more {
             let link_epoch = stream.link_epoch.next();
             let (stream, idx) = (stream.id, upstream.idx);
@@ -86,29 +90,6 @@ impl Catalog {
             events.push(Event::GrantIssued { grant });
         }
         Ok(events)
-    }
-
-    /// One new term, above all that these topics have seen, in which they are this stream's.
-    fn own(&self, stream: &Stream, topics: &[&Topic], draw: &Draw) -> Vec<Event> {
-        let highest = topics.iter().map(|topic| topic.owner.term.number).max().unwrap_or(0);
-        let number = highest.max(stream.term.number) + 1;
-        let term = Term { number, id: TermId((draw.random)()) };
-        let mut seq = stream.catalog_seq;
-        let own = |topic: &&Topic| {
-            seq = seq.next();
-            Event::TopicChanged {
-                stream: stream.id,
-                origin: topic.origin,
-                first_partition: self.cluster.next_partition,
-                added: 0,
-                timestamp_type: topic.timestamp_type,
-                config: topic.config.clone(),
-                owner: Owner { stream: stream.id, term },
-                seq,
-                owner_seq: seq,
-            }
-        };
-        topics.iter().map(own).collect()
     }
 
     /// Ends a copy's agreement. Copied topics stay, so that the same copy can go on another time;

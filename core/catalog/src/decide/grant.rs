@@ -101,7 +101,9 @@ impl Catalog {
                 if grant.copy {
                     return stream.copy_upstream(grant, draw);
                 }
-                if stream.upstream_by_id(grant.source_id).is_some() {
+                let unpinned =
+                    stream.upstream(&grant.source).is_some_and(|u| u.stream_id.is_none());
+                if unpinned || stream.upstream_by_id(grant.source_id).is_some() {
                     return Ok(Vec::new());
                 }
                 check_fresh(grant, draw)?;
@@ -200,6 +202,7 @@ impl Catalog {
                 setup: None,
                 sync_state: settings.first_sync_state(),
                 windows: Vec::new(),
+                handover: None,
             },
         }])
     }

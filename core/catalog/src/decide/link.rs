@@ -123,10 +123,11 @@ impl Catalog {
         else {
             unreachable!("called for that command only")
         };
-        if topic.owner.stream == stream.id {
+        let (had, has) = (topic.owner.term, owner.term);
+        // A higher term was begun where this topic came to from here: it is given up (I5).
+        if topic.owner.stream == stream.id && has.number <= had.number {
             return Err(self.conflict(stream, upstream, topic, owner));
         }
-        let (had, has) = (topic.owner.term, owner.term);
         if had.number == has.number && topic.owner != *owner {
             return Err(self.conflict(stream, upstream, topic, owner));
         }

@@ -39,6 +39,7 @@ impl Catalog {
                 setup: setup.as_ref().map(begin),
                 sync_state: settings.first_sync_state(),
                 windows: Vec::new(),
+                handover: None,
             },
         }])
     }
@@ -67,6 +68,14 @@ impl Catalog {
             return self.give_up(stream, replica);
         }
         let before = stream.expect_replica(replica)?;
+        let is_persons = matches!(
+            command,
+            C::EditReplica { .. } | C::PauseReplica { .. } | C::RemoveReplica { .. }
+        );
+        // Whether it takes the topics is open, so it must be heard.
+        if is_persons && before.handover.as_ref().is_some_and(|handover| handover.is_open()) {
+            stream.check_not_handing_over()?;
+        }
         match command {
             C::RemoveReplica { .. } => return Ok(self.removal(stream, before, draw)),
             C::EndCopy { job, .. } => {
@@ -177,7 +186,7 @@ impl Replica {
         Err(Error::fenced(format!("job {job} is no longer the replica's; it was replaced")))
     }
 
-    fn check_epoch(&self, epoch: mainstem_types::LinkEpoch) -> Result<(), Error> {
+    pub(super) fn check_epoch(&self, epoch: mainstem_types::LinkEpoch) -> Result<(), Error> {
         if self.link_epoch == epoch {
             return Ok(());
         }
@@ -247,7 +256,7 @@ fn begin(new: &NewSetup) -> Setup {
     let step = match new.kind {
         SetupKind::Copy if new.grant.is_some() => SetupStep::CreateSchedule,
         SetupKind::Autosetup => SetupStep::CreateSchedule,
-        SetupKind::Copy => SetupStep::CopySchedule,
+        SetupKind::Copy | SetupKind::Failback => SetupStep::CopySchedule,
     };
     Setup {
         job: new.job,

@@ -23,6 +23,7 @@ impl Catalog {
             unreachable!("called for that command only")
         };
         let stream = self.expect_stream(*stream)?;
+        stream.check_not_handing_over()?;
         if stream.topic(name).is_some() {
             return Err(Error::exists(format!(
                 "topic {name} is already in {}; choose another name or delete it first",
@@ -72,6 +73,7 @@ impl Catalog {
         let stream = self.expect_stream(stream)?;
         let topic = stream.expect_topic(topic)?;
         stream.check_owned(topic, "change it there")?;
+        stream.check_not_handing_over()?;
         let has = topic.partition_count();
         let wants = patch.partitions.unwrap_or(has);
         check_partition_count(wants)?;
@@ -122,6 +124,7 @@ impl Catalog {
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         let topic = stream.expect_topic(topic)?;
+        stream.check_not_handing_over()?;
         // Without an upstream nobody brings it back, and nobody else can delete it any more.
         if !stream.upstreams.is_empty() {
             stream.check_owned(topic, "delete it there, or end that agreement first")?;

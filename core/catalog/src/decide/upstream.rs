@@ -26,12 +26,7 @@ impl Catalog {
         place: &Place,
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
-        let upstream = stream.upstream(place).ok_or_else(|| {
-            Error::not_found(format!(
-                "{place} is not an upstream of {}; see `stream upstream list -path {}`",
-                stream.path, stream.path
-            ))
-        })?;
+        let upstream = stream.expect_upstream(place)?;
         let (id, link_epoch) = (stream.id, stream.link_epoch.next());
         let mut events = vec![Event::UpstreamRemoved { stream: id, idx: upstream.idx, link_epoch }];
         events.extend(stream.wait_no_more_for(upstream));
@@ -82,6 +77,15 @@ impl Catalog {
 }
 
 impl Stream {
+    pub(super) fn expect_upstream(&self, place: &Place) -> Result<&Upstream, Error> {
+        self.upstream(place).ok_or_else(|| {
+            Error::not_found(format!(
+                "{place} is not an upstream of {}; see `stream upstream list -path {}`",
+                self.path, self.path
+            ))
+        })
+    }
+
     /// Refuses a place or uuid that is listed, and the 65th.
     pub(super) fn check_room_for_upstream(
         &self,

@@ -1,7 +1,7 @@
 //! One partition of a session, at the source.
 
 use mainstem_link::Code;
-use mainstem_types::{Lineage, LineageEntry};
+use mainstem_types::{Lineage, LineageEntry, TermId};
 
 /// What the source has of a partition, told by the shell whenever it moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) struct SendPartition {
     pub(crate) view: Option<PartitionView>,
     /// The replica's state in the Welcome: (end, lineage).
     welcome: Option<(i64, Lineage)>,
+    /// The replica was asked to rejoin our history, and has not said where it ends then.
+    rejoining: bool,
     /// Where the next read begins; set once both sides are known.
     pub(crate) next: Option<i64>,
     /// Durable at the replica.
@@ -50,6 +52,14 @@ pub(crate) struct SendPartition {
 
 /// A watermark that holds nothing back.
 pub(crate) const NOT_HELD: i64 = i64::MAX;
+/// What starting a partition asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Nothing, or nothing yet.
+    Nothing,
+    /// The replica is to rejoin a history of this lineage, up to this end.
+    Rejoin(Vec<LineageEntry>, i64),
+}
 
 /// Rewinds without progress before a partition is given up for this session.
 const REWINDS_MAX: u32 = 3;
@@ -64,20 +74,32 @@ impl SendPartition {
     /// Starts the partition once both sides are known; `Err` if they contradict each other.
     /// `relayed` says that somebody else owns the topic, who may feed the replica by another way
     /// too: then the replica may well be ahead, and is served once we have passed its end.
+    /// Where our history is that of the owner, in `term`, and the replica's is another, it is to
+    /// rejoin ours.
     pub(crate) fn start(
         &mut self,
         relayed: bool,
+        term: TermId,
         replica_holds: bool,
-    ) -> Result<(), (Code, String)> {
-        if self.next.is_some() || self.fault.is_some() {
-            return Ok(());
+    ) -> Result<Start, (Code, String)> {
+        if self.next.is_some() || self.fault.is_some() || self.rejoining {
+            return Ok(Start::Nothing);
         }
-        let Some(view) = &self.view else { return Ok(()) };
-        let ahead = self.welcome.as_ref().is_some_and(|(end, _)| *end > view.durable_end);
-        if relayed && ahead {
-            return Ok(());
+        let Some(view) = &self.view else { return Ok(Start::Nothing) };
+        let (end, theirs) = self.welcome.clone().unwrap_or_default();
+        let common = if theirs.entries().is_empty() {
+            end
+        } else {
+            view.lineage.common_end(view.durable_end, &theirs, end)
+        };
+        let reigns = view.lineage.last().is_some_and(|last| last.term_id == term);
+        let parted = common < end || !view.lineage.continues(&theirs);
+        if parted && reigns && !theirs.knows(term) {
+            return Ok(Start::Rejoin(view.lineage.entries().to_vec(), view.durable_end));
         }
-        let (end, theirs) = self.welcome.take().unwrap_or_default();
+        if relayed && end > view.durable_end {
+            return Ok(Start::Nothing);
+        }
         if end > view.durable_end {
             return Err((
                 Code::SourceWentBackwards,
@@ -88,22 +110,25 @@ impl SendPartition {
                 ),
             ));
         }
-        if !theirs.entries().is_empty() {
-            let common = view.lineage.common_end(view.durable_end, &theirs, end);
-            if common < end {
-                return Err((
-                    Code::Diverged,
-                    format!(
-                        "the replica ends at {end}, but only the first {common} offsets were \
-                         written by the same owner in the same term"
-                    ),
-                ));
-            }
+        if common < end {
+            return Err((
+                Code::Diverged,
+                format!(
+                    "the replica ends at {end}, but only the first {common} offsets were \
+                     written by the same owner in the same term"
+                ),
+            ));
         }
+        self.welcome = None;
         self.lineage_told = theirs;
         self.watermark_told = (!replica_holds && !self.is_resumed).then_some(NOT_HELD);
         self.next = Some(end);
-        Ok(())
+        Ok(Start::Nothing)
+    }
+
+    /// The replica is asked to rejoin our history.
+    pub(crate) fn handle_rejoin_sent(&mut self) {
+        self.rejoining = true;
     }
 
     /// What is durable at the replica and of this source, if that is news to the shell: what the
@@ -166,6 +191,10 @@ impl SendPartition {
     /// The replica takes this partition from here, or will: it ends at `end` by now, perhaps by the
     /// doing of another link, and is told the whole lineage anew.
     pub(crate) fn resume(&mut self, end: i64) {
+        // Where it ends is only known once it has rejoined our history.
+        if self.rejoining {
+            return;
+        }
         self.acked = self.acked.max(end);
         self.welcome = Some((end, Lineage::default()));
         self.lineage_told = Lineage::default();
@@ -175,9 +204,21 @@ impl SendPartition {
 
     /// Begins again at what the replica has acknowledged.
     pub(crate) fn go_back(&mut self) {
+        self.rejoining = false;
         self.next = self.next.map(|next| next.min(self.acked));
         self.lineage_told = Lineage::default();
         self.watermark_told = None;
+    }
+
+    /// The replica says where it ends now that it has rejoined our history, if it was asked to.
+    pub(crate) fn handle_rejoined(&mut self, end: i64) -> bool {
+        let was_asked = std::mem::take(&mut self.rejoining);
+        if was_asked {
+            self.welcome = None;
+            (self.acked, self.next) = (end, Some(end));
+            self.lineage_told = Lineage::default();
+        }
+        was_asked
     }
 
     pub(crate) fn handle_ack(&mut self, offset: i64) {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mainstem_link::{TombstoneItem, TopicItem, Topics};
-use mainstem_types::{CatalogSeq, OriginTopicId, StreamId};
+use mainstem_link::{TermItem, TombstoneItem, TopicItem, Topics};
+use mainstem_types::{CatalogSeq, OriginTopicId, StreamId, Term};
 
 /// Topics in one frame; configs may be long, so far fewer than a frame's limit of items.
 const TOPICS_PER_FRAME: usize = 128;
@@ -16,20 +16,31 @@ pub(crate) struct ToldTopics {
     seq: CatalogSeq,
     told_to: Option<CatalogSeq>,
     told: HashMap<OriginTopicId, CatalogSeq>,
+    /// In which term each topic was owned as the catalog was told last, whoever owns it.
+    terms: HashMap<OriginTopicId, Term>,
     /// Topics and their partitions that the Welcome listed.
     held: HashMap<OriginTopicId, u32>,
 }
 
 impl ToldTopics {
+    /// Says whether a topic has passed to an owner other than `replica`.
     pub(crate) fn handle_catalog(
         &mut self,
         seq: CatalogSeq,
         topics: Vec<TopicItem>,
         tombstones: Vec<TombstoneItem>,
-    ) {
+        replica: Option<StreamId>,
+    ) -> bool {
+        let has_passed = |topic: &TopicItem| {
+            let before = self.terms.get(&topic.origin);
+            before.is_some_and(|term| *term != topic.term) && Some(topic.owner) != replica
+        };
+        let passed = topics.iter().any(has_passed);
+        self.terms = topics.iter().map(|topic| (topic.origin, topic.term)).collect();
         self.seq = seq;
         self.topics = topics.into_iter().map(|topic| (topic.origin, topic)).collect();
         self.tombstones = tombstones.into_iter().map(|item| (item.origin, item)).collect();
+        passed
     }
 
     pub(crate) fn handle_held(&mut self, origin: OriginTopicId) {
@@ -53,9 +64,31 @@ impl ToldTopics {
         self.held.remove(&origin);
     }
 
+    /// The catalog's sequence.
+    pub(crate) fn seq(&self) -> CatalogSeq {
+        self.seq
+    }
+
     /// Who owns a topic that the replica is told of.
     pub(crate) fn owner(&self, origin: OriginTopicId) -> Option<StreamId> {
         self.topics.get(&origin).map(|topic| topic.owner)
+    }
+
+    /// In which term it is owned.
+    pub(crate) fn term(&self, origin: OriginTopicId) -> Option<Term> {
+        self.topics.get(&origin).map(|topic| topic.term)
+    }
+
+    /// Somebody owns the topic in a higher term: until the catalog says so too, it is not ours to
+    /// send. Says whether that is news.
+    pub(crate) fn handle_met(&mut self, item: &TermItem) -> bool {
+        let Some(topic) = self.topics.get_mut(&item.origin) else { return false };
+        let is_higher = topic.term.number < item.term.number;
+        if is_higher {
+            (topic.owner, topic.term) = (item.owner, item.term);
+            self.told.remove(&item.origin);
+        }
+        is_higher
     }
 
     /// Everything up to here was told.

@@ -252,6 +252,8 @@ impl World {
                 self.sender.handle_read(request, log.start, batches);
             }
             SenderAction::Welcomed(welcomed) => assert_eq!(welcomed.replica_id, REPLICA),
+            SenderAction::Drained => {}
+            SenderAction::Meet(..) => self.sender.handle_met(),
             SenderAction::Applied(seq) => assert!(seq <= self.seq),
             SenderAction::Acked(ends) => {
                 let ends = ends.into_iter().map(|end| (end.origin, end.partition, end.offset));
@@ -311,6 +313,11 @@ impl World {
             ReceiverAction::HoldWatermarks(ends) => {
                 self.held.extend(ends.into_iter().map(|e| ((e.origin, e.partition), e.offset)));
             }
+            ReceiverAction::Rejoin(token, _) => {
+                let error = Error::new(ErrorKind::Diverged, "another history");
+                self.receiver.handle_rejoined(token, Err(error));
+            }
+            ReceiverAction::TakeOver(_) => self.receiver.handle_taken_over(Ok(())),
             ReceiverAction::Close(closing) => self.closed = Some(closing),
         }
     }
@@ -337,6 +344,7 @@ impl World {
             owned: self.topics.iter().filter(|t| t.owner == SOURCE).map(|t| t.origin).collect(),
             cursors: Vec::new(),
             holds: self.held.values().any(|held| *held != i64::MAX),
+            terms: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mainstem_catalog::{Command, Replica, Setup, SetupKind, SetupStep, Stream};
 use mainstem_link::{AddReplica, AddUpstream, Code, CreateStream, Mode, Reply, Request};
 use mainstem_replicate::{SetupAction, SetupEvent, SetupPlan, SetupStage};
+use mainstem_types::limits::HANDOVER_MS_MAX;
 use mainstem_types::{Error, ErrorKind};
 
 use super::{Next, Task, no_gateway};
@@ -18,7 +19,8 @@ use crate::translate;
 pub(crate) async fn step(task: &mut Task, stream: &Arc<Stream>, replica: &Replica) -> Next {
     let Some(setup) = replica.setup.clone() else { return Next::Rest };
     let plan = SetupPlan {
-        makes_agreement: setup.kind == SetupKind::Autosetup || setup.is_temporary(),
+        makes_agreement: setup.kind != SetupKind::Copy || setup.is_temporary(),
+        hands_over: setup.is_failback(),
         takes_over: setup.is_temporary(),
         multimaster: setup.multimaster,
     };
@@ -31,6 +33,7 @@ pub(crate) async fn step(task: &mut Task, stream: &Arc<Stream>, replica: &Replic
         event = match action {
             SetupAction::Advance(next) => return act.advance(next, None).await,
             SetupAction::CheckDestination => act.check_destination().await,
+            SetupAction::HandOver => act.hand_over().await,
             SetupAction::TakeOver => act.take_over().await,
             SetupAction::CreateReplica => act.create_replica().await,
             SetupAction::DeclareUpstream => act.declare_upstream().await,
@@ -97,12 +100,26 @@ impl Act<'_> {
         self.ask(request).await
     }
 
+    /// From here on the hand-over goes its own way; it is of this job, so it begins once.
+    async fn hand_over(&mut self) -> SetupEvent {
+        let command = Command::BeginHandover {
+            stream: self.stream.id,
+            replica: self.replica.place.clone(),
+            job: self.setup.job,
+            timeout_ms: HANDOVER_MS_MAX,
+        };
+        match self.task.ctx.engine.change(command).await {
+            Ok(_) => SetupEvent::Done,
+            Err(error) => event_of(&error),
+        }
+    }
+
     async fn run_copy(&mut self) -> SetupEvent {
         let catalog = self.task.ctx.engine.catalog();
         let Some(end) = self.task.session(&catalog, Mode::Copy).await else {
             return SetupEvent::Interrupted;
         };
-        let copy_only = self.setup.kind == SetupKind::Copy;
+        let copy_only = self.setup.kind != SetupKind::Autosetup;
         let SessionEnd { closing, faulty, .. } = end;
         match closing.code {
             Code::Finished if faulty && copy_only => {
@@ -230,7 +247,9 @@ impl Act<'_> {
 
 fn event_of(error: &Error) -> SetupEvent {
     match error.kind() {
-        ErrorKind::Retry | ErrorKind::Storage | ErrorKind::Unreachable => SetupEvent::Interrupted,
+        ErrorKind::Retry | ErrorKind::HandingOver | ErrorKind::Storage | ErrorKind::Unreachable => {
+            SetupEvent::Interrupted
+        }
         _ => SetupEvent::Refused(mainstem_replicate::code_of(error), error.message().to_owned()),
     }
 }

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod marks;
 mod model;
+mod rejoin;
 mod replica;
 mod synchrony;
 mod take_over;

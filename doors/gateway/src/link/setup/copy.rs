@@ -52,7 +52,7 @@ impl Act<'_> {
     /// What the source has now, but for what began at the destination.
     fn copied_partitions(&self, replica: StreamId) -> Vec<PartitionItem> {
         let mut items = Vec::new();
-        for topic in self.stream.topics.values().filter(|t| t.owner.stream != replica) {
+        for topic in self.stream.carried_topics().filter(|t| t.owner.stream != replica) {
             for (index, no) in (0u32..).zip(&topic.partitions) {
                 let Some(partition) = self.task.ctx.engine.partition(*no) else { continue };
                 items.push(PartitionItem {

@@ -1,0 +1,77 @@
+//! What the replica says of owners and terms.
+
+use mainstem_link::{Code, Rejoin, TermItem};
+use mainstem_types::Term;
+
+use super::partition::Start;
+use super::{Key, Phase, Sender, SenderAction};
+
+impl Sender {
+    /// What [`SenderAction::Meet`] told is durable, and the catalog with it was told.
+    pub fn handle_met(&mut self) {
+        if self.phase == Phase::Meeting {
+            self.open();
+        }
+    }
+
+    /// A higher term is met before anything is answered or sent under a lower one (I5); says
+    /// whether there was one. Two of one number are a conflict, for people to resolve.
+    pub(super) fn handle_terms(&mut self, seen: Term, items: Vec<TermItem>) -> bool {
+        // Who took what it was offered may have told so by another way before.
+        let offered = self.handover.map(|handover| handover.term);
+        let (topics, mut met) = (&mut self.topics, Vec::new());
+        for item in &items {
+            if topics.handle_met(item) || Some(item.term) == offered {
+                met.push(item.clone());
+            }
+        }
+        self.terms.extend(items.into_iter().map(|item| (item.origin, item)));
+        let is_news = seen.number > self.seen.number;
+        if is_news {
+            self.seen = seen;
+        }
+        let must_meet = is_news || !met.is_empty();
+        if must_meet {
+            self.actions.push_back(SenderAction::Meet(self.seen, met));
+        }
+        must_meet
+    }
+
+    pub(super) fn stop_rivals(&mut self) {
+        for (origin, item) in &self.terms {
+            let ours = self.topics.term(*origin);
+            if ours.is_some_and(|ours| ours.number == item.term.number && ours.id != item.term.id) {
+                let message = format!(
+                    "two streams were made owner of this topic in term {}, here and at the replica; \
+                     run `maprcli stream replica failover` at the one that is to stay owner",
+                    item.term.number
+                );
+                self.stopped.insert(*origin, (Code::Conflict, message));
+            }
+        }
+    }
+
+    /// Begins a partition where the replica is; or has it rejoin our history first.
+    pub(super) fn start(&mut self, key: Key) {
+        let Some(owner) = self.topics.owner(key.0).filter(|_| self.phase == Phase::Open) else {
+            return;
+        };
+        let Some(term) = self.topics.term(key.0) else { return };
+        let may_rejoin = self.topics.is_told(key.0, key.1)
+            && !self.stopped.contains_key(&key.0)
+            && self.is_fed(key.0);
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        match partition.start(owner != self.source, term.id, self.replica_holds) {
+            Ok(Start::Nothing) => drop(self.moved.insert(key)),
+            // The replica must know of its owner first.
+            Ok(Start::Rejoin(..)) if !may_rejoin => {}
+            Ok(Start::Rejoin(lineage, source_end)) => {
+                partition.handle_rejoin_sent();
+                let (origin, partition) = key;
+                let rejoin = Rejoin { origin, partition, lineage, source_end };
+                self.actions.push_back(SenderAction::Send(rejoin.into()));
+            }
+            Err((code, message)) => self.stop_partition(key, code, message, true),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the replica has as the session begins.
+
+use mainstem_link::{Code, FEATURE_FEEDERS, Mode, Welcome};
+
+use super::{Key, Phase, Sender, SenderAction, Welcomed};
+
+impl Sender {
+    pub(super) fn handle_welcome(&mut self, chunk: Welcome) {
+        if self.phase == Phase::Greeting {
+            self.replica = Some(chunk.replica_id);
+            self.actions.push_back(SenderAction::Welcomed(Welcomed {
+                cluster_id: chunk.cluster_id,
+                replica_id: chunk.replica_id,
+                link_epoch: chunk.link_epoch,
+                features: chunk.features,
+            }));
+            // A bounded session brings everything: at its end nothing may be missing.
+            if chunk.features & FEATURE_FEEDERS != 0 && self.mode == Mode::Replicate {
+                self.feeding.begin();
+            }
+            self.replica_holds = chunk.holds;
+            self.credit = i64::try_from(chunk.credit_bytes).unwrap_or(i64::MAX);
+            self.acked_seq = chunk.applied_seq;
+        }
+        self.phase = Phase::Welcoming;
+        for item in chunk.partitions {
+            let Some(lineage) = mainstem_types::Lineage::from_entries(item.lineage) else {
+                let message = "the replica's lineage does not rise".to_owned();
+                self.stop_partition((item.origin, item.partition), Code::Corrupt, message, false);
+                continue;
+            };
+            self.topics.handle_held(item.origin);
+            let partition = self.partitions.entry((item.origin, item.partition)).or_default();
+            partition.handle_welcome(item.end, lineage, item.trimmed.unwrap_or(0));
+        }
+        chunk.cursors.into_iter().for_each(|cursor| self.cursors.handle_known(cursor));
+        self.terms.extend(chunk.terms.into_iter().map(|item| (item.origin, item)));
+        if !chunk.more {
+            self.phase = Phase::Meeting;
+            let terms = std::mem::take(&mut self.terms).into_values().collect();
+            if !self.handle_terms(chunk.term, terms) {
+                self.open();
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self) {
+        let Some(replica) = self.replica else { return };
+        self.phase = Phase::Open;
+        self.is_fresh = self.mode == Mode::Replicate;
+        self.moved.extend(self.partitions.keys());
+        self.topics.handle_welcome(self.acked_seq, replica);
+        // The last session may have ended before its answer was noted.
+        self.actions.push_back(SenderAction::Applied(self.acked_seq));
+        self.stop_rivals();
+        self.cursors.drop_known();
+        (self.catalog_dirty, self.cursors_dirty) = (true, true);
+        let keys: Vec<Key> = self.partitions.keys().copied().collect();
+        for key in keys {
+            self.start(key);
+        }
+        if self.mode == Mode::Copy {
+            self.send_catalog();
+            self.finish_seq = self.topics.told_to().unwrap_or_default();
+            for (key, partition) in &mut self.partitions {
+                if self.topics.is_told(key.0, key.1) {
+                    partition.stop = partition.view.as_ref().map(|view| view.durable_end);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `stream replica failover`, and what is shown of ranges that were set aside.
+
+use mainstem_api::links::UpstreamReport;
+use mainstem_api::{Arguments, Row};
+use mainstem_catalog::{Aside, Catalog, Command, Stream, Topic};
+use mainstem_engine::Partition;
+use mainstem_types::OriginTopicId;
+use serde_json::{Value, json};
+
+use crate::dispatch::Answer;
+use crate::door::AdminDoor;
+use crate::stream::row;
+
+impl AdminDoor {
+    pub(crate) async fn fail_over(&self, arguments: &Arguments) -> Answer {
+        let catalog = self.engine.catalog();
+        let stream = self.local_stream(&catalog, arguments)?;
+        let named = arguments.text("upstream").is_some();
+        let upstream = named.then(|| self.place(&catalog, arguments, "upstream")).transpose()?;
+        let topics = stream.fail_over_topics(upstream.as_ref())?;
+        let origins: Vec<OriginTopicId> = topics.iter().map(|topic| topic.origin).collect();
+        let listed = upstream.as_ref().or(stream.upstreams.first().map(|u| &u.place)).cloned();
+        let source = listed
+            .as_ref()
+            .and_then(|source| self.links.upstream(stream.id, &source.cluster, &source.path));
+        let is_dry = arguments.boolean("dryrun").unwrap_or(false);
+        let (number, catalog) = if is_dry {
+            (stream.highest_term().number + 1, catalog)
+        } else {
+            let command = Command::FailOver { stream: stream.id, upstream };
+            let catalog = self.engine.change(command).await?;
+            (catalog.expect_stream(stream.id)?.term.number, catalog)
+        };
+        let cuts = self.cuts(&catalog, stream.id, &origins, is_dry);
+        let from = listed.map(|place| place.to_string());
+        let mut summary = row(json!({
+            "upstream": from.unwrap_or_else(|| "none is listed any more".to_owned()),
+            "term": number,
+            "topics": origins.len(),
+            "partitions": cuts.len(),
+        }));
+        summary.extend(last_words(source));
+        summary.extend(row(json!({
+            "dryrun": is_dry,
+            "warning": "A source that still runs without contact to this cluster cannot be fenced: \
+                        it takes records until it hears of the new owner. What it has beyond these \
+                        offsets is set aside there once it does, not lost.",
+        })));
+        Ok([vec![summary], cuts].concat())
+    }
+
+    /// Where each partition is cut: its end now, or where the new term began.
+    fn cuts(
+        &self,
+        catalog: &Catalog,
+        stream: mainstem_types::StreamId,
+        topics: &[OriginTopicId],
+        is_dry: bool,
+    ) -> Vec<Row> {
+        let Some(stream) = catalog.stream(stream) else { return Vec::new() };
+        let topics = topics.iter().filter_map(|origin| stream.topic_by_origin(*origin));
+        let mut rows = Vec::new();
+        for topic in topics {
+            for partition in self.partitions(topic) {
+                let end = partition.durable_end();
+                let began = partition.lineage().last().map(|entry| entry.start_offset);
+                let offset = began.filter(|_| !is_dry).unwrap_or(end);
+                rows.push(row(json!({
+                    "topic": topic.name.as_str(),
+                    "partition": partition.index,
+                    "offset": offset,
+                })));
+            }
+        }
+        rows
+    }
+
+    /// What this stream has set aside of its topics.
+    pub(crate) fn set_aside(&self, stream: &Stream) -> Value {
+        let asides =
+            stream.topics.values().filter_map(|topic| Some((topic, topic.aside.as_ref()?)));
+        let ranges = asides.flat_map(|(topic, aside)| {
+            let range = |partition: &Partition| range(topic, aside, partition);
+            self.partitions(topic).filter_map(|partition| range(&partition)).collect::<Vec<_>>()
+        });
+        ranges.collect()
+    }
+}
+
+/// A partition's range that was set aside, if it has one.
+fn range(topic: &Topic, aside: &Aside, partition: &Partition) -> Option<Value> {
+    let (from, to) = (partition.log_start(), partition.durable_end());
+    (from < to).then(|| {
+        json!({
+            "topic": aside.name.as_str(),
+            "partition": partition.index,
+            "from": from,
+            "to": to,
+            "keptIn": topic.name.as_str(),
+        })
+    })
+}
+
+/// Where the records of a topic come from that was set aside.
+pub(crate) fn provenance(aside: &Aside) -> Value {
+    json!({
+        "from": aside.name.as_str(),
+        "origin": aside.origin.to_string(),
+        "writtenBy": aside.written_by.to_string(),
+        "writtenInTerm": aside.written_in.to_string(),
+        "displacedBy": aside.displaced_by.stream.to_string(),
+        "displacedByTerm": aside.displaced_by.term.number,
+        "atMs": aside.set_aside_ms,
+    })
+}
+
+/// What the source has said of itself last; nothing since this cluster was started, perhaps.
+fn last_words(source: Option<UpstreamReport>) -> Row {
+    let heard = source.filter(|source| source.last_contact_ms.is_some());
+    let told = |value: fn(&UpstreamReport) -> Value| {
+        heard.as_ref().map_or_else(|| json!("unknown"), value)
+    };
+    row(json!({
+        "lastContactMs": told(|source| json!(source.last_contact_ms)),
+        "putsPending": told(|source| json!(source.puts_pending)),
+        "bytesPending": told(|source| json!(source.bytes_pending)),
+        "pendingSinceMs": told(|source| json!(source.pending_since_ms)),
+    }))
+}

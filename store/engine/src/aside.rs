@@ -1,0 +1,171 @@
+//! A partition is joined to the history of its topic's owner: what goes beyond what both have in
+//! common is set aside durably (I8), and only then undone.
+
+use mainstem_catalog::{Command, Stream, Topic};
+use mainstem_log::{Frame, FrameKind, StoredBatch};
+use mainstem_record::BatchHeader;
+use mainstem_types::{Error, ErrorKind, Lineage, PartitionNo};
+
+use crate::append::batch_frame;
+use crate::op::{Rejoin, Rejoined};
+use crate::replica::epoch_frame;
+use crate::room::ASIDE_BYTES;
+use crate::sequencer::Sequencer;
+
+/// Where two histories part.
+struct Fork {
+    no: PartitionNo,
+    /// The end of what they have in common.
+    common: i64,
+    theirs: Lineage,
+}
+
+impl Sequencer {
+    /// One step of joining; it may be repeated, also after a crash, until it says where the end is.
+    pub(crate) fn sequence_rejoin(&mut self, rejoin: &Rejoin) -> Result<Rejoined, Error> {
+        let fork = self.check_rejoin(rejoin)?;
+        let partition = &self.state.partitions[&fork.no];
+        if fork.common < partition.end {
+            self.check_disk()?;
+            let aside = self.aside_of(rejoin, fork.no)?;
+            if !self.is_set_aside(fork.no, aside) {
+                self.copy_aside(&fork, aside)?;
+                return Ok(Rejoined::InProgress);
+            }
+            tracing::warn!(
+                partition = fork.no.0,
+                aside = aside.0,
+                from = fork.common,
+                "records that the topic's owner does not have were set aside"
+            );
+            self.cut(&fork);
+        } else if !fork.theirs.continues(&partition.lineage) {
+            // A reign that wrote nothing.
+            self.cut(&fork);
+        }
+        self.begin_epochs(&fork);
+        Ok(Rejoined::At(fork.common))
+    }
+
+    /// I5 and I6 as for an append, and: only the history of the topic's owner displaces another.
+    fn check_rejoin(&self, rejoin: &Rejoin) -> Result<Fork, Error> {
+        let (no, topic) = self.linked_partition(rejoin.link, rejoin.topic, rejoin.partition)?;
+        let partition = &self.state.partitions[&no];
+        let in_service = partition.check_in_service();
+        in_service.map_err(|error| Error::corrupt(error.message()))?;
+        let theirs = Lineage::from_entries(rejoin.lineage.clone())
+            .ok_or_else(|| Error::corrupt("the source's lineage does not rise"))?;
+        let term = topic.owner.term.id;
+        let reigns = theirs.last().is_some_and(|last| last.term_id == term);
+        let common = partition.lineage.common_end(partition.end, &theirs, rejoin.source_end);
+        // Who has followed the owner's term already has parted from it by no fail-over.
+        if !reigns || (common < partition.end && partition.lineage.knows(term)) {
+            return Err(Error::new(
+                ErrorKind::Diverged,
+                format!(
+                    "topic {}: the source's history is another one, and not that of the topic's \
+                     owner; nothing was changed",
+                    topic.name
+                ),
+            ));
+        }
+        Ok(Fork { no, common, theirs })
+    }
+
+    /// The partition that keeps what is set aside of `no`.
+    fn aside_of(&mut self, rejoin: &Rejoin, no: PartitionNo) -> Result<PartitionNo, Error> {
+        let written = self.state.partitions[&no].lineage.last().copied();
+        let written = written.ok_or_else(|| Error::corrupt("records that nobody has written"))?;
+        let command = Command::MakeAside {
+            stream: rejoin.link.stream,
+            topic: rejoin.topic,
+            written_by: written.owner,
+            written_in: written.term_id,
+        };
+        let catalog = self.sequence_change(&command)?;
+        let stream = catalog.expect_stream(rejoin.link.stream)?;
+        let aside =
+            stream.topic_by_origin(rejoin.topic).and_then(|topic| aside_topic(stream, topic));
+        let aside = aside.and_then(|aside| aside.partition(rejoin.partition));
+        Ok(aside.expect("MakeAside has just seen to it"))
+    }
+
+    /// Whether everything of `no` is durable in `aside`: what this group has written is not yet.
+    fn is_set_aside(&self, no: PartitionNo, aside: PartitionNo) -> bool {
+        let partitions = self.shared.partitions.read();
+        let durable_end = partitions.get(&aside).map_or(0, |aside| aside.durable_end());
+        durable_end >= self.state.partitions[&no].end
+    }
+
+    /// Copies the next batches as they are, at the offsets that they have.
+    fn copy_aside(&mut self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
+        let partition = &self.state.partitions[&fork.no];
+        let (end, lineage) = (partition.end, partition.lineage.clone());
+        let first = fork.common.max(partition.log_start);
+        let from = self.state.partitions[&aside].end.max(first);
+        if self.state.partitions[&aside].end >= end {
+            return Ok(());
+        }
+        self.sequence_gap(aside, first);
+        let known = self.state.partitions[&aside].lineage.entries().len();
+        for entry in lineage.entries().iter().skip(known).filter(|e| e.start_offset < end) {
+            self.push_epoch(aside, entry);
+        }
+        let batches = self.log.reader().read(fork.no, from, end, ASIDE_BYTES);
+        let batches = batches.map_err(|error| self.shared.damage.note(error))?;
+        if batches.is_empty() {
+            // What is left is a gap of retention's making.
+            self.sequence_gap(aside, end);
+        }
+        for batch in batches {
+            self.sequence_gap(aside, batch.base_offset);
+            self.keep_batch(aside, batch)?;
+        }
+        Ok(())
+    }
+
+    fn keep_batch(&mut self, aside: PartitionNo, batch: StoredBatch) -> Result<(), Error> {
+        let header =
+            BatchHeader::decode(&batch.bytes).map_err(|e| Error::corrupt(e.to_string()))?;
+        let partition = self.state.partitions.get_mut(&aside).expect("looked up before");
+        partition.note_batch(&header, batch.arrival_ms);
+        self.group.frames.push(batch_frame(aside, &header, batch.arrival_ms, batch.bytes));
+        self.group.partitions.insert(aside);
+        Ok(())
+    }
+
+    /// Undoes what was set aside (I8: nothing else comes here). Cursors first: none may point past
+    /// what is left (I4).
+    fn cut(&mut self, fork: &Fork) {
+        let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
+        partition.truncate(fork.common);
+        self.keep_cursors_within(&[fork.no]);
+        self.group.frames.push(Frame::at(FrameKind::TruncateTo, fork.no, fork.common));
+        self.group.partitions.insert(fork.no);
+    }
+
+    /// The owner's epochs up to the common end, so that clients never see a lower one.
+    fn begin_epochs(&mut self, fork: &Fork) {
+        let partition = &self.state.partitions[&fork.no];
+        let known = partition.lineage.entries().len();
+        let news = fork.theirs.entries().iter().skip(known);
+        let due = news.filter(|entry| entry.start_offset <= fork.common);
+        for entry in due.copied().collect::<Vec<_>>() {
+            self.push_epoch(fork.no, &entry);
+        }
+    }
+
+    fn push_epoch(&mut self, no: PartitionNo, entry: &mainstem_types::LineageEntry) {
+        let partition = self.state.partitions.get_mut(&no).expect("looked up before");
+        if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
+            self.group.frames.push(epoch_frame(no, entry));
+            self.group.partitions.insert(no);
+        }
+    }
+}
+
+/// The topic that keeps what was set aside when the present owner displaced another.
+fn aside_topic<'a>(stream: &'a Stream, topic: &Topic) -> Option<&'a Topic> {
+    let origin = topic.origin.set_aside(stream.id, topic.owner.term.id);
+    stream.topic_by_origin(origin).map(|topic| &**topic)
+}

@@ -1,0 +1,213 @@
+//! What an old master has beyond its successor's history is set aside, and only then undone.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use mainstem_catalog::{Command, Owner};
+use mainstem_engine::{CursorCommit, LinkName, Rejoin, ReplicaAppend, ReplicaBatch};
+use mainstem_env::CrashPolicy;
+use mainstem_group::CursorKey;
+use mainstem_record::{patch_base_offset, patch_leader_epoch};
+use mainstem_types::{
+    Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, Term, TermId,
+};
+
+use crate::world::{SOURCE, START_MS, World, batch, place};
+
+const NEW_TERM: Term = Term { number: 2, id: TermId(401) };
+const PRODUCER: i64 = 5;
+
+/// An old master with ten batches, who has heard that a successor goes on after the first four.
+struct Old {
+    world: World,
+    stream: StreamId,
+    topic: OriginTopicId,
+    no: PartitionNo,
+    batches: Vec<Bytes>,
+}
+
+impl Old {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new(seed);
+        let no = world.owned("/s", Default::default());
+        for sequence in 0..10 {
+            let batch = batch(3, Some((PRODUCER, sequence * 3)), &"x".repeat(300));
+            world.append(no, batch).unwrap();
+        }
+        let catalog = world.engine.catalog();
+        let stream = catalog.streams().next().unwrap().clone();
+        let topic = stream.topics.values().next().unwrap().origin;
+        let mut old = Self { batches: world.read_all(no), world, stream: stream.id, topic, no };
+        for (group, offset) in [("early", 6), ("late", 25)] {
+            old.commit(group, offset);
+        }
+        let upstream = place();
+        let add = Command::AddUpstream { stream: old.stream, upstream, stream_id: Some(SOURCE) };
+        old.world.change(add).unwrap();
+        old.meet();
+        old
+    }
+
+    fn meet(&mut self) {
+        let terms = vec![(self.topic, Owner { stream: SOURCE, term: NEW_TERM })];
+        let meet = Command::MeetTerms { stream: self.stream, seen: NEW_TERM, terms };
+        self.world.change(meet).unwrap();
+    }
+
+    fn key(&self, group: &str) -> CursorKey {
+        let group = group.parse().unwrap();
+        CursorKey { stream: self.stream, group, topic: self.topic, partition: 0 }
+    }
+
+    fn commit(&mut self, group: &str, offset: i64) {
+        let key = self.key(group);
+        let engine = self.world.engine.clone();
+        let metadata = String::new();
+        let commit = CursorCommit { key, offset, leader_epoch: 0, metadata };
+        self.world.run(async move { engine.commit_cursors(vec![commit]).await }).unwrap();
+    }
+
+    fn hello(&mut self) -> LinkName {
+        self.world
+            .change(Command::OpenLink {
+                stream: self.stream,
+                source: place(),
+                source_id: SOURCE,
+                source_seq: Default::default(),
+            })
+            .unwrap();
+        let catalog = self.world.engine.catalog();
+        let upstream = catalog.stream(self.stream).unwrap().upstream_by_id(SOURCE).unwrap();
+        let link_epoch = upstream.link_epoch;
+        LinkName { stream: self.stream, upstream: SOURCE, link_epoch }
+    }
+
+    fn first(&self) -> LineageEntry {
+        self.world.engine.partition(self.no).unwrap().lineage().entries()[0]
+    }
+
+    fn rejoin(&mut self, link: LinkName) -> Rejoin {
+        let begun =
+            LineageEntry { leader_epoch: 1, start_offset: 12, term_id: NEW_TERM.id, owner: SOURCE };
+        let lineage = vec![self.first(), begun];
+        Rejoin { link, topic: self.topic, partition: 0, lineage, source_end: 15 }
+    }
+
+    fn run_rejoin(&mut self) -> Result<i64, Error> {
+        let link = self.hello();
+        let rejoin = self.rejoin(link);
+        let engine = self.world.engine.clone();
+        self.world.run(async move { engine.rejoin(rejoin).await })
+    }
+
+    fn aside(&self) -> Option<PartitionNo> {
+        let catalog = self.world.engine.catalog();
+        let stream = catalog.stream(self.stream).unwrap();
+        let topic = stream.topics.values().find(|topic| topic.aside.is_some())?;
+        topic.partition(0)
+    }
+
+    /// Everything acknowledged is in the topic or set aside, once, byte for byte.
+    fn check_rejoined(&self, note: &str) {
+        assert_eq!(self.world.read_all(self.no), self.batches[..4], "{note}");
+        let aside = self.aside().unwrap();
+        assert_eq!(self.world.read_all(aside), self.batches[4..], "{note}");
+        let kept = self.world.engine.partition(aside).unwrap();
+        assert_eq!((kept.log_start(), kept.durable_end()), (12, 30), "{note}");
+        assert_eq!(*kept.lineage().entries(), [self.first()], "{note}");
+        let lineage = self.world.engine.partition(self.no).unwrap().lineage();
+        let epochs: Vec<i32> = lineage.entries().iter().map(|e| e.leader_epoch).collect();
+        assert_eq!(epochs, [0, 1], "{note}");
+        for (group, offset) in [("early", 6), ("late", 12)] {
+            let cursor = self.world.engine.cursor(&self.key(group)).unwrap();
+            let value = cursor.effective(NEW_TERM.id, 100, 1).unwrap();
+            assert_eq!(value.offset, offset, "I4: {group} {note}");
+            assert_eq!(cursor.local.unwrap().offset, offset, "I4: {group} {note}");
+        }
+    }
+}
+
+#[test]
+fn i8_what_the_new_owner_lacks_is_set_aside_before_it_is_undone() {
+    let mut old = Old::new(1);
+    let refused = old.world.append(old.no, batch(1, None, "late")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Policy, "I5");
+    assert_eq!(old.run_rejoin(), Ok(12));
+    old.check_rejoined("at once");
+    assert_eq!(old.run_rejoin(), Ok(12), "asked again, nothing is left to do");
+    let aside = old.aside().unwrap();
+    assert!(old.world.append(aside, batch(1, None, "no")).is_err());
+    old.world.crash(CrashPolicy::LoseAll);
+    old.check_rejoined("after a crash");
+
+    // The successor's records follow, and its producer is known by what is common.
+    let link = old.hello();
+    let mut bytes = batch(3, Some((PRODUCER, 12)), "of the successor").to_vec();
+    patch_base_offset(&mut bytes, 12);
+    patch_leader_epoch(&mut bytes, 1);
+    let lineage = old.rejoin(link).lineage;
+    let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
+    let append =
+        ReplicaAppend { link, topic: old.topic, partition: 0, lineage, gap_to: None, batches };
+    let engine = old.world.engine.clone();
+    let end = old.world.run(async move { engine.append_replica(append).await?.await? });
+    assert_eq!(end, Ok(15));
+    old.world.crash(CrashPolicy::Seeded);
+    assert_eq!(old.world.read_all(old.no).len(), 5);
+    assert_eq!(old.world.read_all(aside), old.batches[4..]);
+}
+
+#[test]
+fn i8_crashes_amid_setting_aside_lose_and_double_nothing() {
+    let mut cut_short = 0;
+    for seed in 0..16 {
+        let mut old = Old::new(seed);
+        let link = old.hello();
+        let rejoin = old.rejoin(link);
+        old.world.disk.die_after(seed % 16);
+        let engine = old.world.engine.clone();
+        let mut waiting = std::pin::pin!(engine.rejoin(rejoin));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut done = false;
+        for _ in 0..8 {
+            done |= waiting.as_mut().poll(&mut context).is_ready();
+            if done || old.world.sequencer.step().is_err() {
+                break;
+            }
+        }
+        cut_short += u32::from(!done);
+        old.world.crash(CrashPolicy::Seeded);
+        let all = old.world.read_all(old.no);
+        assert!(all == old.batches || all == old.batches[..4], "seed {seed}");
+        assert_eq!(old.run_rejoin(), Ok(12), "seed {seed}");
+        old.check_rejoined(&format!("seed {seed}"));
+    }
+    assert!(cut_short > 4, "the crashes came too late: {cut_short}");
+}
+
+#[test]
+fn i5_only_the_owners_history_displaces_another() {
+    let mut old = Old::new(3);
+    let link = old.hello();
+    let good = old.rejoin(link);
+    let stale = Rejoin { lineage: vec![good.lineage[0]], ..good.clone() };
+    let rival = LineageEntry { term_id: TermId(999), ..good.lineage[1] };
+    let foreign = Rejoin { lineage: vec![good.lineage[0], rival], ..good.clone() };
+    let fenced = Rejoin {
+        link: LinkName { link_epoch: mainstem_types::LinkEpoch(0), ..link },
+        ..good.clone()
+    };
+    let cases =
+        [(stale, ErrorKind::Diverged), (foreign, ErrorKind::Diverged), (fenced, ErrorKind::Fenced)];
+    for (rejoin, kind) in cases {
+        let engine = old.world.engine.clone();
+        let refused = old.world.run(async move { engine.rejoin(rejoin).await }).unwrap_err();
+        assert_eq!(refused.kind(), kind);
+        assert_eq!(old.world.read_all(old.no), old.batches, "nothing was changed");
+    }
+    // An owner gives nothing away.
+    let mut owner = Old::new(4);
+    let failed = Command::FailOver { stream: owner.stream, upstream: None };
+    owner.world.change(failed).unwrap();
+    assert_eq!(owner.run_rejoin().unwrap_err().kind(), ErrorKind::Policy);
+}
