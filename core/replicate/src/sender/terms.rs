@@ -43,7 +43,8 @@ impl Sender {
             if ours.is_some_and(|ours| ours.number == item.term.number && ours.id != item.term.id) {
                 let message = format!(
                     "two streams were made owner of this topic in term {}, here and at the replica; \
-                     run `maprcli stream replica failover` at the one that is to stay owner",
+                     keep what one of them has by `mapr copystream` into a new stream, delete its \
+                     stream, and set it up anew as a replica of the other",
                     item.term.number
                 );
                 self.stopped.insert(*origin, (Code::Conflict, message));
