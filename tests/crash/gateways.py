@@ -7,6 +7,7 @@ usage: .venv/bin/python tests/crash/gateways.py [--rounds N] [--seed N] [--binar
 36 rounds take about three minutes.
 """
 
+import atexit
 import socket
 import subprocess
 import sys
@@ -70,6 +71,8 @@ class GatewayRounds(Rounds):
         self.gateways = [GatewayProcess(clusters, number) for number in range(GATEWAYS)]
         for gateway in self.gateways:
             gateway.start()
+            # Not earlier: what is compared at the end comes by them too.
+            atexit.register(gateway.kill)
         clusters.run("cluster", "gateway", "set", "-cluster", SOURCE, "-dstcluster", REPLICA,
                      "-gateways", " ".join(gateway.address for gateway in self.gateways))
         # The session that stands goes to the server itself; the next one passes a gateway.
@@ -77,14 +80,6 @@ class GatewayRounds(Rounds):
             clusters.run("stream", "replica", verb, "-path", f"/mapr/{SOURCE}{STREAM}",
                          "-replica", f"/mapr/{REPLICA}{STREAM}")
         self._wait_linked()
-
-    def run(self):
-        """As all rounds; the gateways end with it."""
-        try:
-            super().run()
-        finally:
-            for gateway in self.gateways:
-                gateway.kill()
 
     def wait_caught_up(self, seconds):
         """Also that it came by a gateway."""
