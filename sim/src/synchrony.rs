@@ -177,9 +177,7 @@ impl World {
                 if is_orphan {
                     *orphaned = seen.max(*orphaned);
                 }
-                let most = ever.unwrap_or(0).max(partition.log_start()).max(*orphaned);
-                // What its owner has deleted has nobody who says up to where it may be read.
-                if seen > most && self.stands(key.0) {
+                if seen > ever.unwrap_or(0).max(partition.log_start()).max(*orphaned) {
                     let message = format!("a replica shows {seen}, its owner at most {ever:?}");
                     self.violate("watermark", message);
                 }
