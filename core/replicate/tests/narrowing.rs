@@ -32,6 +32,8 @@ impl Log {
             let mut bytes = vec![0; 20];
             bytes[..8].copy_from_slice(&log.end.to_be_bytes());
             bytes[16] = u8::try_from(n % 251).unwrap();
+            // How many offsets a batch has stands in its bytes.
+            bytes[17] = u8::try_from(*count).unwrap();
             let next_offset = log.end + count;
             log.batches.push(SourceBatch {
                 base_offset: log.end,
@@ -107,6 +109,9 @@ fn compare(ours: &Log, theirs: &Log, mut meanwhile: impl FnMut(&Log, &Log)) -> V
 /// What a look at all the bytes says: the first batch that differs.
 fn truth(ours: &Log, theirs: &Log) -> Finding {
     let (from, to) = (ours.log_start().max(theirs.log_start()), ours.end().min(theirs.end()));
+    if from >= to {
+        return beyond(ours, theirs);
+    }
     let (a, b) = (ours.kept(from, to), theirs.kept(from, to));
     for at in 0..a.len().max(b.len()) {
         let (offset, how) = match (a.get(at), b.get(at)) {
@@ -127,6 +132,11 @@ fn truth(ours: &Log, theirs: &Log) -> Finding {
         };
         return Finding::Different { offset, how };
     }
+    beyond(ours, theirs)
+}
+
+/// What the ends say, where both hold the same or have nothing in common.
+fn beyond(ours: &Log, theirs: &Log) -> Finding {
     if theirs.end() > ours.end() {
         return Finding::Different { offset: ours.end(), how: Difference::Extra };
     }
@@ -162,9 +172,11 @@ fn apply(log: &mut Log, change: &Change) {
         Change::Lose(at) if has(at) => drop(log.batches.remove(at)),
         Change::Merge(at) if has(at + 1) => {
             let next = log.batches.remove(at + 1);
-            log.batches[at].next_offset = next.next_offset;
-            // How many offsets a batch has stands in its bytes.
-            log.patch(at, 17);
+            let batch = &mut log.batches[at];
+            batch.next_offset = next.next_offset;
+            let mut bytes = batch.bytes.to_vec();
+            bytes[17] = u8::try_from(batch.next_offset - batch.base_offset).unwrap();
+            batch.bytes = Bytes::from(bytes);
         }
         Change::Trim(start) => log.start.set(start.min(log.end)),
         Change::Cut(at) => log.cut(at),
@@ -233,6 +245,18 @@ proptest! {
             || Some(&verdict.finding) == different.as_ref();
         prop_assert!(is_true, "{:?}, {:?}", verdict, different);
     }
+}
+
+#[test]
+fn logs_with_nothing_in_common_do_not_differ() {
+    let mut a = Log::of(&[1; 14]);
+    let mut b = a.clone();
+    apply(&mut a, &Change::Merge(12));
+    apply(&mut b, &Change::Cut(13));
+    apply(&mut b, &Change::Trim(13));
+    let verdict = compare(&a, &b, |_, _| {});
+    assert_eq!(verdict.finding, Finding::Identical);
+    assert_eq!((verdict.from, verdict.to, verdict.lag), (13, 13, 1));
 }
 
 #[test]
