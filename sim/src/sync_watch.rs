@@ -13,8 +13,8 @@ pub(crate) struct SyncWatch {
     pub(crate) ever: BTreeMap<(OriginTopicId, u32), i64>,
     /// What they have now; it falls in a crash only.
     pub(crate) now: BTreeMap<(usize, OriginTopicId, u32), i64>,
-    /// What a site has shown of a topic whose source it had been cut off from for good.
-    pub(crate) orphaned: BTreeMap<(usize, OriginTopicId, u32), i64>,
+    /// What any site has shown of a topic whose source it had been cut off from for good.
+    pub(crate) orphaned: BTreeMap<(OriginTopicId, u32), i64>,
     /// What was acknowledged while a replica, at that site, was in force.
     pub(crate) promised: Vec<(usize, Acknowledged)>,
 }

@@ -169,15 +169,20 @@ impl World {
                 self.sync.ever.insert(key, ever.max(seen));
             }
         }
+        // A site without upstreams shows all that it has, and passes that on.
         for site in 0..self.sites.len() {
-            let is_orphan = self.stream(site).is_some_and(|stream| stream.upstreams.is_empty());
+            if self.stream(site).is_some_and(|stream| stream.upstreams.is_empty()) {
+                for (key, partition) in self.partitions_at(site, false) {
+                    let orphaned = self.sync.orphaned.entry(key).or_default();
+                    *orphaned = partition.high_watermark().max(*orphaned);
+                }
+            }
+        }
+        for site in 0..self.sites.len() {
             for (key, partition) in self.partitions_at(site, false) {
                 let (seen, ever) = (partition.high_watermark(), self.sync.ever.get(&key).copied());
-                let orphaned = self.sync.orphaned.entry((site, key.0, key.1)).or_default();
-                if is_orphan {
-                    *orphaned = seen.max(*orphaned);
-                }
-                if seen > ever.unwrap_or(0).max(partition.log_start()).max(*orphaned) {
+                let orphaned = self.sync.orphaned.get(&key).copied().unwrap_or(0);
+                if seen > ever.unwrap_or(0).max(partition.log_start()).max(orphaned) {
                     let message = format!("a replica shows {seen}, its owner at most {ever:?}");
                     self.violate("watermark", message);
                 }

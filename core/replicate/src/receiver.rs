@@ -221,7 +221,10 @@ impl Receiver {
                 self.stopped.entry(key).or_insert((fault.code, fault.message));
             }
             (Frame::HighWatermarks(marks), Phase::Open) => {
-                self.actions.push_back(ReceiverAction::HoldWatermarks(marks.ends));
+                // Who does not feed a topic knows only by another way what is held back.
+                let mut ends = marks.ends;
+                ends.retain(|end| self.taking.takes(end.origin));
+                self.actions.push_back(ReceiverAction::HoldWatermarks(ends));
             }
             (Frame::TransactionDecisions(_) | Frame::Digests(_), Phase::Open) => {}
             (frame, _) => {

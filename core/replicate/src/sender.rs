@@ -537,10 +537,11 @@ impl Sender {
         }
         let (mut acked, mut watermarks) = (Vec::new(), Vec::new());
         for key in std::mem::take(&mut self.moved) {
+            let is_fed = self.is_fed(key.0);
             let Some(partition) = self.partitions.get_mut(&key) else { continue };
             let end = |offset| End { origin: key.0, partition: key.1, offset };
             acked.extend(partition.take_acked().map(end));
-            if self.topics.is_told(key.0, key.1) {
+            if is_fed && self.topics.is_told(key.0, key.1) {
                 watermarks.extend(partition.take_watermark().map(end));
             }
         }

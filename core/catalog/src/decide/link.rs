@@ -55,7 +55,6 @@ impl Catalog {
     ) -> Result<Vec<Event>, Error> {
         let Command::ApplyTopic {
             origin,
-            name,
             partitions,
             timestamp_type,
             config,
@@ -67,14 +66,13 @@ impl Catalog {
         else {
             unreachable!("called for that command only")
         };
-        self.check_topic_name(stream, name)?;
-        let mut events = self.make_room(stream, upstream, name, owner)?;
+        let (mut events, name) = self.find_name(stream, upstream, command)?;
         let seq = CatalogSeq(stream.catalog_seq.next().0 + events.len() as u64);
         events.push(Event::TopicCreated {
             stream: stream.id,
             origin: *origin,
             kafka_id: self.free_kafka_id(*origin, stream.id)?,
-            name: name.clone(),
+            name,
             first_partition: self.cluster.next_partition,
             partitions: *partitions,
             timestamp_type: *timestamp_type,
@@ -87,25 +85,36 @@ impl Catalog {
         Ok(events)
     }
 
-    /// I5: two owners of one name; the second is refused. Two topics of one owner cannot have one
-    /// name there, so the other's is out of date here, and gives way until it is told anew.
-    fn make_room(
+    /// The name that a topic gets here, and what has to happen before it can have it. I5: two
+    /// owners of one name; the second is refused. Two topics of one owner cannot have one name
+    /// there, so the one that changed there first has another name by now, or is deleted, and is
+    /// out of the way here until it is told anew.
+    fn find_name(
         &self,
         stream: &Stream,
         upstream: &Upstream,
-        name: &TopicName,
-        owner: &Owner,
-    ) -> Result<Vec<Event>, Error> {
-        let Some(rival) = stream.topic(name) else { return Ok(Vec::new()) };
-        let aside = format!("{:.200}-{:08x}", name.as_str(), rival.origin.0 >> 96);
+        command: &Command,
+    ) -> Result<(Vec<Event>, TopicName), Error> {
+        let Command::ApplyTopic { origin, name, owner, owner_seq, .. } = command else {
+            unreachable!("called for that command only")
+        };
+        self.check_topic_name(stream, name)?;
+        let Some(rival) = stream.topic(name).filter(|rival| rival.origin != *origin) else {
+            return Ok((Vec::new(), name.clone()));
+        };
+        let is_newer =
+            (rival.owner.term.number, rival.owner_seq) < (owner.term.number, *owner_seq);
+        let stale = if is_newer { rival.origin } else { *origin };
+        let aside = format!("{:.200}-{:08x}", name.as_str(), stale.0 >> 96);
         let aside = aside.parse::<TopicName>().ok().filter(|aside| {
             stream.topic(aside).is_none() && self.check_topic_name(stream, aside).is_ok()
         });
         match aside {
-            Some(aside) if rival.owner.stream == owner.stream => {
+            Some(aside) if rival.owner.stream == owner.stream && is_newer => {
                 let seq = stream.catalog_seq.next();
-                Ok(vec![stream.rename(rival, &aside, seq, rival.owner_seq)])
+                Ok((vec![stream.rename(rival, &aside, seq, rival.owner_seq)], name.clone()))
             }
+            Some(aside) if rival.owner.stream == owner.stream => Ok((Vec::new(), aside)),
             _ => Err(self.conflict(stream, upstream, rival, owner)),
         }
     }
@@ -141,9 +150,11 @@ impl Catalog {
         let next =
             |events: &Vec<Event>| CatalogSeq(stream.catalog_seq.next().0 + events.len() as u64);
         if topic.name != *name {
-            self.check_topic_name(stream, name)?;
-            events = self.make_room(stream, upstream, name, owner)?;
-            events.push(stream.rename(topic, name, next(&events), *owner_seq));
+            let (before, name) = self.find_name(stream, upstream, command)?;
+            events = before;
+            if topic.name != name {
+                events.push(stream.rename(topic, &name, next(&events), *owner_seq));
+            }
         }
         events.push(Event::TopicChanged {
             stream: stream.id,

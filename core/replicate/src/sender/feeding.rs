@@ -76,6 +76,7 @@ impl Sender {
         for origin in &feed.feed {
             let keys: Vec<Key> =
                 of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();
+            self.moved.extend(&keys);
             for key in keys {
                 self.start(key);
                 self.queue(key);
