@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_group::CursorKey;
 use mainstem_record::BatchHeader;
 use mainstem_types::OriginTopicId;
 
@@ -294,32 +293,16 @@ impl World {
         self.is_shown()
     }
 
+    /// Of every cursor at the source, be it deleted, the replica has the last word.
     fn is_told_of_cursors(&self, source: usize, replica: usize) -> Result<(), String> {
-        let theirs: BTreeMap<_, _> = self
-            .engine(replica)
-            .cursors(self.id(replica))
+        let all = |site: usize| self.engine(site).cursors_and_deletions(self.id(site));
+        let (from, to) = (self.stream(source), self.stream(replica));
+        let (from, to) = (from.expect("streams stay"), to.expect("streams stay"));
+        let theirs: BTreeMap<_, _> = all(replica)
             .into_iter()
             .map(|(key, cursor)| ((key.group, key.topic, key.partition), cursor))
             .collect();
-        let to = self.stream(replica).expect("streams stay");
-        let from = self.stream(source).expect("streams stay");
-        // Of what only its owner could have told, nothing outlives its deletion.
-        let has_relays =
-            self.links.iter().any(|link| self.links.iter().any(|l| l.replica == link.source));
-        for ((group, topic, partition), cursor) in &theirs {
-            let owned = from.topic_by_origin(*topic).is_some_and(|t| t.owner.stream == from.id);
-            let key = CursorKey {
-                stream: from.id,
-                group: group.clone(),
-                topic: *topic,
-                partition: *partition,
-            };
-            let stands = self.engine(source).cursor(&key).is_some_and(|c| c.local.is_some());
-            if owned && !has_relays && cursor.replicated.is_some() && !stands {
-                return Err(format!("a cursor of {group} outlives its deletion"));
-            }
-        }
-        for (key, cursor) in self.engine(source).cursors(self.id(source)) {
+        for (key, cursor) in all(source) {
             let Some(topic) = from.topic_by_origin(key.topic) else { continue };
             let ours = topic.owner.stream == from.id;
             let Some(value) = (if ours { cursor.local } else { cursor.replicated }) else {

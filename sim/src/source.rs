@@ -215,14 +215,14 @@ impl World {
         }
         self.tell_partitions(source, &stream, side);
         let engine = self.engine(source);
-        let cursors = translate::cursor_items(engine, &stream, side.replica_id);
+        let mut cursors = translate::cursor_items(engine, &stream, side.replica_id);
         if self.plant == Plant::CursorsEarly && side.sender.is_open() && !cursors.is_empty() {
             connection.send_down(&Cursors { cursors: cursors.clone() }.into());
         }
-        match self.plant {
-            Plant::KeepDeletedCursors => side.sender.handle_cursors(cursors),
-            _ => side.sender.handle_all_cursors(cursors),
+        if self.plant == Plant::KeepDeletedCursors {
+            cursors.retain(|cursor| cursor.offset >= 0);
         }
+        side.sender.handle_cursors(cursors);
     }
 
     fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {

@@ -153,9 +153,7 @@ impl World {
                 if seen < before {
                     self.violate("watermark", format!("it fell from {before} to {seen}"));
                 }
-                // Below its start there is nothing to be seen: retention did not wait for a replica.
-                let ever =
-                    self.sync.ever.get(&key).copied().unwrap_or(0).max(partition.log_start());
+                let ever = self.sync.ever.get(&key).copied().unwrap_or(0);
                 for (replica, at) in &in_force {
                     let end = self.partition(*at, key).map_or(0, |there| there.durable_end());
                     if seen > ever.max(end) {

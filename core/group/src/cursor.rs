@@ -26,7 +26,8 @@ pub struct CursorKey {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct CursorValue {
-    /// The next offset that the group will read.
+    /// The next offset that the group will read; below zero it was deleted, which holds until
+    /// another commit, at replicas too.
     #[n(0)]
     pub offset: i64,
     /// The leader epoch of the last record read; -1 when the client did not say.
@@ -44,6 +45,25 @@ pub struct CursorValue {
     /// The topic's term at the time of the commit.
     #[n(5)]
     pub term: TermId,
+}
+
+impl CursorValue {
+    /// The deletion of a cursor, by a version of its own: whatever way it comes to a replica, what
+    /// was committed before it does not come back.
+    pub const fn deletion(commit_ms: i64, version: u64, term: TermId) -> Self {
+        Self { offset: -1, leader_epoch: -1, metadata: String::new(), commit_ms, version, term }
+    }
+
+    /// Whether it says that the cursor was deleted.
+    pub const fn is_deletion(&self) -> bool {
+        self.offset < 0
+    }
+
+    /// Whether `other` may take its place: versions count within one term, and another term's
+    /// value is news whatever its number.
+    pub fn yields_to(&self, other: &Self) -> bool {
+        self.term != other.term || self.version <= other.version
+    }
 }
 
 /// The two columns of a cursor. Replicated ones flow from the topic's owner outwards, never back.
@@ -65,11 +85,19 @@ impl Cursor {
     /// (I4). An epoch that is not known here is not told: the client would look for metadata that
     /// shows it, for ever.
     pub fn effective(&self, term: TermId, end: i64, leader_epoch: i32) -> Option<CursorValue> {
-        let mut value = self.of_term(term, end)?;
+        let mut value = self.of_term(term, end).filter(|value| !value.is_deletion())?;
         if value.leader_epoch > leader_epoch {
             value.leader_epoch = -1;
         }
         Some(value)
+    }
+
+    /// What stands of it, without what is deleted; nothing if that is all.
+    pub fn standing(self) -> Option<Self> {
+        let stands = |value: &CursorValue| !value.is_deletion();
+        let standing =
+            Self { local: self.local.filter(stands), replicated: self.replicated.filter(stands) };
+        (standing != Self::default()).then_some(standing)
     }
 
     fn of_term(&self, term: TermId, end: i64) -> Option<CursorValue> {
@@ -154,6 +182,19 @@ mod tests {
         let alone = Cursor { local: Some(value(10, 1)), replicated: None };
         assert_eq!(alone.effective(TermId(2), 50, 3).unwrap().offset, 10);
         assert_eq!(Cursor::default().effective(TermId(2), 50, 3), None);
+    }
+
+    #[test]
+    fn a_deletion_hides_what_came_before_it_and_not_what_comes_after() {
+        let deleted = CursorValue::deletion(0, 2, TermId(1));
+        let cursor = Cursor { local: None, replicated: Some(deleted.clone()) };
+        assert_eq!((cursor.effective(TermId(1), 50, 3), cursor.standing()), (None, None));
+        let cursor = Cursor { local: Some(value(10, 1)), replicated: Some(deleted.clone()) };
+        assert_eq!(cursor.effective(TermId(1), 50, 3).unwrap().offset, 10);
+        assert_eq!(cursor.effective(TermId(2), 50, 3), None, "that of another owner is older");
+        assert_eq!(cursor.standing().unwrap().replicated, None);
+        assert!(value(10, 1).yields_to(&deleted) && deleted.yields_to(&deleted));
+        assert!(!deleted.yields_to(&value(10, 1)) && deleted.yields_to(&value(10, 2)));
     }
 
     #[test]

@@ -257,21 +257,10 @@ impl Sender {
         self.queue(key);
     }
 
-    /// Cursors that were committed here, or that this cluster passes on.
+    /// Cursors that were committed or deleted here, or that this cluster passes on.
     pub fn handle_cursors(&mut self, items: impl IntoIterator<Item = CursorItem>) {
         items.into_iter().for_each(|item| self.cursors.push(item));
         self.cursors_dirty = true;
-    }
-
-    /// All cursors as they are now. What the replica knows of a topic that is owned here, and is
-    /// not among them, was deleted here, and is taken back there. Of other topics only what was
-    /// here in this session: of the rest we may not have heard yet.
-    pub fn handle_all_cursors(&mut self, items: Vec<CursorItem>) {
-        if self.phase == Phase::Open {
-            let (source, topics) = (self.source, &self.topics);
-            self.cursors.drop_missing(&items, |origin| topics.owner(origin) == Some(source));
-        }
-        self.handle_cursors(items);
     }
 
     /// What a [`ReadRequest`] found. If that is nothing, then nothing is kept below `empty_to`.

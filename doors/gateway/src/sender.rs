@@ -503,7 +503,7 @@ impl Session<'_> {
                 self.sender.handle_partition(*origin, *index, view_of(partition));
             }
             let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
-            self.sender.handle_all_cursors(items);
+            self.sender.handle_cursors(items);
         }
         self.sender.handle_handover(view);
     }
@@ -545,7 +545,7 @@ impl Session<'_> {
             let catalog = self.ctx.engine.catalog();
             if let Some(stream) = catalog.stream(self.key.0) {
                 let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
-                self.sender.handle_all_cursors(items);
+                self.sender.handle_cursors(items);
             }
         }
         if now_ms >= self.sender.next_timeout_ms() {

@@ -91,7 +91,7 @@ pub fn cursor_items(
     replica_id: Option<StreamId>,
 ) -> Vec<CursorItem> {
     let mut items = Vec::new();
-    for (key, cursor) in engine.cursors(stream.id) {
+    for (key, cursor) in engine.cursors_and_deletions(stream.id) {
         let Some(topic) = stream.topic_by_origin(key.topic) else { continue };
         if Some(topic.owner.stream) == replica_id {
             continue;
@@ -114,10 +114,7 @@ pub fn cursor_items(
 }
 
 /// A cursor as the engine keeps it; a group id that is not one here is an error of the peer.
-pub fn cursor_entry(
-    stream: StreamId,
-    item: CursorItem,
-) -> Result<(CursorKey, Option<CursorValue>), Error> {
+pub fn cursor_entry(stream: StreamId, item: CursorItem) -> Result<(CursorKey, CursorValue), Error> {
     let key = CursorKey {
         stream,
         group: item.group.parse()?,
@@ -132,7 +129,7 @@ pub fn cursor_entry(
         version: item.version,
         term: item.term,
     };
-    Ok((key, Some(value)))
+    Ok((key, value))
 }
 
 /// Who owns the topics of a replica that its source does not own.
@@ -204,7 +201,7 @@ pub fn opened(
         terms: term_items(stream, source),
         partitions,
         owned,
-        cursors: engine.cursors(stream.id).into_iter().filter_map(known).collect(),
+        cursors: engine.cursors_and_deletions(stream.id).into_iter().filter_map(known).collect(),
         holds,
     })
 }

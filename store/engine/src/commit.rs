@@ -36,7 +36,7 @@ impl Sequencer {
     pub(crate) fn sequence_replicated_cursors(
         &mut self,
         link: LinkName,
-        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+        cursors: Vec<(CursorKey, CursorValue)>,
     ) -> Result<(), Error> {
         let stream = self.state.catalog.expect_stream(link.stream)?;
         stream.check_link(link.upstream, link.link_epoch)?;
@@ -45,24 +45,25 @@ impl Sequencer {
             if key.stream != link.stream || self.check_cursor(&key).is_err() {
                 continue;
             }
-            // An offset below zero is the deletion of that version: one that came since by another
-            // way stays.
-            let deleted = value.as_ref().filter(|value| value.offset < 0);
-            if deleted.is_some_and(|deleted| self.has_newer_cursor(&key, deleted)) {
-                continue;
-            }
-            self.stage_cursor(key, CursorColumn::Replicated, value.filter(|v| v.offset >= 0));
+            self.stage_cursor(key, CursorColumn::Replicated, Some(value));
         }
         Ok(())
     }
 
+    /// Replicas have to hear of what is deleted at the owner, by whatever way and however late: the
+    /// deletion is kept in the cursor's place.
     pub(crate) fn sequence_cursor_deletes(&mut self, keys: Vec<CursorKey>) {
         for key in keys {
             // What this very group sets before is not among the durable ones yet.
             let is_staged = self.group.cursors.iter().any(|record| record.key == key);
-            let durable = self.shared.cursors.read().get(&key).cloned().unwrap_or_default();
+            let durable = self.shared.cursors.read().get(&key).cloned();
+            let durable = durable.and_then(Cursor::standing).unwrap_or_default();
             if is_staged || durable.local.is_some() {
-                self.stage_cursor(key.clone(), CursorColumn::Local, None);
+                let deletion = self.owned_term(&key).map(|term| {
+                    let version = self.next_cursor_version();
+                    CursorValue::deletion(self.now_ms, version, term)
+                });
+                self.stage_cursor(key.clone(), CursorColumn::Local, deletion);
             }
             if is_staged || durable.replicated.is_some() {
                 self.stage_cursor(key, CursorColumn::Replicated, None);
@@ -125,19 +126,10 @@ impl Sequencer {
         newest.into_iter().collect()
     }
 
-    /// Whether the replicated column holds, or is about to hold, a later commit of that term.
-    fn has_newer_cursor(&self, key: &CursorKey, than: &CursorValue) -> bool {
-        let is_newer = |have: &CursorValue| have.term == than.term && have.version > than.version;
-        let staged = self.group.cursors.iter().rev();
-        let mut staged =
-            staged.filter(|record| record.key == *key && record.column == CursorColumn::Replicated);
-        match staged.next() {
-            Some(record) => record.value.as_ref().is_some_and(is_newer),
-            None => {
-                let cursors = self.shared.cursors.read();
-                cursors.get(key).and_then(|c| c.replicated.as_ref()).is_some_and(is_newer)
-            }
-        }
+    /// The term of a cursor's topic, if that is owned here.
+    fn owned_term(&self, key: &CursorKey) -> Option<TermId> {
+        let topic = self.state.catalog.stream(key.stream)?.topic_by_origin(key.topic)?;
+        (topic.owner.stream == key.stream).then_some(topic.owner.term.id)
     }
 
     fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {

@@ -45,11 +45,8 @@ impl Cursors {
         match (record.column, record.value) {
             (CursorColumn::Local, value) => cursor.local = value,
             (CursorColumn::Replicated, Some(value)) => {
-                let is_stale = cursor
-                    .replicated
-                    .as_ref()
-                    .is_some_and(|old| old.term == value.term && old.version > value.version);
-                if !is_stale {
+                let known = cursor.replicated.as_ref();
+                if known.is_none_or(|known| known.yields_to(&value)) {
                     cursor.replicated = Some(value);
                 }
             }

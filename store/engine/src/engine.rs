@@ -158,11 +158,11 @@ impl Engine {
         self.done(|reply| Op::CommitCursors { commits, reply }).await
     }
 
-    /// Takes over cursors that a link brought; `None` deletes one.
+    /// Takes over cursors that a link brought.
     pub async fn apply_cursors(
         &self,
         link: LinkName,
-        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+        cursors: Vec<(CursorKey, CursorValue)>,
     ) -> Result<(), Error> {
         self.done(|reply| Op::ApplyCursors { link, cursors, reply }).await
     }
@@ -199,11 +199,17 @@ impl Engine {
 
     /// A group's cursor.
     pub fn cursor(&self, key: &CursorKey) -> Option<Cursor> {
-        self.shared.cursors.read().get(key).cloned()
+        self.shared.cursors.read().get(key).cloned()?.standing()
     }
 
-    /// All cursors of a stream.
+    /// All cursors of a stream that stand.
     pub fn cursors(&self, stream: StreamId) -> Vec<(CursorKey, Cursor)> {
+        let all = self.cursors_and_deletions(stream).into_iter();
+        all.filter_map(|(key, cursor)| Some((key, cursor.standing()?))).collect()
+    }
+
+    /// All cursors of a stream with those that were deleted, as links carry them.
+    pub fn cursors_and_deletions(&self, stream: StreamId) -> Vec<(CursorKey, Cursor)> {
         self.shared.cursors.read().of_stream(stream)
     }
 

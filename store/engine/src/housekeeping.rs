@@ -128,7 +128,7 @@ impl Sequencer {
         // Damage is reported by those who read; it expires nothing.
         let by_age = cut_ms.and_then(|cut| reader.first_arriving_at_or_after(no, cut).ok());
         let by_size = bytes.and_then(|bytes| reader.start_for_retained_bytes(no, bytes).ok());
-        let start = by_age.max(by_size)?.min(partition.end);
+        let start = by_age.max(by_size)?.min(partition.shown_end());
         (start > partition.log_start).then_some(start)
     }
 
@@ -139,11 +139,11 @@ impl Sequencer {
         let stream = self.state.catalog.stream(home.stream).ok_or_else(gone)?;
         let topic = stream.topic_by_origin(home.topic).ok_or_else(gone)?;
         stream.check_local_write(topic)?;
-        let partition = &self.state.partitions[&no];
-        if log_start > partition.end {
+        let shown_end = self.state.partitions[&no].shown_end();
+        if log_start > shown_end {
             return Err(Error::new(
                 mainstem_types::ErrorKind::OffsetOutOfRange,
-                format!("the partition ends at {}", partition.end),
+                format!("consumers see the partition up to {shown_end}"),
             ));
         }
         self.stage_owner_trim(no, log_start);

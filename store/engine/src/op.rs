@@ -198,7 +198,7 @@ pub(crate) enum Op {
     },
     ApplyCursors {
         link: LinkName,
-        cursors: Vec<(CursorKey, Option<CursorValue>)>,
+        cursors: Vec<(CursorKey, CursorValue)>,
         reply: oneshot::Sender<Result<(), Error>>,
     },
     DeleteCursors {

@@ -81,8 +81,7 @@ impl Op {
                 payload_bytes: cursors
                     .iter()
                     .map(|(key, value)| {
-                        let metadata = value.as_ref().map_or(0, |value| value.metadata.len());
-                        metadata + key.group.as_str().len() + CURSOR_BYTES
+                        value.metadata.len() + key.group.as_str().len() + CURSOR_BYTES
                     })
                     .sum(),
                 frames: cursors.len(),

@@ -118,6 +118,12 @@ impl PartitionState {
         self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
     }
 
+    /// Up to where readers see once all that is decided is durable. Nothing beyond it is deleted or
+    /// expires: it is not yet everywhere where it must be (I1).
+    pub(crate) fn shown_end(&self) -> i64 {
+        self.held.map_or(self.end, |held| held.clamp(self.log_start, self.end))
+    }
+
     /// Moves the start, by retention or, if `by_owner`, because the owner deleted the records.
     pub(crate) fn trim(&mut self, to: i64, by_owner: bool) {
         self.log_start = self.log_start.max(to);

@@ -102,8 +102,7 @@ impl Catalog {
         let Some(rival) = stream.topic(name).filter(|rival| rival.origin != *origin) else {
             return Ok((Vec::new(), name.clone()));
         };
-        let is_newer =
-            (rival.owner.term.number, rival.owner_seq) < (owner.term.number, *owner_seq);
+        let is_newer = (rival.owner.term.number, rival.owner_seq) < (owner.term.number, *owner_seq);
         let stale = if is_newer { rival.origin } else { *origin };
         let aside = format!("{:.200}-{:08x}", name.as_str(), stale.0 >> 96);
         let aside = aside.parse::<TopicName>().ok().filter(|aside| {
