@@ -27,5 +27,4 @@ mod world;
 
 pub use plant::Plant;
 pub use quiet::{Traffic, run_quiet};
-pub use topology::has_several_ways;
 pub use world::{Report, Violation, run};

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mainstem_env::{Clock, SystemClock};
-use mainstem_sim::{Plant, Report, Violation, has_several_ways, run};
+use mainstem_sim::{Plant, Report, Violation, run};
 
 const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --seeds N     run at least N seeds (default 500, or 0 with --seconds)
   --seconds N   run seeds until N seconds have passed
   --from S      begin at seed S (default 1)
-  --ways WAYS   topologies in which a topic comes by one way (default), by several, or all
   --seed S      replay seed S alone
   --plant NAME  with a bug put in on purpose; the run should fail";
 
@@ -20,17 +19,6 @@ struct Settings {
     seeds: Option<u64>,
     seconds: u64,
     plant: Plant,
-    ways: Ways,
-}
-
-/// Which topologies are run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ways {
-    /// Those in which a topic comes to each stream by one way.
-    One,
-    /// The others: two kinds of seeds in a thousand still show a fault there (docs/FAULTS.md).
-    Several,
-    All,
 }
 
 fn main() -> ExitCode {
@@ -48,8 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settings>, String> {
-    let mut settings =
-        Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None, ways: Ways::One };
+    let mut settings = Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None };
     while let Some(flag) = arguments.next() {
         if flag == "--help" {
             return Ok(None);
@@ -60,18 +47,7 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
             "--seeds" => settings.seeds = Some(number()?),
             "--seconds" => settings.seconds = number()?,
             "--from" => settings.from = number()?,
-            "--seed" => {
-                (settings.from, settings.seeds) = (number()?, Some(1));
-                settings.ways = Ways::All;
-            }
-            "--ways" => {
-                settings.ways = match value.as_str() {
-                    "one" => Ways::One,
-                    "several" => Ways::Several,
-                    "all" => Ways::All,
-                    _ => return Err(format!("{value} is none of one, several, all")),
-                };
-            }
+            "--seed" => (settings.from, settings.seeds) = (number()?, Some(1)),
             "--plant" => {
                 let named = Plant::ALL.iter().find(|plant| plant.to_string() == value);
                 settings.plant = *named.ok_or_else(|| format!("no bug is called {value}"))?;
@@ -80,16 +56,6 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
         }
     }
     Ok(Some(settings))
-}
-
-impl Ways {
-    fn takes(self, seed: u64) -> bool {
-        match self {
-            Self::All => true,
-            Self::One => !has_several_ways(seed),
-            Self::Several => has_several_ways(seed),
-        }
-    }
 }
 
 fn run_all(settings: &Settings) -> ExitCode {
@@ -104,9 +70,6 @@ fn run_all(settings: &Settings) -> ExitCode {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= seeds_min && late() {
                 break;
-            }
-            if !settings.ways.takes(settings.from + at) {
-                continue;
             }
             match run(settings.from + at, settings.plant) {
                 Ok(report) => {

@@ -66,20 +66,10 @@ impl Topology {
         unreachable!("the draw is below the sum of the weights")
     }
 
-    /// Whether a topic can come to some stream by more than one way.
-    pub(crate) fn has_several_ways(&self) -> bool {
-        matches!(self.name, "diamond" | "mesh of three" | "within one cluster")
-    }
-
     /// How many clusters it takes.
     pub(crate) fn clusters(&self) -> usize {
         self.sites.iter().map(|(node, _)| node + 1).max().unwrap_or(0)
     }
-}
-
-/// Whether the topology of a seed lets a topic come to some stream by more than one way.
-pub fn has_several_ways(seed: u64) -> bool {
-    Topology::draw(&SeededRandom::new(seed)).has_several_ways()
 }
 
 /// A stream in its cluster.

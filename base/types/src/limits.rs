@@ -6,6 +6,11 @@
 pub const KAFKA_NAME_LENGTH_MAX: usize = 249;
 /// A consumer group's id in bytes (the original's limit).
 pub const GROUP_ID_LENGTH_MAX: usize = 2457;
+/// How long a cursor's deletion is remembered, for links that do not stand: 30 days. A replica that
+/// is away for longer keeps the cursor.
+pub const CURSOR_DELETION_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// Deletions forgotten in one step.
+pub const CURSOR_DELETIONS_AT_ONCE: usize = 256;
 /// A cluster's name.
 pub const CLUSTER_NAME_LENGTH_MAX: usize = 64;
 /// Partitions of one topic (the original's limit since 6.1).

@@ -463,3 +463,20 @@ fn two_topics_of_one_owner_may_change_names() {
     assert_eq!((origin("a"), origin("b")), (other, TOPIC));
     assert_eq!(stream.topics.len(), 2);
 }
+
+#[test]
+fn of_two_topics_with_one_name_the_one_told_late_gives_way() {
+    let mut replica = Replica::new();
+    let other = OriginTopicId(0x71);
+    // The owner gave the name away with 5; a relay still tells it of the topic that had it with 3.
+    replica.tell(Told { origin: other, name: "a", seq: 5, ..TOLD }).unwrap();
+    replica.tell(Told { name: "a", seq: 3, ..TOLD }).unwrap();
+    let named = |replica: &Replica, name: &str| {
+        let stream = replica.story.see(replica.stream);
+        stream.topic(&name.parse().unwrap()).map(|topic| topic.origin)
+    };
+    assert_eq!(named(&replica, "a"), Some(other));
+    assert_eq!(replica.story.see(replica.stream).topics.len(), 2);
+    replica.tell(Told { name: "b", seq: 4, ..TOLD }).unwrap();
+    assert_eq!((named(&replica, "a"), named(&replica, "b")), (Some(other), Some(TOPIC)));
+}

@@ -3,7 +3,8 @@
 mod model;
 
 use mainstem_link::{
-    Code, Credit, CursorItem, CursorVersion, Frame, Mode, PartitionItem, TombstoneItem, Welcome,
+    Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, Feed, Frame, Mode,
+    PartitionItem, TombstoneItem, Welcome,
 };
 use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
 use mainstem_types::limits::{
@@ -349,6 +350,41 @@ fn welcome(partitions: Vec<PartitionItem>, cursors: Vec<CursorVersion>) -> Frame
     })
 }
 
+/// What is sent of watermarks until there is nothing to do.
+fn watermarks(world: &mut World) -> Vec<i64> {
+    let sent = std::iter::from_fn(|| world.sender.poll_action());
+    let sent = sent.filter_map(|action| match action {
+        SenderAction::Send(Frame::HighWatermarks(marks)) => Some(marks.ends),
+        _ => None,
+    });
+    sent.flatten().map(|end| end.offset).collect()
+}
+
+#[test]
+fn a_link_that_stands_aside_says_nothing_of_watermarks_until_it_feeds() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.topics[0].owner = mainstem_types::StreamId(0x50);
+    world.log(1, 0).push(5, "x");
+    world.tell_source();
+    let Frame::Welcome(welcome) = welcome(Vec::new(), Vec::new()) else { unreachable!() };
+    let welcome = Welcome { features: FEATURE_FEEDERS, ..welcome };
+    world.sender.handle_frame(welcome.into(), 0);
+    let lineage = Lineage::from_entries(world.source[&(OriginTopicId(1), 0)].lineage.clone());
+    let view = PartitionView {
+        log_start: 0,
+        durable_end: 5,
+        trimmed: 0,
+        lineage: lineage.unwrap(),
+        watermark: Some(3),
+    };
+    world.sender.handle_partition(OriginTopicId(1), 0, view);
+    assert_eq!(watermarks(&mut world), []);
+    let ends = vec![End { origin: OriginTopicId(1), partition: 0, offset: 0 }];
+    let feed = Feed { feed: vec![OriginTopicId(1)], hold: Vec::new(), ends };
+    world.sender.handle_frame(feed.into(), 0);
+    assert_eq!(watermarks(&mut world), [3]);
+}
+
 #[test]
 fn large_batches_of_many_partitions_never_pass_what_the_receiver_bears() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 8);
@@ -489,7 +525,7 @@ fn fault_24_a_relay_behind_another_way_waits_and_accuses_nobody() {
 }
 
 #[test]
-fn a_deleted_cursor_is_taken_back_once_and_may_come_again() {
+fn a_deleted_cursor_is_told_once_and_may_come_again() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     world.log(1, 0).push(5, "x");
     world.tell_source();
@@ -500,9 +536,9 @@ fn a_deleted_cursor_is_taken_back_once_and_may_come_again() {
         version: 7,
         term: TermId(7),
     };
-    world.sender.handle_frame(welcome(Vec::new(), vec![known("g"), known("gone")]), 0);
+    world.sender.handle_frame(welcome(Vec::new(), vec![known("g")]), 0);
     let cursors = |world: &mut World, all: Vec<CursorItem>| {
-        world.sender.handle_all_cursors(all);
+        world.sender.handle_cursors(all);
         let mut sent = Vec::new();
         while let Some(action) = world.sender.poll_action() {
             match action {
@@ -518,11 +554,11 @@ fn a_deleted_cursor_is_taken_back_once_and_may_come_again() {
         }
         sent.into_iter().map(|c| (c.group, c.offset)).collect::<Vec<_>>()
     };
-    assert_eq!(cursors(&mut world, vec![cursor(1, 3, 7)]), [("gone".to_owned(), -1)]);
     assert_eq!(cursors(&mut world, vec![cursor(1, 3, 7)]), []);
     assert_eq!(cursors(&mut world, vec![cursor(1, 4, 8)]), [("g".to_owned(), 4)]);
-    assert_eq!(cursors(&mut world, Vec::new()), [("g".to_owned(), -1)]);
-    assert_eq!(cursors(&mut world, vec![cursor(1, 2, 1)]), [("g".to_owned(), 2)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 9)]), [("g".to_owned(), -1)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 9), cursor(1, 4, 8)]), []);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 2, 10)]), [("g".to_owned(), 2)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord, CursorValue};
 use mainstem_log::{Frame, FrameKind};
+use mainstem_types::limits::{CURSOR_DELETION_KEPT_MS, CURSOR_DELETIONS_AT_ONCE};
 use mainstem_types::{Error, OriginTopicId, PartitionNo, StreamId, TermId};
 
 use crate::op::{CursorCommit, LinkName};
@@ -68,6 +69,16 @@ impl Sequencer {
             if is_staged || durable.replicated.is_some() {
                 self.stage_cursor(key, CursorColumn::Replicated, None);
             }
+        }
+    }
+
+    /// Deletions that every replica has heard of long ago, or never will.
+    pub(crate) fn forget_deleted_cursors(&mut self) {
+        let before_ms = self.now_ms - CURSOR_DELETION_KEPT_MS;
+        let gone = self.shared.cursors.read().deleted_before(before_ms, CURSOR_DELETIONS_AT_ONCE);
+        for key in gone {
+            self.stage_cursor(key.clone(), CursorColumn::Local, None);
+            self.stage_cursor(key, CursorColumn::Replicated, None);
         }
     }
 
@@ -146,8 +157,8 @@ impl Sequencer {
     }
 
     /// Rises over every commit here, also across restarts: the highest is with the cursors, unless
-    /// that very one was deleted, and then the clock has gone on. A replica that still knows the
-    /// deleted one would take a lower version for an old one.
+    /// that one's deletion was forgotten, and then the clock has gone on. A replica that still knows
+    /// it would take a lower version for an old one.
     fn next_cursor_version(&mut self) -> u64 {
         let known = self.shared.cursors.read().version();
         let clock = u64::try_from(self.now_ms).unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_catalog::PartitionHome;
-use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord};
+use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord, CursorValue};
 use mainstem_types::{OriginTopicId, StreamId};
 
 /// The cursors, in order of stream, group, topic and partition.
@@ -26,6 +26,16 @@ impl Cursors {
     pub(crate) fn of_stream(&self, stream: StreamId) -> Vec<(CursorKey, Cursor)> {
         let of_stream = self.by_stream.get(&stream).into_iter().flatten();
         of_stream.map(|(key, cursor)| (key.clone(), cursor.clone())).collect()
+    }
+
+    /// Some cursors of which nothing but their deletion is left, made before that time.
+    pub(crate) fn deleted_before(&self, wall_ms: i64, count: usize) -> Vec<CursorKey> {
+        let is_old = |value: &CursorValue| value.is_deletion() && value.commit_ms < wall_ms;
+        let all = self.by_stream.values().flatten();
+        let deleted = all.filter(|(_, cursor)| {
+            [&cursor.local, &cursor.replicated].into_iter().flatten().all(is_old)
+        });
+        deleted.map(|(key, _)| key.clone()).take(count).collect()
     }
 
     pub(crate) fn insert(&mut self, key: CursorKey, cursor: Cursor) {

@@ -99,6 +99,16 @@ impl Sequencer {
             self.stage_trim(no, start, false);
         }
         self.expire_producers();
+        if std::mem::take(&mut self.housekeeping.are_cursors_due) {
+            self.housekeeping.cursors_looked_at_ms = self.env.clock.monotonic_ms();
+            self.forget_deleted_cursors();
+        }
+    }
+
+    /// All cursors are looked at then, so it is once an hour.
+    pub(crate) fn are_cursors_due(&self) -> bool {
+        const HOUR_MS: u64 = 3_600_000;
+        self.env.clock.monotonic_ms() >= self.housekeeping.cursors_looked_at_ms + HOUR_MS
     }
 
     fn expire_producers(&mut self) {

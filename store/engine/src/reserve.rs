@@ -6,6 +6,7 @@
 
 use mainstem_log::LogError;
 use mainstem_types::Error;
+use mainstem_types::limits::{CURSOR_DELETIONS_AT_ONCE, GROUP_ID_LENGTH_MAX};
 
 use crate::op::Op;
 use crate::room::{Need, Room};
@@ -15,7 +16,9 @@ impl Sequencer {
     /// Reserves what these operations and the duties of this step may need.
     pub(crate) fn find_room(&mut self, ops: &[Op]) -> Result<Room, Error> {
         // Asked once: what falls due between here and there waits for the next step.
-        self.housekeeping.are_duties_due = self.is_expiry_due() || self.shared.damage.any();
+        let is_expiry_due = self.is_expiry_due();
+        self.housekeeping.are_duties_due = is_expiry_due || self.shared.damage.any();
+        self.housekeeping.are_cursors_due = is_expiry_due && self.are_cursors_due();
         let (appends, others): (Vec<&Op>, Vec<&Op>) = ops.iter().partition(|op| op.is_append());
         let catalog = &self.state.catalog;
         let others: Need = others.iter().map(|op| op.need(catalog)).sum();
@@ -59,6 +62,7 @@ impl Sequencer {
     /// partition goes once.
     fn need_of_duties(&self, ops: &[Op]) -> Need {
         const DAMAGE_TEXT_BYTES: usize = 256;
+        const CURSOR_KEY_BYTES: usize = GROUP_ID_LENGTH_MAX + 128;
         let staged = &self.group.frames;
         let staged_bytes = staged.iter().map(|frame| frame.payload.len()).sum::<usize>();
         let has_changes = ops.iter().any(|op| matches!(op, Op::Change { .. }));
@@ -66,9 +70,11 @@ impl Sequencer {
         let damaged = if are_due { self.shared.damage.count() } else { 0 };
         let partitions = self.state.partitions.len();
         let touched = usize::from(has_changes) * partitions + usize::from(are_due) * partitions;
+        let cursors =
+            if self.housekeeping.are_cursors_due { 2 * CURSOR_DELETIONS_AT_ONCE } else { 0 };
         Need {
-            payload_bytes: staged_bytes + damaged * DAMAGE_TEXT_BYTES,
-            frames: staged.len() + damaged + touched,
+            payload_bytes: staged_bytes + damaged * DAMAGE_TEXT_BYTES + cursors * CURSOR_KEY_BYTES,
+            frames: staged.len() + damaged + touched + cursors,
         }
     }
 }

@@ -232,5 +232,16 @@ fn cursors_are_durable_and_told() {
     world.run(async move { engine.delete_cursors(vec![gone]).await.unwrap() });
     world.crash(CrashPolicy::LoseAll);
     assert_eq!(world.engine.cursor(&key), None);
+    // Replicas hear of it for a month.
+    let kept = |world: &World| world.engine.cursors_and_deletions(partition.stream).len();
+    assert_eq!((kept(&world), world.engine.cursors(partition.stream).len()), (1, 0));
+    for hours in [30 * 24 - 1, 2] {
+        assert_eq!(kept(&world), 1);
+        world.clock.advance_ms(hours * 3_600_000);
+        world.sequencer.step().unwrap();
+    }
+    assert_eq!(kept(&world), 0);
+    world.crash(CrashPolicy::LoseAll);
+    assert_eq!(kept(&world), 0);
     assert!(Arc::strong_count(&subscription) == 1);
 }

@@ -270,9 +270,7 @@ impl Run {
                 version: self.version,
                 term: TERM.id,
             };
-            return Box::pin(
-                async move { engine.apply_cursors(link, vec![(key, Some(value))]).await },
-            );
+            return Box::pin(async move { engine.apply_cursors(link, vec![(key, value)]).await });
         }
         columns.0 = Some(offset);
         let commit = CursorCommit { key, offset, leader_epoch: -1, metadata: "m".into() };

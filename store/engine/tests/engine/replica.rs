@@ -233,7 +233,7 @@ fn a_full_disk_stops_links_and_not_cursors_and_trims() {
         version: 1,
         term: TERM.id,
     };
-    let cursors = vec![(key.clone(), Some(value.clone()))];
+    let cursors = vec![(key.clone(), value.clone())];
     world.run(async move { engine.apply_cursors(link, cursors).await.unwrap() });
     assert_eq!(world.engine.cursor(&key).unwrap().replicated, Some(value));
     let engine = world.engine.clone();
