@@ -9,7 +9,7 @@ use mainstem_link::{
     Fault, Frame, Heartbeat, Hello, Mode, PROTOCOL_VERSION, PartitionItem, Refused, Rejoin,
     TermItem, Terms, TombstoneItem, TopicItem, Topics, Welcome,
 };
-use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX};
+use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX};
 use mainstem_types::{
     CatalogSeq, ClusterId, ClusterName, Error, ErrorKind, LinkEpoch, OriginTopicId, StreamId, Term,
     TopicName,
@@ -124,7 +124,9 @@ struct ReceivePartition {
     /// Where the next batches of this session begin. The engine has the last word on its own end;
     /// this is checked first because a gap that begins elsewhere must not be declared there.
     next: i64,
-    /// Nothing is taken until batches begin at this offset again.
+    /// Where what is durable here ends, as far as this session knows.
+    durable: i64,
+    /// Nothing is taken until batches begin here, or before it.
     resync: Option<i64>,
 }
 
@@ -243,7 +245,8 @@ impl Receiver {
                 self.phase = Phase::Open;
                 self.seen = opened.term.number;
                 for item in &opened.partitions {
-                    let state = ReceivePartition { next: item.end, ..Default::default() };
+                    let (next, durable) = (item.end, item.end);
+                    let state = ReceivePartition { next, durable, ..Default::default() };
                     self.partitions.insert((item.origin, item.partition), state);
                 }
                 opened.owned.iter().for_each(|origin| self.taking.note_owner(*origin, true));
@@ -299,6 +302,8 @@ impl Receiver {
                 let key = (token.origin, token.partition);
                 let end = self.acks.entry(key).or_insert(durable_end);
                 *end = (*end).max(durable_end);
+                let state = self.partitions.entry(key).or_default();
+                state.durable = state.durable.max(durable_end);
             }
             Err(error) => self.handle_append_error(token, &error),
         }
@@ -311,7 +316,7 @@ impl Receiver {
                 let key = (token.origin, token.partition);
                 let state = self.partitions.entry(key).or_default();
                 state.generation += 1;
-                (state.next, state.resync) = (end, None);
+                (state.next, state.durable, state.resync) = (end, end, None);
                 self.acks.remove(&key);
                 let (origin, partition) = (token.origin, Some(token.partition));
                 let message = "the log has rejoined its owner's history".to_owned();
@@ -505,12 +510,23 @@ impl Receiver {
         }
         for item in topics.topics {
             // The source tells a topic again when it changed, which may have cured it.
-            self.stopped.remove(&(item.origin, None));
+            if self.stopped.remove(&(item.origin, None)).is_some() {
+                self.await_restart(item.origin, item.partitions.min(PARTITIONS_PER_TOPIC_MAX));
+            }
             self.names.insert(item.origin, item.name.clone());
             self.taking.note_owner(item.origin, self.taking.is_source(item.owner));
             self.actions.push_back(ReceiverAction::ApplyTopic(item));
         }
         self.actions.push_back(ReceiverAction::Advance(topics.complete_to));
+    }
+
+    /// What was sent while a topic was stopped is dropped, and so is what follows it, until the
+    /// source has heard of that and begins again.
+    fn await_restart(&mut self, origin: OriginTopicId, partitions: u32) {
+        for partition in 0..partitions {
+            let state = self.partitions.entry((origin, partition)).or_default();
+            state.resync.get_or_insert(state.durable);
+        }
     }
 
     fn handle_batches(&mut self, batches: Batches) {
@@ -529,7 +545,7 @@ impl Receiver {
         let state = self.partitions.entry((origin, partition)).or_default();
         let from = batches.gap_from.unwrap_or(batches.from);
         if let Some(expected) = state.resync {
-            if from != expected {
+            if from > expected {
                 self.release(bytes);
                 return;
             }
