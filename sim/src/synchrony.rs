@@ -167,13 +167,9 @@ impl World {
                 self.sync.ever.insert(key, ever.max(seen));
             }
         }
-        // A site without upstreams shows all that it has, and passes that on.
         for site in 0..self.sites.len() {
             if self.stream(site).is_some_and(|stream| stream.upstreams.is_empty()) {
-                for (key, partition) in self.partitions_at(site, false) {
-                    let orphaned = self.sync.orphaned.entry(key).or_default();
-                    *orphaned = partition.high_watermark().max(*orphaned);
-                }
+                self.note_orphans(site);
             }
         }
         for site in 0..self.sites.len() {
@@ -185,6 +181,14 @@ impl World {
                     self.violate("watermark", message);
                 }
             }
+        }
+    }
+
+    /// A site without upstreams shows all that it has, and passes that on.
+    pub(crate) fn note_orphans(&mut self, site: usize) {
+        for (key, partition) in self.partitions_at(site, false) {
+            let orphaned = self.sync.orphaned.entry(key).or_default();
+            *orphaned = partition.high_watermark().max(*orphaned);
         }
     }
 

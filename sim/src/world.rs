@@ -314,6 +314,11 @@ impl World {
             }
             (Purpose::RemoveUpstream { fence }, Answer::Changed(result)) => {
                 self.fences[fence].stands = result.is_ok();
+                let site = self.fences[fence].site;
+                let stream = result.ok().and_then(|catalog| catalog.stream(self.id(site)).cloned());
+                if stream.is_some_and(|stream| stream.upstreams.is_empty()) {
+                    self.note_orphans(site);
+                }
             }
             (Purpose::Pin { connection }, Answer::Changed(result)) if result.is_err() => {
                 self.hang_up(connection);

@@ -128,6 +128,8 @@ struct ReceivePartition {
     durable: i64,
     /// Nothing is taken until batches begin here, or before it.
     resync: Option<i64>,
+    /// What this session last said of the watermark while another one fed the topic.
+    watermark_told: Option<i64>,
 }
 
 /// The replica's end of one session: see docs/PROTOCOL.md.
@@ -222,12 +224,7 @@ impl Receiver {
                 let key = (fault.origin, fault.partition);
                 self.stopped.entry(key).or_insert((fault.code, fault.message));
             }
-            (Frame::HighWatermarks(marks), Phase::Open) => {
-                // Who does not feed a topic knows only by another way what is held back.
-                let mut ends = marks.ends;
-                ends.retain(|end| self.taking.takes(end.origin));
-                self.actions.push_back(ReceiverAction::HoldWatermarks(ends));
-            }
+            (Frame::HighWatermarks(marks), Phase::Open) => self.handle_watermarks(marks.ends),
             (Frame::TransactionDecisions(_) | Frame::Digests(_), Phase::Open) => {}
             (frame, _) => {
                 self.refuse_frame(&format!("a {} frame was not expected here", frame.name()));

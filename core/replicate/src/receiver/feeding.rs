@@ -78,6 +78,7 @@ impl Receiver {
             for end in &ends {
                 self.begin_at((end.origin, end.partition), end.offset);
             }
+            self.hold_told(&ends);
             let chunks = ends.chunks(LINK_CHUNK_ITEMS_MAX);
             frames.extend(chunks.map(|ends| Feed { ends: ends.to_vec(), ..Feed::default() }));
             frames.push(Feed { feed: vec![order.origin], ..Feed::default() });
@@ -108,11 +109,38 @@ impl Receiver {
         self.release(released);
     }
 
+    /// Data of an earlier turn may still be under way, and is taken if it begins early enough.
     fn begin_at(&mut self, key: Key, end: i64) {
         let state = self.partitions.entry(key).or_default();
         state.generation += 1;
-        state.resync = None;
-        state.next = end;
+        (state.next, state.durable, state.resync) = (end, end, Some(end));
+    }
+
+    /// Up to where consumers may read, as the source of this session says. If another one feeds the
+    /// topic it is kept for this one's turn: it may not know what the owner holds back, but data
+    /// that it sends comes after that word and no other.
+    pub(super) fn handle_watermarks(&mut self, ends: Vec<End>) {
+        let (taken, other): (Vec<End>, Vec<End>) =
+            ends.into_iter().partition(|end| self.taking.takes(end.origin));
+        for end in other {
+            if let Some(state) = self.partitions.get_mut(&(end.origin, end.partition)) {
+                state.watermark_told = Some(end.offset);
+            }
+        }
+        if !taken.is_empty() {
+            self.actions.push_back(ReceiverAction::HoldWatermarks(taken));
+        }
+    }
+
+    fn hold_told(&mut self, ends: &[End]) {
+        let told = ends.iter().filter_map(|end| {
+            let state = self.partitions.get_mut(&(end.origin, end.partition))?;
+            Some(End { offset: state.watermark_told.take()?, ..*end })
+        });
+        let told: Vec<End> = told.collect();
+        if !told.is_empty() {
+            self.actions.push_back(ReceiverAction::HoldWatermarks(told));
+        }
     }
 }
 
