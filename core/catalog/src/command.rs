@@ -254,6 +254,11 @@ pub enum Command {
         stream: StreamId,
         upstream: Option<Place>,
     },
+    /// What this stream owns goes on in a term above all that it has heard of: of several streams
+    /// that were promoted over one topic, a person has chosen this one.
+    Renew {
+        stream: StreamId,
+    },
     /// A peer has told of terms: topics that somebody owns in a higher one are given up to them.
     MeetTerms {
         stream: StreamId,

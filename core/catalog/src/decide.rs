@@ -100,6 +100,7 @@ impl Catalog {
             C::FailOver { stream, upstream } => {
                 self.decide_fail_over(*stream, upstream.as_ref(), draw)
             }
+            C::Renew { stream } => self.decide_renew(*stream, draw),
             C::MeetTerms { stream, seen, terms } => self.decide_meet_terms(*stream, *seen, terms),
             C::BeginHandover { .. } | C::OfferHandover { .. } | C::TakeBack { .. } => {
                 self.decide_handover(command, draw)

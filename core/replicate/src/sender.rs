@@ -233,7 +233,7 @@ impl Sender {
         self.feeding.keep(|origin| !gone.contains(&origin));
         let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
-        if passed && self.phase == Phase::Open {
+        if (passed || self.overrules_rivals()) && self.phase == Phase::Open {
             // What the replica has of them was of no concern to its Welcome.
             self.stop(Code::Fenced, "topics have passed to another owner");
         }

@@ -4,7 +4,7 @@ use mainstem_api::links::UpstreamReport;
 use mainstem_api::{Arguments, Row};
 use mainstem_catalog::{Aside, Catalog, Command, Stream, Topic};
 use mainstem_engine::Partition;
-use mainstem_types::OriginTopicId;
+use mainstem_types::{Error, OriginTopicId};
 use serde_json::{Value, json};
 
 use crate::dispatch::Answer;
@@ -17,7 +17,16 @@ impl AdminDoor {
         let stream = self.local_stream(&catalog, arguments)?;
         let named = arguments.text("upstream").is_some();
         let upstream = named.then(|| self.place(&catalog, arguments, "upstream")).transpose()?;
-        let topics = stream.fail_over_topics(upstream.as_ref())?;
+        let again = arguments.boolean("again").unwrap_or(false);
+        let topics = match again {
+            true if named => {
+                return Err(Error::invalid(
+                    "-again says which stream goes on; leave -upstream out",
+                ));
+            }
+            true => stream.renewable_topics()?,
+            false => stream.fail_over_topics(upstream.as_ref())?,
+        };
         let origins: Vec<OriginTopicId> = topics.iter().map(|topic| topic.origin).collect();
         let listed = upstream.as_ref().or(stream.upstreams.first().map(|u| &u.place)).cloned();
         let source = listed
@@ -27,7 +36,10 @@ impl AdminDoor {
         let (number, catalog) = if is_dry {
             (stream.highest_term().number + 1, catalog)
         } else {
-            let command = Command::FailOver { stream: stream.id, upstream };
+            let command = match again {
+                true => Command::Renew { stream: stream.id },
+                false => Command::FailOver { stream: stream.id, upstream },
+            };
             let catalog = self.engine.change(command).await?;
             (catalog.expect_stream(stream.id)?.term.number, catalog)
         };

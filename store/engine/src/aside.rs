@@ -38,10 +38,10 @@ impl Sequencer {
                 from = fork.common,
                 "records that the topic's owner does not have were set aside"
             );
-            self.cut(&fork);
+            self.cut(&fork)?;
         } else if !fork.theirs.continues(&partition.lineage) {
             // A reign that wrote nothing.
-            self.cut(&fork);
+            self.cut(&fork)?;
         }
         self.begin_epochs(&fork);
         Ok(Rejoined::At(fork.common))
@@ -136,12 +136,30 @@ impl Sequencer {
 
     /// Undoes what was set aside (I8: nothing else comes here). Cursors first: none may point past
     /// what is left (I4).
-    fn cut(&mut self, fork: &Fork) {
+    fn cut(&mut self, fork: &Fork) -> Result<(), Error> {
+        let to = fork.common;
+        let arrival_ms = self.last_arrival_below(fork.no, to)?;
         let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
-        partition.truncate(fork.common);
+        partition.truncate(to, arrival_ms);
         self.keep_cursors_within(&[fork.no]);
-        self.group.frames.push(Frame::at(FrameKind::TruncateTo, fork.no, fork.common));
+        let frame = Frame { arrival_ms, ..Frame::at(FrameKind::TruncateTo, fork.no, to) };
+        self.group.frames.push(frame);
         self.group.partitions.insert(fork.no);
+        Ok(())
+    }
+
+    /// When the last batch below an offset arrived; 0 if none is kept.
+    fn last_arrival_below(&self, no: PartitionNo, to: i64) -> Result<i64, Error> {
+        let partition = &self.state.partitions[&no];
+        if partition.end <= to {
+            return Ok(partition.last_arrival_ms);
+        }
+        if to <= partition.log_start {
+            return Ok(0);
+        }
+        let below = self.log.reader().read(no, to - 1, to, 1);
+        let below = below.map_err(|error| self.shared.damage.note(error))?;
+        Ok(below.last().map_or(0, |batch| batch.arrival_ms))
     }
 
     /// The owner's epochs up to the common end, so that clients never see a lower one.

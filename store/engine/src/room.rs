@@ -138,11 +138,11 @@ fn need_of_command(command: &Command, catalog: &Catalog) -> Need {
         _ => 0,
     };
     let changing = match command {
-        Command::FailOver { stream, .. } | Command::MeetTerms { stream, .. } => {
-            catalog.stream(*stream).map_or(0, |stream| {
-                stream.topics.values().map(|topic| 1 + topic.partitions.len()).sum()
-            })
-        }
+        Command::FailOver { stream, .. }
+        | Command::Renew { stream }
+        | Command::MeetTerms { stream, .. } => catalog.stream(*stream).map_or(0, |stream| {
+            stream.topics.values().map(|topic| 1 + topic.partitions.len()).sum()
+        }),
         _ => 0,
     };
     // A later command of the same group may end them again.

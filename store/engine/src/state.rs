@@ -139,9 +139,11 @@ impl PartitionState {
         self.end = to;
     }
 
-    /// Undoes everything from `to` on, where a batch began.
-    pub(crate) fn truncate(&mut self, to: i64) {
+    /// Undoes everything from `to` on, where a batch began. What is left arrived by `arrived_ms`:
+    /// what comes there from elsewhere may have arrived before what is undone.
+    pub(crate) fn truncate(&mut self, to: i64, arrived_ms: i64) {
         self.end = to;
+        self.last_arrival_ms = arrived_ms;
         self.log_start = self.log_start.min(to);
         self.held = self.held.map(|held| held.min(to));
         Arc::make_mut(&mut self.producers).truncate(to);
@@ -271,7 +273,9 @@ impl State {
                 partition.trim(frame.base_offset, frame.record_count == TRIM_BY_OWNER);
                 partition.end = partition.end.max(frame.base_offset);
             }
-            FrameKind::TruncateTo => partition.truncate(frame.base_offset),
+            FrameKind::TruncateTo => {
+                partition.truncate(frame.base_offset, frame.arrival_ms);
+            }
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;

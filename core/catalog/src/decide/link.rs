@@ -134,10 +134,10 @@ impl Catalog {
         let (had, has) = (topic.owner.term, owner.term);
         // A higher term was begun where this topic came to from here: it is given up (I5).
         if topic.owner.stream == stream.id && has.number <= had.number {
-            return Err(self.conflict(stream, upstream, topic, owner));
+            return Err(self.two_owners(stream, upstream, topic, owner));
         }
         if had.number == has.number && topic.owner != *owner {
-            return Err(self.conflict(stream, upstream, topic, owner));
+            return Err(self.two_owners(stream, upstream, topic, owner));
         }
         // Sequences of two owners cannot be compared; a higher term is newer whatever its count.
         let newer =
@@ -188,6 +188,7 @@ impl Catalog {
     }
 
     /// Says who the two are, and what people can do.
+    /// Topics of two owners have one name.
     fn conflict(
         &self,
         stream: &Stream,
@@ -195,6 +196,40 @@ impl Catalog {
         topic: &Topic,
         second: &Owner,
     ) -> Error {
+        let [here, first, second] = self.places(stream, upstream, topic, second);
+        Error::policy(format!(
+            "topic {} of {here} belongs to {first}, and {second} has another one of that name; \
+             rename one of the two where it belongs, by `maprcli stream topic rename -path <stream> \
+             -topic {} -to <name>`, or delete it there",
+            topic.name, topic.name,
+        ))
+    }
+
+    /// One topic has two owners, neither of whom is known to be the later one.
+    fn two_owners(
+        &self,
+        stream: &Stream,
+        upstream: &Upstream,
+        topic: &Topic,
+        second: &Owner,
+    ) -> Error {
+        let [here, first, second] = self.places(stream, upstream, topic, second);
+        Error::policy(format!(
+            "topic {} of {here} was made the own of {first} and of {second}, in term {}; say at the \
+             one that is to go on `maprcli stream replica failover -path <stream> -again true`: what \
+             only the other one has is set aside there",
+            topic.name, topic.owner.term.number,
+        ))
+    }
+
+    /// This stream, and where two owners lie, as far as that is known here.
+    fn places(
+        &self,
+        stream: &Stream,
+        upstream: &Upstream,
+        topic: &Topic,
+        second: &Owner,
+    ) -> [String; 3] {
         let here = Place { cluster: self.cluster.name.clone(), path: stream.path.clone() };
         let place = |owner: StreamId, by: Option<&Upstream>| match stream.upstream_by_id(owner) {
             _ if owner == stream.id => here.to_string(),
@@ -204,15 +239,9 @@ impl Catalog {
                 format!("the stream with uuid {owner}{by}")
             }
         };
-        Error::policy(format!(
-            "topic {} of {here} belongs to {}, and {} has another one of that name; rename one of \
-             the two where it belongs, by `maprcli stream topic rename -path <stream> -topic {} \
-             -to <name>`, or delete it there",
-            topic.name,
-            place(topic.owner.stream, None),
-            place(second.stream, Some(upstream)),
-            topic.name,
-        ))
+        let (first, second) =
+            (place(topic.owner.stream, None), place(second.stream, Some(upstream)));
+        [here.to_string(), first, second]
     }
 }
 

@@ -32,6 +32,13 @@ impl Catalog {
         Ok(fence.into_iter().chain([stream.owner_changed(origins, owner)]).collect())
     }
 
+    pub(super) fn decide_renew(&self, stream: StreamId, draw: &Draw) -> Result<Vec<Event>, Error> {
+        let stream = self.expect_stream(stream)?;
+        let topics = stream.renewable_topics()?.iter().map(|topic| topic.origin).collect();
+        let owner = Owner { stream: stream.id, term: stream.next_term(draw) };
+        Ok(vec![stream.owner_changed(topics, owner)])
+    }
+
     pub(super) fn decide_meet_terms(
         &self,
         stream: StreamId,
@@ -174,6 +181,22 @@ impl Stream {
                 "{} has no topic{from} that belongs to another stream, so there is nothing to fail \
                  over; see `maprcli stream topic list -path {}`",
                 self.path, self.path
+            )));
+        }
+        Ok(topics)
+    }
+
+    /// What this stream owns, and may go on with in a higher term.
+    ///
+    /// # Errors
+    /// There is nothing, or it is being handed over.
+    pub fn renewable_topics(&self) -> Result<Vec<&Topic>, Error> {
+        self.check_not_handing_over()?;
+        let topics: Vec<&Topic> = self.own_topics().filter(|topic| topic.aside.is_none()).collect();
+        if topics.is_empty() {
+            return Err(Error::policy(format!(
+                "{} owns no topic, so that there is nothing to decide for it; to make it the owner,                  leave -again out",
+                self.path
             )));
         }
         Ok(topics)

@@ -43,13 +43,22 @@ impl Sender {
             if ours.is_some_and(|ours| ours.number == item.term.number && ours.id != item.term.id) {
                 let message = format!(
                     "two streams were made owner of this topic in term {}, here and at the replica; \
-                     keep what one of them has by `mapr copystream` into a new stream, delete its \
-                     stream, and set it up anew as a replica of the other",
+                     say at the one that is to go on `maprcli stream replica failover -again true`: \
+                     what only the other one has is set aside there",
                     item.term.number
                 );
                 self.stopped.insert(*origin, (Code::Conflict, message));
             }
         }
+    }
+
+    /// A person has decided between us and the replica: our term is above the replica's by now.
+    pub(super) fn overrules_rivals(&self) -> bool {
+        self.terms.iter().any(|(origin, item)| {
+            let ours = self.topics.term(*origin);
+            self.stopped.contains_key(origin)
+                && ours.is_some_and(|ours| ours.number > item.term.number)
+        })
     }
 
     /// Begins a partition where the replica is; or has it rejoin our history first.

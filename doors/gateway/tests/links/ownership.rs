@@ -146,7 +146,7 @@ async fn a_fail_over_under_a_live_link_fences_at_once_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_promotions_of_one_term_are_a_conflict_that_both_sides_show() {
+async fn two_promotions_of_one_term_are_a_conflict_that_a_person_decides() {
     let group = Group::new();
     let (a, b, c) = (group.cluster("a").await, group.cluster("b").await, group.cluster("c").await);
     let mut streams = Vec::new();
@@ -167,7 +167,7 @@ async fn two_promotions_of_one_term_are_a_conflict_that_both_sides_show() {
     for (at, cluster) in [(1, &b), (2, &c)] {
         let promote = Command::FailOver { stream: streams[at], upstream: None };
         cluster.engine.change(promote).await.unwrap();
-        cluster.produce(streams[at], "t", 0, "own").await.unwrap();
+        cluster.produce(streams[at], "t", 0, &format!("own {at}")).await.unwrap();
     }
     b.add_replica(streams[1], c.place("/s"), false).await;
     c.add_upstream(streams[2], b.place("/s")).await;
@@ -183,6 +183,17 @@ async fn two_promotions_of_one_term_are_a_conflict_that_both_sides_show() {
     .await;
     assert_eq!(owner(&b, streams[1], "t"), streams[1], "nobody guesses");
     assert_eq!(owner(&c, streams[2], "t"), streams[2]);
+
+    let unread = c.content(streams[2])[&("t".to_owned(), 0)][1..].to_vec();
+    b.engine.change(Command::Renew { stream: streams[1] }).await.unwrap();
+    until("c follows b", || {
+        let (b, of_c) = (b.content(streams[1]), c.content(streams[2]));
+        b == without_asides(&c, streams[2], of_c)
+    })
+    .await;
+    let aside = see(&c, streams[2]).topics.values().find(|t| t.aside.is_some()).unwrap().clone();
+    let kept = c.content(streams[2])[&(aside.name.to_string(), 0)].clone();
+    assert_eq!(kept, unread, "what only c had is set aside there");
     b.stop().await;
     c.stop().await;
 }
