@@ -67,7 +67,11 @@ impl World {
     ) {
         let end = partition.durable_end();
         let kept_from = self.kept_from(site, key);
-        let verified = self.verified.get(&(site, key.0, key.1)).copied().unwrap_or(0);
+        let mut verified = self.verified.get(&(site, key.0, key.1)).copied().unwrap_or(0);
+        if end < verified && self.halves_removed > 0 && !self.stands(key.0) {
+            // Deleted here, and told again by a site that never heard of its deletion: another copy.
+            verified = 0;
+        }
         let truth = self.truth.0.entry(key).or_default();
         if end > truth.end() {
             let ahead = format!("a replica ends at {end}, its owner at {}", truth.end());
