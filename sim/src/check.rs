@@ -131,7 +131,7 @@ impl World {
         others.map(start).max().unwrap_or(0)
     }
 
-    fn note_starts(&mut self, site: usize) {
+    pub(crate) fn note_starts(&mut self, site: usize) {
         let Some(stream) = self.stream(site) else { return };
         for topic in stream.topics.values() {
             for (index, no) in (0u32..).zip(&topic.partitions) {
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// I4: what a consumer at the replica is told to go on at is there.
-    fn check_cursors(
+    pub(crate) fn check_cursors(
         &mut self,
         site: usize,
         origin: OriginTopicId,

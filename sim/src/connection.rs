@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 use mainstem_engine::LinkName;
-use mainstem_link::{Frame, decode_frame, encode_frame};
+use mainstem_link::{Frame, TermItem, decode_frame, encode_frame};
 use mainstem_replicate::{PartitionView, Receiver, Sender};
-use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId};
+use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId, Term};
 
 /// The source's end.
 pub(crate) struct SenderSide {
@@ -17,6 +17,8 @@ pub(crate) struct SenderSide {
     pub(crate) replica_id: Option<StreamId>,
     /// The first part of its Welcome has come.
     pub(crate) is_welcomed: bool,
+    /// The terms that its Welcome told, whatever it makes of them.
+    pub(crate) told_terms: BTreeMap<OriginTopicId, u64>,
 }
 
 /// The replica's end.
@@ -29,6 +31,11 @@ pub(crate) struct ReceiverSide {
     pub(crate) blocked: bool,
     /// It may be given topics to feed.
     pub(crate) is_entered: bool,
+    /// The source's highest term, as its Hello says.
+    pub(crate) hello_term: Option<Term>,
+    /// What the source was told of owners and terms, and as of which catalog.
+    pub(crate) terms: BTreeMap<OriginTopicId, TermItem>,
+    pub(crate) terms_seq: Option<CatalogSeq>,
     /// For planted bugs only: where each partition goes on, and topics taken for others of their
     /// name.
     pub(crate) next: BTreeMap<(OriginTopicId, u32), i64>,

@@ -36,6 +36,12 @@ pub(crate) enum Purpose {
     Advance { connection: u64, seq: CatalogSeq },
     /// Batches of a session, submitted as operation number `at`.
     Append { connection: u64, token: AppendToken, at: u64 },
+    /// A source hears of a higher term.
+    Meet { connection: u64 },
+    /// A partition rejoins its owner's history.
+    Rejoin { connection: u64, token: AppendToken },
+    /// A replica is promoted.
+    FailOver { site: usize },
     /// Cursors of a session.
     Kept { connection: u64 },
 }

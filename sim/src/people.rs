@@ -23,7 +23,7 @@ impl World {
     /// Partitions of topics that begin at a site, with their home.
     fn owned(&self, site: usize) -> Vec<Target> {
         let Some(stream) = self.stream(site) else { return Vec::new() };
-        let topics = stream.topics.values().filter(|topic| topic.owner.stream == stream.id);
+        let topics = stream.carried_topics().filter(|topic| topic.owner.stream == stream.id);
         let partitions = topics.flat_map(|topic| {
             (0u32..).zip(&topic.partitions).map(|(index, no)| (topic.origin, index, *no))
         });
@@ -48,10 +48,12 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, at: usize) {
-        let Some(sent) = &mut self.producers[at].outstanding else { return };
-        if sent.is_queued {
+        if self.producers[at].outstanding.as_ref().is_none_or(|sent| sent.is_queued)
+            || (self.topology.reigns && !self.turn_to_an_owner(at))
+        {
             return;
         }
+        let Some(sent) = &mut self.producers[at].outstanding else { return };
         sent.is_queued = true;
         let (no, batch, site) = (sent.target.no, sent.batch.clone(), sent.target.site);
         self.append(site, Purpose::Produce { producer: at }, no, batch);
@@ -96,6 +98,16 @@ impl World {
                 if let Some(sent) = &mut self.producers[at].outstanding {
                     sent.is_queued = false;
                 }
+            }
+            // Somebody else is the owner by now.
+            Err(error) if self.topology.reigns && error.kind() == ErrorKind::Policy => {
+                if let Some(sent) = &mut self.producers[at].outstanding {
+                    sent.is_queued = false;
+                }
+            }
+            // What it wrote before was set aside: a client begins anew, with another id.
+            Err(error) if self.topology.reigns && is_of_producer(error.kind()) => {
+                self.producers[at].begin_anew();
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.producers[at].give_up(),
             Err(error) => {
@@ -192,7 +204,8 @@ impl World {
 
     /// A name of the site's own, or now and then one that other sites use too.
     fn some_name(&self, site: usize) -> String {
-        let owner = if self.random.below(8) == 0 { SHARED } else { NAMES[site] };
+        let is_shared = !self.topology.reigns && self.random.below(8) == 0;
+        let owner = if is_shared { SHARED } else { NAMES[site] };
         format!("{owner}{}", self.random.below(4))
     }
 
@@ -316,4 +329,13 @@ impl World {
     fn some_source(&self) -> usize {
         self.links[self.pick(self.links.len())].source
     }
+}
+
+fn is_of_producer(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::OutOfOrderSequence
+            | ErrorKind::UnknownProducerId
+            | ErrorKind::InvalidProducerEpoch
+    )
 }

@@ -49,6 +49,12 @@ pub enum Plant {
     GapWithinBatch,
     /// Nobody tells a replica which cursors were deleted.
     KeepDeletedCursors,
+    /// A source goes on writing in its term, though it is told of a higher one.
+    IgnoreHigherTerm,
+    /// What is set aside is not kept.
+    LoseSetAside,
+    /// Two terms of one number are taken for one.
+    TermsByNumber,
 }
 
 impl Plant {
@@ -75,6 +81,9 @@ impl Plant {
         Self::ForgetWatermarks,
         Self::GapWithinBatch,
         Self::KeepDeletedCursors,
+        Self::IgnoreHigherTerm,
+        Self::LoseSetAside,
+        Self::TermsByNumber,
     ];
 
     /// The rule that catches it.
@@ -88,13 +97,15 @@ impl Plant {
             Self::SentCountsAsHeld | Self::OnlyRecordsCount => "I9",
             Self::TwoFeeders => "one feeder",
             Self::SendBack => "not sent back",
-            Self::ConflictOverwrites => "I5",
+            Self::ConflictOverwrites | Self::IgnoreHigherTerm => "I5",
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
-            Self::CarryRetention => "I8",
+            Self::CarryRetention | Self::LoseSetAside => "I8",
             Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
             Self::ForgetWatermarks => "watermark",
-            Self::GapWithinBatch | Self::KeepDeletedCursors => "both sides become alike",
+            Self::GapWithinBatch | Self::KeepDeletedCursors | Self::TermsByNumber => {
+                "both sides become alike"
+            }
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

@@ -81,6 +81,13 @@ impl Producer {
         })
     }
 
+    /// What it sent before is unknown where it goes on.
+    pub(crate) fn begin_anew(&mut self) {
+        self.id += 10_000;
+        self.sequences.clear();
+        self.outstanding = None;
+    }
+
     /// The topic is gone: nobody waits for the batch any more.
     pub(crate) fn give_up(&mut self) {
         self.outstanding = None;

@@ -7,7 +7,7 @@ use mainstem_env::Random;
 use mainstem_gateway::translate;
 use mainstem_link::{Batches, Code, Frame, Hello, Refused, TopicItem};
 use mainstem_replicate::{AppendToken, Receiver, ReceiverAction};
-use mainstem_types::Error;
+use mainstem_types::{Error, Term, TermId};
 
 use crate::Plant;
 use crate::connection::{Connection, ReceiverSide};
@@ -50,6 +50,9 @@ impl World {
             opened_at: 0,
             blocked: false,
             is_entered: false,
+            hello_term: None,
+            terms: BTreeMap::new(),
+            terms_seq: None,
             next: BTreeMap::new(),
             mistaken: BTreeMap::new(),
         }
@@ -61,6 +64,7 @@ impl World {
         if let Some(mut side) = connection.receiver.take() {
             self.see_agreement(connection.link, &mut side);
             self.tell_orders(connection.link, id, &mut side);
+            self.tell_terms(connection.link, &mut side);
             let mut open = true;
             while !side.blocked
                 && let Some(action) = side.receiver.poll_action()
@@ -145,11 +149,7 @@ impl World {
                 });
             }
             ReceiverAction::TakeOver(_) => side.blocked = false,
-            // No fail-over happens here: see `reign`.
-            ReceiverAction::Rejoin(token, _) => {
-                let error = Error::fenced("nothing rejoins in this simulation");
-                side.receiver.handle_rejoined(token, Err(error));
-            }
+            ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);
                 let entry = |item| translate::cursor_entry(name.stream, item);
@@ -206,6 +206,7 @@ impl World {
         let at = self.node_mut(site).change(purpose, command);
         self.fences.push(Fence { site, upstream: hello.source_id, at, stands: false });
         side.opened_at = at;
+        side.hello_term = Some(hello.term);
         // Known in full once the answer is there.
         side.link = None;
     }
@@ -213,18 +214,21 @@ impl World {
     /// The engine has opened the session, or refused it.
     pub(crate) fn handle_opened(&mut self, id: u64, fence: usize, result: Result<Catalog, Error>) {
         self.fences[fence].stands = result.is_ok();
+        if result.as_ref().is_ok_and(|catalog| !self.is_term_met(id, fence, catalog)) {
+            return;
+        }
         let Some(link) = self.connections.get(&id).map(|c| &self.links[c.link]) else { return };
         let (site, source) = (link.replica, self.id(link.source));
         let (replica, engine) = (self.id(site), self.engine(site).clone());
         let side = self.connections.get_mut(&id).and_then(|c| c.receiver.as_mut());
         let Some(side) = side else { return };
         side.blocked = false;
-        // Nobody fails over here.
-        let seen = mainstem_types::Term { number: 0, id: mainstem_types::TermId(0) };
+        let seen = side.hello_term.unwrap_or(Term { number: 0, id: TermId(0) });
         let opened =
             result.and_then(|catalog| translate::opened(&engine, &catalog, replica, source, seen));
         if let Ok(opened) = &opened {
             side.link = Some(translate::link_name(opened.replica_id, source, opened.link_epoch));
+            side.terms = opened.terms.iter().map(|item| (item.origin, item.clone())).collect();
             for item in &opened.partitions {
                 side.next.insert((item.origin, item.partition), item.end);
             }
@@ -295,7 +299,7 @@ impl World {
         }
     }
 
-    fn link_name(&self, site: usize, side: &ReceiverSide) -> mainstem_engine::LinkName {
+    pub(crate) fn link_name(&self, site: usize, side: &ReceiverSide) -> mainstem_engine::LinkName {
         let mut name = side.link.expect("nothing is written before the link is open");
         if self.plant == Plant::SkipEpochCheck {
             let catalog = self.catalog(site);

@@ -63,6 +63,7 @@ impl World {
             views: BTreeMap::new(),
             replica_id: replica.replica_id,
             is_welcomed: false,
+            told_terms: BTreeMap::new(),
         };
         let id = self.next_connection;
         self.next_connection += 1;
@@ -110,9 +111,13 @@ impl World {
             _ => None,
         };
         // What comes late, from a session that was given up, is not looked at.
-        if let Some(side) = &mut connection.sender {
-            note_held(&mut self.links[link].account, side, &frame);
+        if let Some(mut side) = connection.sender.take() {
+            note_held(&mut self.links[link].account, &mut side, &frame);
+            self.hear_of_terms(link, &mut side, &mut frame);
             side.sender.handle_frame(frame, now_ms);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.sender = Some(side);
+            }
         }
         if let Some(message) = misaligned {
             self.violate("exact next offset", message);
@@ -148,7 +153,7 @@ impl World {
                 self.node_mut(source).change(Purpose::Pin { connection: id }, command);
             }
             SenderAction::Drained => {}
-            SenderAction::Meet(..) => side.sender.handle_met(),
+            SenderAction::Meet(seen, terms) => self.meet(id, link, seen, &terms),
             SenderAction::Applied(seq) => {
                 let command = Command::AckTombstones {
                     stream: self.id(source),
@@ -192,7 +197,12 @@ impl World {
         }
     }
 
-    fn tell_sender(&mut self, link: usize, side: &mut SenderSide, connection: &mut Connection) {
+    pub(crate) fn tell_sender(
+        &mut self,
+        link: usize,
+        side: &mut SenderSide,
+        connection: &mut Connection,
+    ) {
         let source = self.links[link].source;
         let catalog = self.catalog(source);
         let found = self.find_replica(&catalog, link);

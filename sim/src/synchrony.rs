@@ -192,9 +192,14 @@ impl World {
         }
     }
 
-    /// The source is lost for good: what was acknowledged in force is at the replica.
-    pub(crate) fn check_without_source(&mut self) {
-        for (at, promise) in std::mem::take(&mut self.sync.promised) {
+    /// The source is lost for good, or the replica is promoted: what was acknowledged while it was
+    /// in force is there.
+    pub(crate) fn check_promised(&mut self, is_meant: impl Fn(usize) -> bool) {
+        let promised = std::mem::take(&mut self.sync.promised);
+        let (meant, rest): (Vec<_>, Vec<_>) =
+            promised.into_iter().partition(|(at, _)| is_meant(*at));
+        self.sync.promised = rest;
+        for (at, promise) in meant {
             let Some(partition) = self.partition(at, (promise.origin, promise.index)) else {
                 continue; // Deleted, here as at the source.
             };
@@ -212,6 +217,13 @@ impl World {
                 self.violate("I1 in force", format!("{promise:?} is not at the replica"));
             }
         }
+    }
+
+    /// What is set aside at a site is not promised there any more.
+    pub(crate) fn forget_promises(&mut self, site: usize, key: (OriginTopicId, u32), end: i64) {
+        self.sync.promised.retain(|(at, promise)| {
+            *at != site || (promise.origin, promise.index) != key || promise.base_offset < end
+        });
     }
 
     /// Whether everything that is durable is shown.

@@ -12,6 +12,8 @@ pub(crate) struct Topology {
     pub(crate) name: &'static str,
     pub(crate) sites: &'static [(usize, &'static str)],
     pub(crate) links: &'static [(usize, usize)],
+    /// Whether replicas are promoted in it.
+    pub(crate) reigns: bool,
     /// How many seeds of a round get it.
     weight: u64,
 }
@@ -26,30 +28,77 @@ const FOUR: &[(usize, &str)] = &[(0, "/s"), (1, "/s"), (2, "/s"), (3, "/s")];
 /// Mostly one source and one replica, whose faults are the cheapest to find; of the others each
 /// has what no other has.
 pub(crate) const TOPOLOGIES: &[Topology] = &[
-    Topology { name: "pair", sites: TWO, links: &[(0, 1)], weight: 6 },
-    Topology { name: "multi-master", sites: TWO, links: &[(0, 1), (1, 0)], weight: 3 },
-    Topology { name: "chain", sites: THREE, links: &[(0, 1), (1, 2)], weight: 2 },
-    Topology { name: "loop of three", sites: THREE, links: &[(0, 1), (1, 2), (2, 0)], weight: 2 },
+    Topology { name: "pair", sites: TWO, links: &[(0, 1)], reigns: false, weight: 6 },
+    Topology {
+        name: "multi-master",
+        sites: TWO,
+        links: &[(0, 1), (1, 0)],
+        reigns: false,
+        weight: 3,
+    },
+    Topology { name: "chain", sites: THREE, links: &[(0, 1), (1, 2)], reigns: false, weight: 2 },
+    Topology {
+        name: "loop of three",
+        sites: THREE,
+        links: &[(0, 1), (1, 2), (2, 0)],
+        reigns: false,
+        weight: 2,
+    },
     Topology {
         name: "loop of four",
         sites: FOUR,
         links: &[(0, 1), (1, 2), (2, 3), (3, 0)],
+        reigns: false,
         weight: 1,
     },
-    Topology { name: "one to many", sites: FOUR, links: &[(0, 1), (0, 2), (0, 3)], weight: 1 },
-    Topology { name: "many to one", sites: FOUR, links: &[(0, 3), (1, 3), (2, 3)], weight: 1 },
-    Topology { name: "diamond", sites: FOUR, links: &[(0, 1), (0, 2), (1, 3), (2, 3)], weight: 3 },
+    Topology {
+        name: "one to many",
+        sites: FOUR,
+        links: &[(0, 1), (0, 2), (0, 3)],
+        reigns: false,
+        weight: 1,
+    },
+    Topology {
+        name: "many to one",
+        sites: FOUR,
+        links: &[(0, 3), (1, 3), (2, 3)],
+        reigns: false,
+        weight: 1,
+    },
+    Topology {
+        name: "diamond",
+        sites: FOUR,
+        links: &[(0, 1), (0, 2), (1, 3), (2, 3)],
+        reigns: false,
+        weight: 3,
+    },
     Topology {
         name: "mesh of three",
         sites: THREE,
         links: &[(0, 1), (1, 0), (1, 2), (2, 1), (2, 0), (0, 2)],
+        reigns: false,
         weight: 2,
     },
     Topology {
         name: "within one cluster",
         sites: &[(0, "/s"), (0, "/t"), (1, "/s")],
         links: &[(0, 1), (1, 2), (0, 2)],
+        reigns: false,
         weight: 2,
+    },
+    Topology {
+        name: "fail-over of a pair",
+        sites: TWO,
+        links: &[(0, 1), (1, 0)],
+        reigns: true,
+        weight: 3,
+    },
+    Topology {
+        name: "fail-over in a mesh",
+        sites: THREE,
+        links: &[(0, 1), (1, 0), (1, 2), (2, 1), (2, 0), (0, 2)],
+        reigns: true,
+        weight: 3,
     },
 ];
 

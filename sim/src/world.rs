@@ -12,6 +12,7 @@ use mainstem_types::{ClusterId, OriginTopicId, StreamId};
 
 use crate::Plant;
 use crate::connection::Connection;
+use crate::histories::Histories;
 use crate::node::{Answer, Node, Purpose};
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
@@ -86,6 +87,9 @@ pub(crate) struct World {
     /// Directions, from cluster to cluster, in which nothing gets through at present.
     pub(crate) cut_off: BTreeSet<(usize, usize)>,
     pub(crate) truth: Truth,
+    /// Where owners change.
+    pub(crate) histories: Histories,
+    pub(crate) fail_overs: u64,
     pub(crate) producers: Vec<Producer>,
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) verified: BTreeMap<(usize, OriginTopicId, u32), i64>,
@@ -119,10 +123,13 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
     let mut world = World::new(seed, plant, !seed.is_multiple_of(2));
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
-        world.happen();
+        match world.topology.reigns {
+            true => world.happen_in_reigns(),
+            false => world.happen(),
+        }
         world.settle();
     }
-    world.check_without_source();
+    world.check_promised(|_| true);
     world.calm_down();
     match world.violation {
         Some(violation) => Err(violation),
@@ -164,6 +171,8 @@ impl World {
             next_connection: 1,
             cut_off: BTreeSet::new(),
             truth: Truth::default(),
+            histories: Histories::default(),
+            fail_overs: 0,
             producers,
             acknowledged: Vec::new(),
             verified: BTreeMap::new(),
@@ -287,7 +296,10 @@ impl World {
         if self.plant == Plant::DegradeInMemory {
             (0..self.sites.len()).for_each(|site| self.pretend_acked(site));
         }
-        self.check_all();
+        match self.topology.reigns {
+            true => self.check_reigns(),
+            false => self.check_all(),
+        }
     }
 
     pub(crate) fn step(&mut self, node: usize) {
@@ -334,6 +346,15 @@ impl World {
             }
             (Purpose::Advance { connection, seq }, Answer::Changed(result)) => {
                 self.unblock(connection, |r| r.handle_advanced(seq, result.map(drop)));
+            }
+            (Purpose::Meet { connection }, Answer::Changed(result)) if result.is_ok() => {
+                self.handle_met(connection);
+            }
+            (Purpose::Rejoin { connection, token }, Answer::Replicated(result)) => {
+                self.handle_rejoined(connection, token, result);
+            }
+            (Purpose::FailOver { site }, Answer::Changed(result)) => {
+                self.handle_failed_over(site, &result);
             }
             (Purpose::Kept { connection }, Answer::Done(result)) => {
                 self.unblock(connection, |r| r.handle_kept(result));

@@ -1,0 +1,248 @@
+//! Histories by term: whoever owned a topic in a term wrote what is of that term, and every copy,
+//! be it the owner's, a replica's or one that was set aside, holds the same there.
+
+use std::collections::BTreeMap;
+
+use mainstem_catalog::Topic;
+use mainstem_engine::Partition;
+use mainstem_record::BatchHeader;
+use mainstem_types::{OriginTopicId, StreamId, TermId};
+
+use crate::topology::NAMES;
+use crate::truth::{TrueBatch, batches_from};
+use crate::world::World;
+
+type Key = (OriginTopicId, u32);
+
+/// What was durably written, remembered outside of the clusters.
+#[derive(Default)]
+pub(crate) struct Histories {
+    /// By topic, partition and term.
+    written: BTreeMap<(OriginTopicId, u32, TermId), Written>,
+    /// Up to where a copy at a site was compared.
+    compared: BTreeMap<(usize, OriginTopicId, u32), i64>,
+}
+
+/// What one owner wrote in one term.
+#[derive(Default)]
+struct Written {
+    end: i64,
+    batches: BTreeMap<i64, TrueBatch>,
+}
+
+impl World {
+    /// After every event: I1 at the owners, I2 and I8 at every copy, I4 and I5.
+    pub(crate) fn check_reigns(&mut self) {
+        for site in 0..self.sites.len() {
+            self.note_written(site);
+            self.note_starts(site);
+        }
+        for site in 0..self.sites.len() {
+            self.compare_copies(site);
+            self.check_cursors_at(site);
+        }
+        self.check_fenced();
+    }
+
+    fn note_written(&mut self, site: usize) {
+        for (topic, index, partition) in self.copies(site) {
+            let lineage = partition.lineage();
+            let Some(reign) = lineage.last().filter(|reign| reign.owner == self.id(site)) else {
+                continue;
+            };
+            if topic.aside.is_some() {
+                continue;
+            }
+            let key = (topic.origin, index, reign.term_id);
+            let written = self.histories.written.entry(key).or_default();
+            let (before, end) = (written.end, partition.durable_end());
+            for batch in batches_from(&partition, before.max(reign.start_offset)) {
+                written.batches.insert(batch.base, batch);
+            }
+            written.end = end.max(before);
+            if end < before {
+                let message = format!("an owner's {index} of {} ended at {before}", topic.name);
+                self.violate("I1", format!("{message}, now at {end}"));
+            }
+        }
+    }
+
+    fn compare_copies(&mut self, site: usize) {
+        for (topic, index, partition) in self.copies(site) {
+            let (place, end) = ((site, topic.origin, index), partition.durable_end());
+            let compared = self.histories.compared.insert(place, end).unwrap_or(0);
+            if end < compared {
+                // It was set aside: nobody may count on its being here any more.
+                self.forget_promises(site, (topic.origin, index), end);
+            }
+            let origin = topic.aside.as_ref().map_or(topic.origin, |aside| aside.origin);
+            let from = compared.min(end).max(partition.log_start());
+            if let Err(message) = self.compare_copy((site, origin, index), &partition, from) {
+                let message = format!("{} {index} at {}: {message}", topic.name, NAMES[site]);
+                self.violate("I2", message);
+            }
+        }
+    }
+
+    /// Whether all from an offset on is what was written there in the term that the copy names.
+    fn compare_copy(
+        &self,
+        (site, origin, index): (usize, OriginTopicId, u32),
+        partition: &Partition,
+        from: i64,
+    ) -> Result<(), String> {
+        let lineage = partition.lineage();
+        let mut next = from;
+        for batch in batches_from(partition, from) {
+            let base = batch.base;
+            let reign = lineage.entries().iter().rfind(|reign| reign.start_offset <= base);
+            let reign = reign.ok_or_else(|| format!("nobody reigned at {base}"))?;
+            let written = self.histories.written.get(&(origin, index, reign.term_id));
+            let wrote = written.and_then(|written| written.batches.get(&base));
+            if wrote != Some(&batch) {
+                return Err(format!("its owner of {} did not write {batch:?}", reign.term_id));
+            }
+            // What only retention took may be missing.
+            if base > next && base > self.kept_from(site, (origin, index)).max(from) {
+                return Err(format!("nothing lies between {next} and {base}"));
+            }
+            next = batch.next;
+        }
+        Ok(())
+    }
+
+    fn check_cursors_at(&mut self, site: usize) {
+        let Some(stream) = self.stream(site) else { return };
+        for (topic, index, partition) in self.copies(site) {
+            if topic.owner.stream != stream.id {
+                let (term, end) = (topic.owner.term.id, partition.durable_end());
+                self.check_cursors(site, topic.origin, index, term, end);
+            }
+        }
+    }
+
+    /// I5: who has been told of a higher term in an open session does not write in a lower one.
+    fn check_fenced(&mut self) {
+        let mut unfenced = None;
+        for connection in self.connections.values() {
+            let Some(side) = connection.sender.as_ref().filter(|side| side.sender.is_open()) else {
+                continue;
+            };
+            let site = self.links[connection.link].source;
+            let Some(stream) = self.stream(site) else { continue };
+            for (origin, number) in &side.told_terms {
+                let owned = stream.topic_by_origin(*origin).map(|topic| topic.owner);
+                let owned = owned.filter(|owner| owner.stream == stream.id);
+                if let Some(owner) = owned.filter(|owner| owner.term.number < *number) {
+                    unfenced = Some((site, *origin, owner.term.number, *number));
+                }
+            }
+        }
+        if let Some((site, origin, ours, told)) = unfenced {
+            let name = NAMES[site];
+            self.violate("I5", format!("{name} owns {origin} in {ours}, and was told of {told}"));
+        }
+    }
+
+    /// Everything that a site holds, with what was set aside there.
+    fn copies(&self, site: usize) -> Vec<(std::sync::Arc<Topic>, u32, std::sync::Arc<Partition>)> {
+        let Some(stream) = self.stream(site) else { return Vec::new() };
+        let partitions = stream.topics.values().flat_map(|topic| {
+            (0u32..).zip(&topic.partitions).map(|(index, no)| (topic.clone(), index, *no))
+        });
+        let engine = self.engine(site);
+        partitions
+            .filter_map(|(topic, index, no)| Some((topic, index, engine.partition(no)?)))
+            .collect()
+    }
+}
+
+/// At the end.
+impl World {
+    /// Whether all sites agree on who owns what, and on all that it holds.
+    pub(crate) fn is_one_history(&self) -> Result<(), (&'static str, String)> {
+        let rule = "both sides become alike";
+        let mut first: BTreeMap<Key, (usize, StreamId, TermId, i64)> = BTreeMap::new();
+        let mut count: BTreeMap<Key, usize> = BTreeMap::new();
+        for site in 0..self.sites.len() {
+            for (topic, index, partition) in self.copies(site) {
+                if topic.aside.is_some() {
+                    continue;
+                }
+                let here = (topic.owner.stream, topic.owner.term.id, partition.durable_end());
+                let key = (topic.origin, index);
+                *count.entry(key).or_default() += 1;
+                let (at, owner, term, end) =
+                    *first.entry(key).or_insert((site, here.0, here.1, here.2));
+                if (owner, term, end) != here {
+                    let name = &topic.name;
+                    let message = format!(
+                        "{name} {index} at {}: {:?}, at {}: {here:?}",
+                        NAMES[at],
+                        (owner, term, end),
+                        NAMES[site]
+                    );
+                    return Err((rule, message));
+                }
+            }
+        }
+        match count.into_iter().find(|(_, sites)| *sites != self.sites.len()) {
+            Some((key, sites)) => Err((rule, format!("{key:?} is at {sites} sites only"))),
+            None => Ok(()),
+        }
+    }
+
+    /// I8 and I1: what was durable, and so all that was acknowledged, is in the one history or set
+    /// aside; and in the one history nothing lies twice.
+    pub(crate) fn check_kept(&mut self) {
+        let (mut kept, mut seen) = (BTreeMap::<Key, Vec<TrueBatch>>::new(), BTreeMap::new());
+        let mut twice = None;
+        for site in 0..self.sites.len() {
+            for (topic, index, partition) in self.copies(site) {
+                let origin = topic.aside.as_ref().map_or(topic.origin, |aside| aside.origin);
+                let batches = batches_from(&partition, 0);
+                for header in batches.iter().filter_map(|b| BatchHeader::decode(&b.bytes).ok()) {
+                    let id = (site, topic.origin, index, header.producer_id, header.base_sequence);
+                    let before = seen.insert(id, header.base_offset);
+                    twice = twice.or(before.map(|before| (id, before, header.base_offset)));
+                }
+                kept.entry((origin, index)).or_default().extend(batches);
+            }
+        }
+        if let Some(twice) = twice {
+            self.violate("once", format!("{twice:?}"));
+        }
+        let expired = |key: Key, next: i64| {
+            let sites = 0..self.sites.len();
+            sites.into_iter().any(|site| {
+                self.starts.get(&(site, key.0, key.1)).is_some_and(|start| *start >= next)
+            })
+        };
+        let lost = self.histories.written.iter().find_map(|((origin, index, term), written)| {
+            let key = (*origin, *index);
+            let kept = kept.get(&key);
+            let is_kept = |b: &&TrueBatch| kept.is_some_and(|kept| kept.contains(b));
+            let mut gone = written.batches.values().filter(|b| !is_kept(b));
+            gone.find(|b| !expired(key, b.next)).map(|b| (key, *term, b.clone()))
+        });
+        let broken = self.acknowledged.iter().find(|promise| {
+            let key = (promise.origin, promise.index);
+            let is_it = |batch: &TrueBatch| {
+                let header = BatchHeader::decode(&batch.bytes).expect("checked as it was taken");
+                (header.base_offset, header.producer_id, header.base_sequence)
+                    == (promise.base_offset, promise.producer, promise.sequence)
+            };
+            let next = promise.base_offset + i64::from(promise.count);
+            !kept.get(&key).is_some_and(|kept| kept.iter().any(is_it)) && !expired(key, next)
+        });
+        let broken = broken.cloned();
+        if let Some(lost) = lost {
+            self.violate("I8", format!("{lost:?} was durable, and is nowhere"));
+        }
+        if let Some(broken) = broken {
+            self.violate("I1", format!("{broken:?} was acknowledged, and is nowhere"));
+        }
+        self.records +=
+            self.acknowledged.iter().map(|p| u64::from(p.count.unsigned_abs())).sum::<u64>();
+    }
+}
