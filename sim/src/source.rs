@@ -107,7 +107,10 @@ impl World {
             welcome.partitions.iter_mut().for_each(|item| item.trimmed = Some(i64::MAX));
         }
         let misaligned = match &frame {
-            Frame::Fault(fault) if fault.code == Code::Misaligned => Some(fault.message.clone()),
+            // Where a log has rejoined its owner's history, the source is told by such a fault too.
+            Frame::Fault(fault) if fault.code == Code::Misaligned && !self.topology.reigns => {
+                Some(fault.message.clone())
+            }
             _ => None,
         };
         // What comes late, from a session that was given up, is not looked at.

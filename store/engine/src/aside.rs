@@ -106,13 +106,15 @@ impl Sequencer {
         if self.state.partitions[&aside].end >= end {
             return Ok(());
         }
-        self.sequence_gap(aside, first);
+        let batches = self.log.reader().read(fork.no, from, end, ASIDE_BYTES);
+        let batches = batches.map_err(|error| self.shared.damage.note(error))?;
+        // The owner may have deleted a part of the first batch.
+        let begin = batches.first().map_or(first, |batch| batch.base_offset.min(first));
+        self.sequence_gap(aside, begin);
         let known = self.state.partitions[&aside].lineage.entries().len();
         for entry in lineage.entries().iter().skip(known).filter(|e| e.start_offset < end) {
             self.push_epoch(aside, entry);
         }
-        let batches = self.log.reader().read(fork.no, from, end, ASIDE_BYTES);
-        let batches = batches.map_err(|error| self.shared.damage.note(error))?;
         if batches.is_empty() {
             // What is left is a gap of retention's making.
             self.sequence_gap(aside, end);
@@ -120,6 +122,9 @@ impl Sequencer {
         for batch in batches {
             self.sequence_gap(aside, batch.base_offset);
             self.keep_batch(aside, batch)?;
+        }
+        if self.state.partitions[&aside].log_start < first {
+            self.stage_trim(aside, first, false);
         }
         Ok(())
     }

@@ -195,7 +195,7 @@ impl Sequencer {
         }
     }
 
-    fn stage_trim(&mut self, no: PartitionNo, to: i64, by_owner: bool) {
+    pub(crate) fn stage_trim(&mut self, no: PartitionNo, to: i64, by_owner: bool) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         assert!(to <= partition.end, "a log starts before its end");
         partition.trim(to, by_owner);
