@@ -74,10 +74,10 @@ impl World {
 
     fn calm_round(&mut self) {
         self.event += 1;
+        self.make_agreements();
         if self.topology.reigns {
             self.decide_between_rivals();
         } else {
-            self.make_agreements();
             self.end_conflicts();
         }
         for link in 0..self.links.len() {

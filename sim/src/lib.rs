@@ -23,10 +23,11 @@ mod status;
 mod sync_watch;
 mod synchrony;
 mod topology;
+mod trace;
 mod truth;
 mod verify;
 mod world;
 
 pub use plant::Plant;
 pub use quiet::{Traffic, run_quiet};
-pub use world::{Report, Violation, run};
+pub use world::{Report, Violation, run, run_traced};

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mainstem_env::{Clock, SystemClock};
-use mainstem_sim::{Plant, Report, Violation, run};
+use mainstem_sim::{Plant, Report, Violation, run, run_traced};
 
 const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --seeds N     run at least N seeds (default 500, or 0 with --seconds)
   --seconds N   run seeds until N seconds have passed
   --from S      begin at seed S (default 1)
   --seed S      replay seed S alone
+  --trace       print what its links carry
   --plant NAME  with a bug put in on purpose; the run should fail";
 
 struct Settings {
@@ -19,6 +20,7 @@ struct Settings {
     seeds: Option<u64>,
     seconds: u64,
     plant: Plant,
+    trace: bool,
 }
 
 fn main() -> ExitCode {
@@ -36,10 +38,15 @@ fn main() -> ExitCode {
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settings>, String> {
-    let mut settings = Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None };
+    let mut settings =
+        Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None, trace: false };
     while let Some(flag) = arguments.next() {
         if flag == "--help" {
             return Ok(None);
+        }
+        if flag == "--trace" {
+            settings.trace = true;
+            continue;
         }
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{value} is not a number"));
@@ -59,6 +66,10 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
 }
 
 fn run_all(settings: &Settings) -> ExitCode {
+    if settings.trace {
+        let (_, trace) = run_traced(settings.from, settings.plant);
+        trace.iter().for_each(|line| println!("{line}"));
+    }
     let clock = SystemClock::new();
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);

@@ -4,6 +4,7 @@ use mainstem_env::{Clock, CrashPolicy, Random};
 use mainstem_replicate::{Account, Feeders};
 
 use crate::Plant;
+use crate::topology::NAMES;
 use crate::world::World;
 
 impl World {
@@ -48,6 +49,7 @@ impl World {
     /// The power of a node goes and comes back. What it had sent may still arrive.
     pub(crate) fn crash(&mut self, node: usize) {
         self.crashes += 1;
+        self.note_deed(|| format!("the power of {} goes", NAMES[node]));
         let policy = match self.random.below(3) {
             0 => CrashPolicy::LoseAll,
             1 => CrashPolicy::KeepAll,

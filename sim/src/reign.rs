@@ -11,6 +11,7 @@ use mainstem_types::{Error, OriginTopicId, Term};
 use crate::Plant;
 use crate::connection::{ReceiverSide, SenderSide};
 use crate::node::{Answer, Purpose};
+use crate::topology::NAMES;
 use crate::world::World;
 
 /// What people and producers do.
@@ -35,6 +36,7 @@ impl World {
             967..978 => self.crash(self.pick(self.nodes.len())),
             978..988 => self.doom(),
             988..991 => self.change_synchrony(self.pick(self.links.len())),
+            991..995 => self.make_agreements(),
             _ => self.deliver_one(),
         }
     }
@@ -184,7 +186,9 @@ impl World {
 
     /// I1: a replica that is promoted has all that was acknowledged while it was in force.
     pub(crate) fn handle_failed_over(&mut self, site: usize, result: &Result<Catalog, Error>) {
-        if result.is_ok() {
+        if let Ok(catalog) = result {
+            let term = catalog.stream(self.id(site)).map(|stream| stream.highest_term());
+            self.note_deed(|| format!("{} is promoted, {term:?}", NAMES[site]));
             self.fail_overs += 1;
             self.check_promised(|at| at == site);
         }

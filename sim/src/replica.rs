@@ -31,6 +31,7 @@ impl World {
                 && let Some(frame) = connection.take_down()
                 && let Some(frame) = self.tamper(site, &mut side, frame)
             {
+                self.note_frame(id, connection.link, true, &frame);
                 side.receiver.handle_frame(frame, now_ms);
             }
             connection.receiver = Some(side);

@@ -115,6 +115,7 @@ impl World {
         };
         // What comes late, from a session that was given up, is not looked at.
         if let Some(mut side) = connection.sender.take() {
+            self.note_frame(id, link, false, &frame);
             note_held(&mut self.links[link].account, &mut side, &frame);
             self.hear_of_terms(link, &mut side, &mut frame);
             side.sender.handle_frame(frame, now_ms);

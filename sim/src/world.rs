@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) sync: SyncWatch,
     pub(crate) event: u64,
     pub(crate) violation: Option<Violation>,
+    /// What happens, if anybody wants to know.
+    pub(crate) trace: Option<Vec<String>>,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) frames: u64,
@@ -120,7 +122,17 @@ pub(crate) struct World {
 /// # Errors
 /// The first rule that was broken.
 pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
+    play(World::new(seed, plant, !seed.is_multiple_of(2))).0
+}
+
+/// As [`run`], with a line for each frame that a link carried.
+pub fn run_traced(seed: u64, plant: Plant) -> (Result<Report, Violation>, Vec<String>) {
     let mut world = World::new(seed, plant, !seed.is_multiple_of(2));
+    world.trace = Some(Vec::new());
+    play(world)
+}
+
+fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
         match world.topology.reigns {
@@ -131,9 +143,10 @@ pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
     }
     world.check_promised(|_| true);
     world.calm_down();
+    let trace = world.trace.take().unwrap_or_default();
     match world.violation {
-        Some(violation) => Err(violation),
-        None => Ok(world.report()),
+        Some(violation) => (Err(violation), trace),
+        None => (Ok(world.report()), trace),
     }
 }
 
@@ -182,6 +195,7 @@ impl World {
             sync: SyncWatch::default(),
             event: 0,
             violation: None,
+            trace: None,
             records: 0,
             bytes: 0,
             frames: 0,
