@@ -158,6 +158,10 @@ impl World {
             }
             SenderAction::Drained => {}
             SenderAction::Meet(seen, terms) => self.meet(id, link, seen, &terms),
+            SenderAction::Grow(origin, count) => {
+                let command = translate::grow(self.id(source), origin, count);
+                self.node_mut(source).change(Purpose::Whatever, command);
+            }
             SenderAction::Applied(seq) => {
                 let command = Command::AckTombstones {
                     stream: self.id(source),

@@ -106,6 +106,9 @@ pub enum SenderAction {
     /// The replica tells of terms: give up durably what is owned in a higher one, tell the sender
     /// the catalog with that in it, and answer by [`Sender::handle_met`]; nothing else before.
     Meet(Term, Vec<TermItem>),
+    /// The replica was this topic's owner and had given it so many partitions: the topic is to have
+    /// them here too, where there are fewer.
+    Grow(OriginTopicId, u32),
     /// The replica has everything: write down that it may be offered the topics, then tell that by
     /// [`Sender::handle_handover`].
     Drained,
@@ -145,6 +148,8 @@ pub struct Sender {
     seen: Term,
     /// What the replica says of its topics' owners.
     terms: BTreeMap<OriginTopicId, TermItem>,
+    /// Topics that are to have more partitions.
+    grown: BTreeMap<OriginTopicId, u32>,
     handover: Option<HandoverView>,
     is_drained_told: bool,
     is_offer_sent: bool,
@@ -194,6 +199,7 @@ impl Sender {
             stopped: HashMap::new(),
             seen,
             terms: BTreeMap::new(),
+            grown: BTreeMap::new(),
             handover: None,
             is_drained_told: false,
             is_offer_sent: false,
@@ -233,7 +239,7 @@ impl Sender {
         self.feeding.keep(|origin| !gone.contains(&origin));
         let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
-        if (passed || self.overrules_rivals()) && self.phase == Phase::Open {
+        if passed && self.phase == Phase::Open {
             // What the replica has of them was of no concern to its Welcome.
             self.stop(Code::Fenced, "topics have passed to another owner");
         }

@@ -207,6 +207,7 @@ impl Session<'_> {
                 }
                 SenderAction::Drained => self.offer().await,
                 SenderAction::Meet(seen, terms) => self.meet(seen, &terms).await,
+                SenderAction::Grow(origin, count) => self.grow(origin, count).await,
                 SenderAction::Applied(seq) => self.note_applied(seq).await,
                 SenderAction::Acked(ends) => self.note_acked(&ends).await?,
                 SenderAction::Close(closing) => return Ok(Some(closing)),
@@ -371,6 +372,15 @@ impl Session<'_> {
                 self.sender.handle_met();
             }
             Err(error) => self.sender.stop(Code::Storage, error.message()),
+        }
+    }
+
+    async fn grow(&self, topic: OriginTopicId, partitions: u32) {
+        match self.ctx.engine.change(translate::grow(self.key.0, topic, partitions)).await {
+            Ok(_) => tracing::info!(
+                %topic, partitions, "the topic has the partitions that an owner of before gave it"
+            ),
+            Err(error) => tracing::warn!(%topic, partitions, %error, "the topic cannot grow"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstem_catalog::{
     Catalog, Command, HandoverStep, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings,
-    Topic,
+    Topic, TopicPatch,
 };
 use mainstem_engine::{AckedEnd, Engine, HeldWatermark, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_group::{CursorKey, CursorValue};
@@ -322,6 +322,12 @@ pub fn rejoin(link: LinkName, frame: Rejoin) -> mainstem_engine::Rejoin {
         lineage: frame.lineage,
         source_end: frame.source_end,
     }
+}
+
+/// A topic is to have so many partitions.
+pub fn grow(stream: StreamId, topic: OriginTopicId, partitions: u32) -> Command {
+    let patch = TopicPatch { partitions: Some(partitions), ..TopicPatch::default() };
+    Command::EditTopic { stream, topic, patch }
 }
 
 /// What an offer asks of the replica's catalog.

@@ -52,15 +52,6 @@ impl Sender {
         }
     }
 
-    /// A person has decided between us and the replica: our term is above the replica's by now.
-    pub(super) fn overrules_rivals(&self) -> bool {
-        self.terms.iter().any(|(origin, item)| {
-            let ours = self.topics.term(*origin);
-            self.stopped.contains_key(origin)
-                && ours.is_some_and(|ours| ours.number > item.term.number)
-        })
-    }
-
     /// Begins a partition where the replica is; or has it rejoin our history first.
     pub(super) fn start(&mut self, key: Key) {
         let Some(owner) = self.topics.owner(key.0).filter(|_| self.phase == Phase::Open) else {

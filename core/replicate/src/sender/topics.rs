@@ -74,6 +74,11 @@ impl ToldTopics {
         self.topics.get(&origin).map(|topic| topic.owner)
     }
 
+    /// How many partitions it has.
+    pub(crate) fn partitions(&self, origin: OriginTopicId) -> Option<u32> {
+        self.topics.get(&origin).map(|topic| topic.partitions)
+    }
+
     /// In which term it is owned.
     pub(crate) fn term(&self, origin: OriginTopicId) -> Option<Term> {
         self.topics.get(&origin).map(|topic| topic.term)

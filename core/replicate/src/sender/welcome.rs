@@ -1,6 +1,8 @@
 //! What the replica has as the session begins.
 
 use mainstem_link::{Code, FEATURE_FEEDERS, Mode, Welcome};
+use mainstem_types::limits::PARTITIONS_PER_TOPIC_MAX;
+use mainstem_types::{Lineage, OriginTopicId};
 
 use super::{Key, Phase, Sender, SenderAction, Welcomed};
 
@@ -24,12 +26,13 @@ impl Sender {
         }
         self.phase = Phase::Welcoming;
         for item in chunk.partitions {
-            let Some(lineage) = mainstem_types::Lineage::from_entries(item.lineage) else {
+            let Some(lineage) = Lineage::from_entries(item.lineage) else {
                 let message = "the replica's lineage does not rise".to_owned();
                 self.stop_partition((item.origin, item.partition), Code::Corrupt, message, false);
                 continue;
             };
             self.topics.handle_held(item.origin);
+            self.note_growth(item.origin, item.partition, &lineage);
             let partition = self.partitions.entry((item.origin, item.partition)).or_default();
             partition.handle_welcome(item.end, lineage, item.trimmed.unwrap_or(0));
         }
@@ -44,6 +47,19 @@ impl Sender {
         }
     }
 
+    /// A partition of a topic that is owned here, written in another term and not known here, was
+    /// added by an owner of before: what a person was told is done stays done.
+    fn note_growth(&mut self, origin: OriginTopicId, partition: u32, lineage: &Lineage) {
+        let term = self.topics.term(origin).map(|term| term.id);
+        let is_ours = self.topics.owner(origin) == Some(self.source);
+        let is_of_another = lineage.last().is_some_and(|last| Some(last.term_id) != term);
+        let is_new = self.topics.partitions(origin).is_some_and(|count| partition >= count);
+        if is_ours && is_of_another && is_new && partition < PARTITIONS_PER_TOPIC_MAX {
+            let count = self.grown.entry(origin).or_default();
+            *count = (partition + 1).max(*count);
+        }
+    }
+
     pub(super) fn open(&mut self) {
         let Some(replica) = self.replica else { return };
         self.phase = Phase::Open;
@@ -52,6 +68,11 @@ impl Sender {
         self.topics.handle_welcome(self.acked_seq, replica);
         // The last session may have ended before its answer was noted.
         self.actions.push_back(SenderAction::Applied(self.acked_seq));
+        if self.mode == Mode::Replicate {
+            let grown = std::mem::take(&mut self.grown);
+            let grow = |(origin, count)| SenderAction::Grow(origin, count);
+            self.actions.extend(grown.into_iter().map(grow));
+        }
         self.stop_rivals();
         self.cursors.drop_known();
         (self.catalog_dirty, self.cursors_dirty) = (true, true);
