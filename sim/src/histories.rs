@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mainstem_catalog::Topic;
 use mainstem_engine::Partition;
 use mainstem_record::BatchHeader;
-use mainstem_types::{OriginTopicId, StreamId, TermId};
+use mainstem_types::{Lineage, LineageEntry, OriginTopicId, StreamId, TermId};
 
 use crate::topology::NAMES;
 use crate::truth::{TrueBatch, batches_from};
@@ -44,22 +44,27 @@ impl World {
         self.check_fenced();
     }
 
+    /// What a site wrote itself, in whichever terms it reigned, is what was written.
     fn note_written(&mut self, site: usize) {
+        let own = self.id(site);
         for (topic, index, partition) in self.copies(site) {
-            let lineage = partition.lineage();
-            let Some(reign) = lineage.last().filter(|reign| reign.owner == self.id(site)) else {
-                continue;
-            };
             if topic.aside.is_some() {
                 continue;
             }
+            let (lineage, end) = (partition.lineage(), partition.durable_end());
+            let compared = self.histories.compared.get(&(site, topic.origin, index));
+            let from = compared.copied().unwrap_or(0).min(end);
+            for batch in batches_from(&partition, from) {
+                let reign = reign_of(&lineage, batch.base).filter(|reign| reign.owner == own);
+                let Some(reign) = reign else { continue };
+                let key = (topic.origin, index, reign.term_id);
+                let written = self.histories.written.entry(key).or_default();
+                written.batches.entry(batch.base).or_insert(batch);
+            }
+            let Some(reign) = lineage.last().filter(|reign| reign.owner == own) else { continue };
             let key = (topic.origin, index, reign.term_id);
             let written = self.histories.written.entry(key).or_default();
-            let (before, end) = (written.end, partition.durable_end());
-            for batch in batches_from(&partition, before.max(reign.start_offset)) {
-                written.batches.insert(batch.base, batch);
-            }
-            written.end = end.max(before);
+            let before = std::mem::replace(&mut written.end, end);
             if end < before {
                 let message = format!("an owner's {index} of {} ended at {before}", topic.name);
                 self.violate("I1", format!("{message}, now at {end}"));
@@ -95,8 +100,8 @@ impl World {
         let mut next = from;
         for batch in batches_from(partition, from) {
             let base = batch.base;
-            let reign = lineage.entries().iter().rfind(|reign| reign.start_offset <= base);
-            let reign = reign.ok_or_else(|| format!("nobody reigned at {base}"))?;
+            let reign =
+                reign_of(&lineage, base).ok_or_else(|| format!("nobody reigned at {base}"))?;
             let written = self.histories.written.get(&(origin, index, reign.term_id));
             let wrote = written.and_then(|written| written.batches.get(&base));
             if wrote != Some(&batch) {
@@ -155,6 +160,11 @@ impl World {
             .filter_map(|(topic, index, no)| Some((topic, index, engine.partition(no)?)))
             .collect()
     }
+}
+
+/// Who wrote the batch at an offset.
+fn reign_of(lineage: &Lineage, base: i64) -> Option<LineageEntry> {
+    lineage.entries().iter().rfind(|reign| reign.start_offset <= base).copied()
 }
 
 /// At the end.

@@ -32,6 +32,12 @@ pub struct Lineage {
 }
 
 impl Lineage {
+    /// The epoch of an offset; -1 before the first.
+    pub fn epoch_at(&self, offset: i64) -> i32 {
+        let entry = self.entries.iter().rfind(|entry| entry.start_offset <= offset);
+        entry.map_or(-1, |entry| entry.leader_epoch)
+    }
+
     /// A lineage from its entries, or `None` if epochs or starts do not rise.
     pub fn from_entries(entries: Vec<LineageEntry>) -> Option<Self> {
         let rising = entries.windows(2).all(|pair| {

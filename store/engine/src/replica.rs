@@ -19,7 +19,10 @@ impl Sequencer {
         // Corrupt, not Storage: it is this partition that stops, and not its link (I8).
         let in_service = self.partition_mut(no).check_in_service();
         in_service.map_err(|error| Error::corrupt(error.message()))?;
-        self.follow_lineage(no, &append.lineage)?;
+        let last = append.batches.last().map(|batch| BatchHeader::decode(&batch.bytes));
+        let last = last.transpose().map_err(|e| Error::corrupt(e.to_string()))?;
+        let to = last.map(|header| header.next_offset()).max(append.gap_to);
+        self.follow_lineage(no, &append.lineage, to.unwrap_or(0))?;
         if let Some(gap_to) = append.gap_to {
             self.sequence_gap(no, gap_to);
         }
@@ -62,16 +65,26 @@ impl Sequencer {
         self.state.partitions.get_mut(&no).expect("every partition of the catalog has a state")
     }
 
-    /// Takes over epochs that begin at or after our end; anything else means two histories.
-    fn follow_lineage(&mut self, no: PartitionNo, theirs: &[LineageEntry]) -> Result<(), Error> {
+    /// Takes over epochs that begin at or after our end; anything else means two histories. So does
+    /// an epoch of ours, below `to`, that they do not know.
+    fn follow_lineage(
+        &mut self,
+        no: PartitionNo,
+        theirs: &[LineageEntry],
+        to: i64,
+    ) -> Result<(), Error> {
         let partition = self.partition_mut(no);
         let ours = partition.lineage.entries();
         let known = ours.iter().zip(theirs).take_while(|(our, their)| our == their).count();
         let news = &theirs[known..];
-        if news.is_empty() {
-            return Ok(());
-        }
         let diverged = || Error::new(ErrorKind::Diverged, "the source's lineage is not ours");
+        if news.is_empty() {
+            let unknown = ours.get(known).filter(|_| !theirs.is_empty());
+            return match unknown.is_some_and(|entry| entry.start_offset < to) {
+                true => Err(diverged()),
+                false => Ok(()),
+            };
+        }
         if known < ours.len() || (known > 0 && news[0].start_offset < partition.end) {
             return Err(diverged());
         }
@@ -132,6 +145,12 @@ impl Sequencer {
                 "a batch of epoch {} came before its epoch's beginning",
                 header.leader_epoch
             )));
+        }
+        if header.leader_epoch < partition.lineage.epoch_at(end) {
+            return Err(Error::new(
+                ErrorKind::Diverged,
+                format!("offset {end}: a batch of an epoch that is over here"),
+            ));
         }
         let arrival_ms = batch.arrival_ms.max(partition.last_arrival_ms);
         partition.note_batch(&header, arrival_ms);
