@@ -144,6 +144,8 @@ pub struct Sender {
     partitions: BTreeMap<Key, SendPartition>,
     ready: VecDeque<Key>,
     stopped: HashMap<OriginTopicId, (Code, String)>,
+    /// The highest term as our Hello said it.
+    greeted: Term,
     /// The highest term that was heard of.
     seen: Term,
     /// What the replica says of its topics' owners.
@@ -197,6 +199,7 @@ impl Sender {
             partitions: BTreeMap::new(),
             ready: VecDeque::new(),
             stopped: HashMap::new(),
+            greeted: seen,
             seen,
             terms: BTreeMap::new(),
             grown: BTreeMap::new(),

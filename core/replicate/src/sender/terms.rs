@@ -1,7 +1,7 @@
 //! What the replica says of owners and terms.
 
 use mainstem_link::{Code, Rejoin, TermItem};
-use mainstem_types::Term;
+use mainstem_types::{StreamId, Term};
 
 use super::partition::Start;
 use super::{Key, Phase, Sender, SenderAction};
@@ -50,6 +50,16 @@ impl Sender {
                 self.stopped.insert(*origin, (Code::Conflict, message));
             }
         }
+    }
+
+    /// Since our Hello we have come to own, in a higher term, what the replica took for its own: its
+    /// Welcome does not list what it has of that.
+    pub(super) fn overrules(&self, replica: StreamId) -> bool {
+        self.terms.iter().any(|(origin, item)| {
+            let ours = self.topics.term(*origin).map_or(0, |term| term.number);
+            let is_unlisted = item.owner == replica && item.term.number >= self.greeted.number;
+            is_unlisted && ours > item.term.number
+        })
     }
 
     /// Begins a partition where the replica is; or has it rejoin our history first.
