@@ -100,7 +100,10 @@ impl World {
                 }
             }
             // Somebody else is the owner by now.
-            Err(error) if self.topology.reigns && error.kind() == ErrorKind::Policy => {
+            Err(error)
+                if self.topology.reigns
+                    && matches!(error.kind(), ErrorKind::Policy | ErrorKind::HandingOver) =>
+            {
                 if let Some(sent) = &mut self.producers[at].outstanding {
                     sent.is_queued = false;
                 }

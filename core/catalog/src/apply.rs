@@ -20,6 +20,8 @@ pub struct Applied {
     pub partitions_taken_over: Vec<PartitionNo>,
     /// Partitions that this cluster goes on writing in a new term.
     pub partitions_renewed: Vec<PartitionNo>,
+    /// Partitions that another stream owns from here on.
+    pub partitions_given_up: Vec<PartitionNo>,
     /// Topics that this cluster wrote in that term and that somebody else writes from here on.
     pub given_up: Vec<(StreamId, OriginTopicId, TermId)>,
 }
@@ -38,7 +40,10 @@ impl Applied {
             (true, true) if before.term != owner.term => {
                 self.partitions_renewed.extend(&topic.partitions);
             }
-            (true, false) => self.given_up.push((stream, topic.origin, before.term.id)),
+            (true, false) => {
+                self.given_up.push((stream, topic.origin, before.term.id));
+                self.partitions_given_up.extend(&topic.partitions);
+            }
             _ => {}
         }
     }

@@ -40,6 +40,7 @@ impl Sequencer {
         }
         self.keep_cursors_within(&applied.partitions_taken_over);
         self.hand_cursors_over(&applied.given_up);
+        self.group.partitions_given_up.extend(applied.partitions_given_up);
         for (no, _) in applied.partitions_removed {
             self.group.frames.push(Frame::at(FrameKind::PartitionDelete, no, 0));
             self.group.partitions_removed.push(no);

@@ -47,6 +47,8 @@ pub(crate) struct Group {
     /// Partitions whose frontiers or lineage moved.
     pub(crate) partitions: BTreeSet<PartitionNo>,
     pub(crate) partitions_removed: Vec<PartitionNo>,
+    /// Partitions that this stream owned before: what is written may be set aside.
+    pub(crate) partitions_given_up: BTreeSet<PartitionNo>,
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
     /// Batches among the replies.
@@ -203,10 +205,13 @@ impl Sequencer {
             self.housekeeping.syncs.note(self.env.clock.monotonic_ms() - begun_ms);
         }
         self.publish(&mut group);
+        let given_up = group.partitions_given_up;
         for reply in group.replies {
             match reply {
-                Reply::Append(_, waiter, promises) if self.has_synchrony() => {
-                    self.take_promises(waiter, promises);
+                Reply::Append(_, waiter, promises)
+                    if self.has_synchrony() || !given_up.is_empty() =>
+                {
+                    self.take_promises(waiter, promises, &given_up);
                 }
                 reply => reply.send(),
             }
@@ -219,6 +224,8 @@ impl Sequencer {
         for no in &group.partitions_removed {
             self.forget_waiting(*no);
         }
+        // Before anybody may see more: what waits was promised by an owner, which this is not.
+        group.partitions_given_up.iter().for_each(|no| self.turn_away(*no));
         if group.catalog_changed {
             self.publish_partitions(&group.partitions, &group.partitions_removed);
         }

@@ -128,12 +128,19 @@ impl Sequencer {
         )
     }
 
-    /// Whether an `acks=all` answer has to wait, or can only be given up.
+    /// Whether an `acks=all` answer has to wait, or can only be given up. A partition that was given
+    /// up since its batch was written promises nothing: the batch may be set aside (I1).
     pub(crate) fn take_promises(
         &mut self,
         waiter: tokio::sync::oneshot::Sender<crate::waiting::Answers>,
         mut promises: Vec<Result<Promise, Error>>,
+        given_up: &BTreeSet<PartitionNo>,
     ) {
+        for promise in &mut promises {
+            if promise.as_ref().is_ok_and(|promise| given_up.contains(&promise.partition)) {
+                *promise = Err(another_owner());
+            }
+        }
         let held = |promise: &Promise| {
             let partition = self.state.partitions.get(&promise.partition)?;
             let is_held = partition.held.is_some_and(|held| promise.next_offset > held);
@@ -252,6 +259,11 @@ impl Sequencer {
         let error = Error::not_found("the topic was deleted before a synchronous replica had this");
         self.sync.waiting.fail(no, &error);
         self.sync.unlogged.remove(&no);
+    }
+
+    /// Another stream owns the partition from here on: who waits turns to that.
+    pub(crate) fn turn_away(&mut self, no: PartitionNo) {
+        self.sync.waiting.fail(no, &another_owner());
     }
 
     fn degrade(
@@ -407,6 +419,13 @@ impl Sequencer {
     fn published_end(&self, no: PartitionNo) -> i64 {
         self.shared.partitions.read().get(&no).map_or(0, |partition| partition.durable_end())
     }
+}
+
+fn another_owner() -> Error {
+    Error::new(
+        ErrorKind::HandingOver,
+        "the topic has passed to another owner; send the same there, where it is stored once",
+    )
 }
 
 fn member(replica: &Replica) -> Option<SyncMember> {
