@@ -34,11 +34,13 @@ class GroupReader(threading.Thread):
         self.topics = topics
         self.sessions = []
         self.committed = {}  # (topic, partition) -> the last offset whose commit was answered
-        self.floors = {}  # era -> what the cursors were at least when it began
+        self.floors = {}  # era -> (what the cursors were when it began, whether exactly)
         self.era = 0
         self.resets = 0
         self._home = home
         self._move = threading.Event()
+        self._held = threading.Event()
+        self._unanswered = 0
         self._stop_asked = threading.Event()
         self._settings = {
             "bootstrap.servers": addresses, "group.id": "failover-group", "log_level": 2,
@@ -55,6 +57,7 @@ class GroupReader(threading.Thread):
         try:
             while not self._stop_asked.is_set():
                 self._move.clear()
+                self._held.clear()
                 self._consumer = at_home(lambda: Consumer(self._settings), self.topics[0],
                                          self._home)
                 self._consumer.subscribe(self.topics, on_assign=self._assigned)
@@ -69,14 +72,21 @@ class GroupReader(threading.Thread):
         while not self._stop_asked.is_set() and not self._move.is_set():
             for message in self._consumer.consume(500, 0.05):
                 self._take(message)
-            if len(self.sessions) > sessions and time.monotonic() >= due:
+            ready = len(self.sessions) > sessions and not self._held.is_set()
+            if ready and time.monotonic() >= due:
                 due = time.monotonic() + COMMIT_EVERY_S
                 self._commit()
 
-    def expect(self, era, floor):
+    def expect(self, era, floor, exactly=False):
         """Sessions that begin from now on are of that era, and begin there at least."""
-        self.floors[era] = floor
+        self.floors[era] = floor, exactly
         self.era = era
+
+    def hold(self, seconds):
+        """Reads on and commits no more; returns the cursors when every commit is answered."""
+        self._held.set()
+        wait_until("commits are answered", lambda: self._unanswered == 0, seconds)
+        return dict(self.committed)
 
     def move(self, home):
         """Leaves its cluster, and joins the group anew at that one."""
@@ -136,20 +146,21 @@ class GroupReader(threading.Thread):
 
     def _commit(self):
         offsets = [TopicPartition(*place, offset) for place, offset in self.position().items()]
-        if offsets:
+        if offsets and not self._unanswered:
+            self._unanswered += 1
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def _committed(self, error, partitions):
+        self._unanswered -= 1
         if error is None:
             self.committed.update({(one.topic, one.partition): one.offset for one in partitions
                                    if one.error is None and one.offset >= 0})
 
 
-def check_sessions(findings, reader, floors, logs):
+def check_sessions(findings, reader, logs):
     """Every session begins at the group's cursor, and none before what was sure to be committed.
 
-    `floors`: for each era what the group's cursors were at least when it began. `logs`: for a place
-    the checksums of each history that readers may have seen, with the offset at which it begins."""
+    `logs`: for a place the checksums of each history that readers may have seen."""
     for number, session in enumerate(reader.sessions):
         for place, cursor in session.committed.items():
             name = f"session {number + 1}, {place}"
@@ -157,16 +168,12 @@ def check_sessions(findings, reader, floors, logs):
             findings.counts["group sessions"] += 1
             if first is not None and first != cursor:
                 findings.add("group", f"{name}: begins at {first}, its cursor is {cursor}")
-            least = floors.get(session.era, {}).get(place, 0)
-            if cursor < least:
+            sure, exactly = reader.floors.get(session.era, ({}, False))
+            least = sure.get(place, 0)
+            if cursor < least or (exactly and cursor > least):
                 findings.add("group", f"{name}: its cursor is {cursor}, {least} was committed")
             seen = session.seen.get(place, ())
             if first is not None and not any(
-                    alike(seen, first, log, begin) for begin, log in logs[place]):
+                    seen == log[first:first + len(seen)] for log in logs[place]):
                 findings.add("group", f"{name}: what it saw is in no history from {first} on")
             findings.counts["group records"] += len(seen)
-
-
-def alike(seen, first, log, begin):
-    """Whether what was seen is a stretch of that history."""
-    return first >= begin and seen == log[first - begin:first - begin + len(seen)]

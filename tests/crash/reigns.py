@@ -89,12 +89,29 @@ class ReignAccount(Account):
                                   f"{places or 'no'}")
 
 
+def expect_listed(course, asides):
+    """What `stream replica list` says was set aside is what can be read, and nothing else."""
+    link = course.clusters.rows("stream", "replica", "list", "-path", course.path["a"])[0]
+    listed = {(row["keptIn"], row["partition"]): (row["from"], row["to"])
+              for row in link["setAside"]}
+    read = {}
+    for aside in asides.values():
+        for (topic, partition), checksums in aside.checksums.items():
+            if checksums:
+                cut = aside.reign.cut[topic, partition]
+                name = f"{topic.partition('.')[2]}.setaside-{aside.reign.term}"
+                read[name, partition] = cut, cut + len(checksums)
+    if listed != read:
+        course.findings.add("set aside and not listed", f"listed {listed}, read {read}")
+
+
 def verify_reigns(course, plant):
     """Both sides byte for byte, each record in its place, and what the group was given."""
     here, there = course.kafka.values()
     asides = {number: read_aside(course, reign) for number, reign in enumerate(course.reigns)
               if reign.forced}
     expect_no_other_asides(course)
+    expect_listed(course, asides)
     if plant:
         forget_one(course, asides)
     account = ReignAccount(course.findings, course, asides)
@@ -106,12 +123,11 @@ def verify_reigns(course, plant):
                 course.findings.add("differing ends", f"{place}: {end}, {other.end(*place)}")
         compare_bytes(course.findings, here, there, *place, end)
         log = array.array("L", account.compare_records(here, there, *place, end))
-        logs[place].append((0, log))
+        logs[place].append(log)
         for aside in asides.values():
             cut = aside.reign.cut[place]
-            logs[place].append((0, log[:cut] + aside.checksums[place]))
-    floors = course.reader.floors
-    check_sessions(course.findings, course.reader, floors, logs)
+            logs[place].append(log[:cut] + aside.checksums[place])
+    check_sessions(course.findings, course.reader, logs)
 
 
 def read_aside(course, reign):
