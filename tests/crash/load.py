@@ -4,6 +4,7 @@ import array
 import collections
 import functools
 import json
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,9 @@ REFUSED = -3
 # How the end of a producer that met a fatal error shows in the reports of what it still had.
 GIVEN_UP = (KafkaError.UNKNOWN_PRODUCER_ID, KafkaError._FATAL, KafkaError._PURGE_QUEUE,
             KafkaError._PURGE_INFLIGHT)
+SILENT = logging.getLogger("clients")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 OUT_OF_CONTACT = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 
 Record = collections.namedtuple("Record", "key value headers timestamp")
@@ -107,6 +111,8 @@ class IdempotentProducer:
             "error_cb": self._failed,
             "statistics.interval.ms": 1000,
             "stats_cb": self._counted,
+            # A fatal error would be written to standard error, as well as told.
+            **({"logger": SILENT} if self.load.refusable else {}),
         }
 
     def send(self, topic, partition):
