@@ -1,4 +1,4 @@
-"""A stock consumer of a classic group that commits cursors, and its account of what it was given."""
+"""A stock consumer of a classic group that commits cursors, and its account of what came."""
 
 import array
 import threading
@@ -33,7 +33,8 @@ class GroupReader(threading.Thread):
         self.load = load
         self.topics = topics
         self.sessions = []
-        self.committed = {}  # (topic, partition) -> the last offset whose commit was answered
+        # (topic, partition) -> the last offset whose commit was answered since it moved
+        self.committed = {}
         self.floors = {}  # era -> (what the cursors were when it began, whether exactly)
         self.era = 0
         self.resets = 0
@@ -58,6 +59,7 @@ class GroupReader(threading.Thread):
             while not self._stop_asked.is_set():
                 self._move.clear()
                 self._held.clear()
+                self.committed = {}
                 self._consumer = at_home(lambda: Consumer(self._settings), self.topics[0],
                                          self._home)
                 self._consumer.subscribe(self.topics, on_assign=self._assigned)

@@ -1,4 +1,4 @@
-"""What must be true of a stream whose topics changed hands: who acknowledged what, and where it is."""
+"""What must be true of a stream whose topics changed hands: where is what was acknowledged."""
 
 import array
 import collections
@@ -64,11 +64,18 @@ class ReignAccount(Account):
                 name = (producer.number, topic, partition, number)
                 if offset == REFUSED:
                     self.findings.counts["refused"] += 1
-                    self.findings.counts["refused and kept"] += seen[number]
+                    if seen[number]:
+                        self._judge_kept(name, era)
                 elif offset >= 0 and seen[number]:
                     self.findings.counts["recognised"] += self._was_retried(name, offset, era)
                 elif offset >= 0:
                     self._place_lost(name, offset, era)
+
+    def _judge_kept(self, name, era):
+        """A replica that is no owner yet may refuse to take again what it has; else nobody may."""
+        self.findings.counts["refused and kept"] += 1
+        if not any(reign.forced for reign in self.course.reigns[era:era + 2]):
+            self.findings.add("refused, though taken", f"{name}, in reign {era}")
 
     def _was_retried(self, name, offset, era):
         """Whether a new owner acknowledged what it had got from the old one."""

@@ -1,4 +1,4 @@
-"""How long a fail-over of a stream with many topics takes, for whoever asks for it and for producers."""
+"""How long a fail-over of many topics takes: the command, and until a write is taken."""
 
 import random
 import statistics
