@@ -45,7 +45,7 @@ class Round:
         self.number = number
         self.steps = steps
         self.plant = plant
-        self.synchronous = number % 2 == 1
+        self.synchronous = number % 2 == 1 and not plant
         self.both_ways = number % 4 < 2  # from the beginning: a fail-back declares what is missing
         self.chance = random.Random(f"{seed}/{number}")
         self.stream = f"/failover{number}"
@@ -64,6 +64,7 @@ class Round:
         self.reigns = [Reign(HERE)]
         self.reader = None
         self.findings = Findings()
+        self.took = []  # commands and their milliseconds
 
     def run(self):
         """All steps in turn, then the load's end and the comparison."""
@@ -177,7 +178,7 @@ class Round:
             count > contact.get(number, 0) for number, count in self.load.lost_contact().items()))
         self._begin_reign(THERE, forced=True)
         self.load.home = self.kafka[THERE]
-        rows = self.clusters.rows("stream", "replica", "failover", "-path", self.path[THERE])
+        rows = self._hand_over("failover", THERE)
         self.reigns[-1].take_cut(rows, self.stream[1:])
         self._go_on_there(sessions)
         self._bring_back()
@@ -189,17 +190,24 @@ class Round:
         floor, sessions = dict(self.reader.committed), len(self.reader.sessions)
         self.reader.expect(len(self.reigns), floor)
         self._begin_reign(THERE)
-        refused = self.load.refused
-        rows = self.clusters.rows("stream", "replica", "switchover", "-path", self.path[HERE],
-                                  "-replica", self.path[THERE])
-        self.reigns[-1].term = rows[0]["term"]
+        refused, acknowledged = self.load.refused, self.load.acknowledged
+        self._hand_over("switchover", HERE, THERE)
         self.load.home = self.kafka[THERE]
         # Stock clients stay with a cluster that answers, be it by refusing.
-        self._wait("producers are refused", lambda: self.load.refused > refused)
+        self._wait("producers are refused, or go on", lambda: self.load.refused > refused
+                   or self.load.acknowledged > acknowledged + 3 * RATE)
         self.clusters.kill(HERE)
         self._go_on_there(sessions)
         self._bring_back()
         self._fail_back()
+
+    def _hand_over(self, verb, owner, replica=None):
+        """One of the three commands, and how long it took."""
+        begun = time.monotonic()
+        words = ("-replica", self.path[replica]) if replica else ()
+        rows = self.clusters.rows("stream", "replica", verb, "-path", self.path[owner], *words)
+        self.took.append(f"{verb} {1000 * (time.monotonic() - begun):.0f}")
+        return rows
 
     def _go_on_there(self, sessions):
         """Producers and the group go on at the new owner by themselves."""
@@ -260,8 +268,7 @@ class Round:
         # What a group commits at a cluster that is not the owner any more counts only there.
         self.reader.expect(len(self.reigns), self.reader.hold(STEP_S_MAX), exactly=True)
         self._begin_reign(HERE)
-        self.clusters.run("stream", "replica", "failback", "-path", self.path[THERE], "-replica",
-                          self.path[HERE])
+        self._hand_over("failback", THERE, HERE)
         self.both_ways = True
         sessions = len(self.reader.sessions)
         self.load.move(self.kafka[HERE])
@@ -328,14 +335,15 @@ def print_summary(one, seconds):
           f"{counts['set aside']} (acknowledged {counts['lost window']}), lost {counts['lost']}, "
           f"duplicated {counts['duplicated']}; retries recognised {counts['recognised']}, refused "
           f"{counts['refused']} (kept all the same {counts['refused and kept']}); group sessions "
-          f"{len(one.reader.sessions)}, records {counts['group records']}; batches "
-          f"{counts['batches']}; {seconds:.1f} s", flush=True)
+          f"{len(one.reader.sessions)}, records {counts['group records']}; producers ended "
+          f"{sum(map(len, one.load.fatal.values()))}; batches {counts['batches']}; ms: "
+          f"{', '.join(one.took)}; {seconds:.1f} s", flush=True)
     return not sentences
 
 
 def run_rounds(clusters, chosen, seed):
     """All rounds until one fails."""
-    for number in range(chosen.rounds):
+    for number in range(chosen.first, chosen.first + chosen.rounds):
         begun = time.monotonic()
         steps = ("failover", "switchover" if number % 4 < 2 else "failover")
         if chosen.plant:
@@ -353,6 +361,8 @@ def run_rounds(clusters, chosen, seed):
             holds = False
         if not holds:
             one.print_evidence()
+            print(f"this round alone: tests/crash/failover.py --seed {seed} --first {number} "
+                  "--rounds 1" + (" --plant" if chosen.plant else ""))
             return False
     return True
 
@@ -361,6 +371,7 @@ def main():
     """Runs, prints, and exits 0 only if everything held."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=10)
+    options.add_argument("--first", type=int, default=0, help="begin with that round")
     options.add_argument("--seed", type=int, default=None)
     options.add_argument("--binary", default=None, help="default: target/release/mainstem")
     options.add_argument("--keep", action="store_true", help="leave the data in place")
@@ -370,9 +381,9 @@ def main():
     options.add_argument("--partitions", type=int, default=1, help="of each topic measured")
     chosen = options.parse_args()
     seed = random.SystemRandom().getrandbits(32) if chosen.seed is None else chosen.seed
-    again = f"tests/crash/failover.py --seed {seed}" + (
-        f" --topics {chosen.topics} --partitions {chosen.partitions}" if chosen.topics
-        else f" --rounds {chosen.rounds}") + (" --plant" if chosen.plant else "")
+    what = (f"--topics {chosen.topics} --partitions {chosen.partitions}" if chosen.topics
+            else f"--first {chosen.first} --rounds {chosen.rounds}")
+    again = f"tests/crash/failover.py --seed {seed} {what}" + (" --plant" if chosen.plant else "")
     print(f"seed {seed}", flush=True)
     holds = False
     with Clusters(chosen.binary, [HERE, THERE], chosen.keep, f"failover-{seed}-") as clusters:
