@@ -7,7 +7,7 @@ import zlib
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from load import NOT_TOLD, read_name
+from load import read_name
 from raw import Fetcher
 
 READ_S_MAX = 60
@@ -28,8 +28,8 @@ class Findings:
             self.sentences.append(f"{what}: {sentence}")
 
 
-def read_all(broker, topic, partition, end):
-    """Every record of a partition below `end`, as a stock consumer gives it."""
+def read_all(broker, topic, partition, end, begin=0):
+    """Every record of a partition from `begin` to `end`, as a stock consumer gives it."""
     consumer = Consumer({
         "bootstrap.servers": broker,
         "group.id": "crash-verify",
@@ -41,8 +41,8 @@ def read_all(broker, topic, partition, end):
         "fetch.wait.max.ms": 100,
     })
     try:
-        consumer.assign([TopicPartition(topic, partition, 0)])
-        offset = 0
+        consumer.assign([TopicPartition(topic, partition, begin)])
+        offset = begin
         while offset < end:
             messages = consumer.consume(min(1000, end - offset), READ_S_MAX)
             if not messages:
@@ -138,6 +138,6 @@ class Account:
             told = producer.told.get((topic, partition), ())
             seen = found.get(producer.number, bytearray(len(told)))
             for number, offset in enumerate(told):
-                if offset != NOT_TOLD and not seen[number]:
+                if offset >= 0 and not seen[number]:
                     self.findings.add("lost", f"{topic}/{partition}: {producer.number}'s record "
                                               f"{number}, acknowledged as {offset}")
