@@ -61,7 +61,9 @@ impl World {
                 let written = self.histories.written.entry(key).or_default();
                 written.batches.entry(batch.base).or_insert(batch);
             }
-            let Some(reign) = lineage.last().filter(|reign| reign.owner == own) else { continue };
+            let Some(reign) = lineage.last().filter(|_| topic.owner.stream == own) else {
+                continue;
+            };
             let key = (topic.origin, index, reign.term_id);
             let written = self.histories.written.entry(key).or_default();
             let before = std::mem::replace(&mut written.end, end);

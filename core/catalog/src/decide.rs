@@ -106,7 +106,7 @@ impl Catalog {
                 self.decide_handover(command, draw)
             }
             C::AcceptHandover { stream, upstream, link_epoch, term } => {
-                self.decide_accept_handover(*stream, (*upstream, *link_epoch), *term)
+                self.decide_accept_handover(*stream, (*upstream, *link_epoch), *term, draw)
             }
             C::MakeAside { stream, topic, written_by, written_in } => {
                 self.decide_make_aside(*stream, *topic, (*written_by, *written_in), draw)

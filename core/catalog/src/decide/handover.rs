@@ -58,6 +58,7 @@ impl Catalog {
         stream: StreamId,
         (upstream, link_epoch): (StreamId, LinkEpoch),
         term: Term,
+        draw: &Draw,
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         stream.check_link(upstream, link_epoch)?;
@@ -78,7 +79,8 @@ impl Catalog {
             )));
         }
         let origins: Vec<OriginTopicId> = offered.iter().map(|topic| topic.origin).collect();
-        Ok(vec![stream.owner_changed(origins, Owner { stream: stream.id, term })])
+        let owner = Owner { stream: stream.id, term };
+        Ok([vec![stream.owner_changed(origins, owner)], stream.doubted(draw.now_ms)].concat())
     }
 }
 

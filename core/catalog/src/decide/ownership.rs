@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use mainstem_types::{Error, KafkaName, OriginTopicId, StreamId, Term, TermId, TopicName};
 
 use super::Draw;
-use crate::{Aside, Catalog, Event, Owner, Place, Stream, Topic, Upstream};
+use crate::{
+    Aside, Catalog, Event, Owner, Place, Replica, RiskWindow, Stream, SyncState, Topic, Upstream,
+};
 
 impl Catalog {
     pub(super) fn decide_fail_over(
@@ -29,14 +31,15 @@ impl Catalog {
             upstream: Upstream { link_epoch: stream.link_epoch.next(), ..upstream.clone() },
         });
         let owner = Owner { stream: stream.id, term: stream.next_term(draw) };
-        Ok(fence.into_iter().chain([stream.owner_changed(origins, owner)]).collect())
+        let events = fence.into_iter().chain([stream.owner_changed(origins, owner)]);
+        Ok(events.chain(stream.doubted(draw.now_ms)).collect())
     }
 
     pub(super) fn decide_renew(&self, stream: StreamId, draw: &Draw) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         let topics = stream.renewable_topics()?.iter().map(|topic| topic.origin).collect();
         let owner = Owner { stream: stream.id, term: stream.next_term(draw) };
-        Ok(vec![stream.owner_changed(topics, owner)])
+        Ok([vec![stream.owner_changed(topics, owner)], stream.doubted(draw.now_ms)].concat())
     }
 
     pub(super) fn decide_meet_terms(
@@ -213,6 +216,19 @@ impl Stream {
     pub(super) fn next_term(&self, draw: &Draw) -> Term {
         let number = self.highest_term().number + 1;
         Term { number, id: TermId::from_random((draw.random)()) }
+    }
+
+    /// Nobody knows what a synchronous replica has of topics that were not owned here until now:
+    /// acknowledgements wait for it again once it has everything.
+    pub(super) fn doubted(&self, now_ms: i64) -> Vec<Event> {
+        let in_force = self.replicas.iter().filter(|r| r.sync_state == SyncState::InForce);
+        let window = RiskWindow { from_ms: now_ms, ..RiskWindow::default() };
+        let degraded = |replica: &Replica| Event::ReplicaDegraded {
+            stream: self.id,
+            idx: replica.idx,
+            window: window.clone(),
+        };
+        in_force.map(degraded).collect()
     }
 
     pub(super) fn owner_changed(&self, topics: Vec<OriginTopicId>, owner: Owner) -> Event {

@@ -63,7 +63,10 @@ impl Sender {
     pub(super) fn open(&mut self) {
         let Some(replica) = self.replica else { return };
         if self.overrules(replica) {
-            self.stop(Code::Fenced, "a person has decided who owns the topics; the link begins anew");
+            self.stop(
+                Code::Fenced,
+                "a person has decided who owns the topics; the link begins anew",
+            );
             return;
         }
         self.phase = Phase::Open;
