@@ -118,13 +118,20 @@ impl World {
         Ok(())
     }
 
+    /// I4, as [`World::check_cursors`], of a whole site.
     fn check_cursors_at(&mut self, site: usize) {
         let Some(stream) = self.stream(site) else { return };
-        for (topic, index, partition) in self.copies(site) {
-            if topic.owner.stream != stream.id {
-                let (term, end) = (topic.owner.term.id, partition.durable_end());
-                self.check_cursors(site, topic.origin, index, term, end);
-            }
+        let engine = self.engine(site);
+        let beyond = engine.cursors(stream.id).into_iter().find_map(|(key, cursor)| {
+            let topic = stream.topic_by_origin(key.topic)?;
+            let is_foreign = topic.owner.stream != stream.id;
+            let partition = engine.partition(topic.partition(key.partition)?)?;
+            let end = partition.durable_end();
+            let told = cursor.effective(topic.owner.term.id, end, i32::MAX)?;
+            (is_foreign && told.offset > end).then_some((told.offset, end))
+        });
+        if let Some((offset, end)) = beyond {
+            self.violate("I4", format!("a cursor stands at {offset}, the end at {end}"));
         }
     }
 
