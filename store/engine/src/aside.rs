@@ -9,8 +9,11 @@ use mainstem_types::{Error, ErrorKind, Lineage, PartitionNo};
 use crate::append::batch_frame;
 use crate::op::{Rejoin, Rejoined};
 use crate::replica::epoch_frame;
-use crate::room::ASIDE_BYTES;
+use crate::room::Need;
 use crate::sequencer::Sequencer;
+
+/// What is set aside in one step, so that appends of others do not wait long for it.
+pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
 
 /// Where two histories part.
 struct Fork {
@@ -47,6 +50,43 @@ impl Sequencer {
         Ok(Rejoined::At(fork.common))
     }
 
+    /// The most that a step of joining writes: a topic to begin with all its partitions, the epochs
+    /// of both, what it copies, and the partition's cursors once.
+    pub(crate) fn rejoin_need(&self, rejoin: &Rejoin) -> Need {
+        const SMALL_BYTES: usize = 16 * 1024;
+        const EPOCH_BYTES: usize = 128;
+        const CURSOR_BYTES: usize = 512;
+        let Ok(fork) = self.check_rejoin(rejoin) else { return Need::default() };
+        let (stream, partition) = (rejoin.link.stream, &self.state.partitions[&fork.no]);
+        let topic = self.state.catalog.stream(stream);
+        let topic = topic.and_then(|stream| stream.topic_by_origin(rejoin.topic));
+        let begun = 2 * topic.map_or(0, |topic| topic.partitions.len());
+        let epochs = rejoin.lineage.len() + partition.lineage.entries().len();
+        let mut need = Need {
+            payload_bytes: SMALL_BYTES + (begun + epochs) * EPOCH_BYTES,
+            frames: 16 + begun + epochs,
+        };
+        if fork.common < partition.end {
+            let aside = self.known_aside(rejoin).map_or(0, |no| self.state.partitions[&no].end);
+            let from = fork.common.max(partition.log_start).max(aside);
+            let batches = self.log.reader().read(fork.no, from, partition.end, ASIDE_BYTES);
+            // Damage is told by who copies it.
+            for batch in batches.unwrap_or_default() {
+                need = need + Need { payload_bytes: batch.bytes.len(), frames: 2 };
+            }
+            let cursors = self.shared.cursors.read().of_stream(stream);
+            for (key, cursor) in cursors {
+                if (key.topic, key.partition) == (rejoin.topic, rejoin.partition) {
+                    let values = [cursor.local, cursor.replicated].into_iter().flatten();
+                    let words: usize = values.map(|value| value.metadata.len()).sum();
+                    let payload_bytes = words + 2 * (key.group.as_str().len() + CURSOR_BYTES);
+                    need = need + Need { payload_bytes, frames: 2 };
+                }
+            }
+        }
+        need
+    }
+
     /// I5 and I6 as for an append, and: only the history of the topic's owner displaces another.
     fn check_rejoin(&self, rejoin: &Rejoin) -> Result<Fork, Error> {
         let (no, topic) = self.linked_partition(rejoin.link, rejoin.topic, rejoin.partition)?;
@@ -72,6 +112,13 @@ impl Sequencer {
         Ok(Fork { no, common, theirs })
     }
 
+    /// The partition that keeps what is set aside, if it was begun.
+    fn known_aside(&self, rejoin: &Rejoin) -> Option<PartitionNo> {
+        let stream = self.state.catalog.stream(rejoin.link.stream)?;
+        let topic = stream.topic_by_origin(rejoin.topic)?;
+        aside_topic(stream, topic)?.partition(rejoin.partition)
+    }
+
     /// The partition that keeps what is set aside of `no`.
     fn aside_of(&mut self, rejoin: &Rejoin, no: PartitionNo) -> Result<PartitionNo, Error> {
         let written = self.state.partitions[&no].lineage.last().copied();
@@ -82,12 +129,8 @@ impl Sequencer {
             written_by: written.owner,
             written_in: written.term_id,
         };
-        let catalog = self.sequence_change(&command)?;
-        let stream = catalog.expect_stream(rejoin.link.stream)?;
-        let aside =
-            stream.topic_by_origin(rejoin.topic).and_then(|topic| aside_topic(stream, topic));
-        let aside = aside.and_then(|aside| aside.partition(rejoin.partition));
-        Ok(aside.expect("MakeAside has just seen to it"))
+        self.sequence_change(&command)?;
+        Ok(self.known_aside(rejoin).expect("MakeAside has just seen to it"))
     }
 
     /// Whether everything of `no` is durable in `aside`: what this group has written is not yet.

@@ -245,10 +245,9 @@ impl Op {
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
-                Self::Rejoin { .. }
-                | Self::Change { .. }
-                | Self::Trim { .. }
-                | Self::Close { .. } => 0,
+                // A group copies so much for each of them.
+                Self::Rejoin { .. } => ASIDE_BYTES,
+                Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
             }
     }
 }

@@ -23,7 +23,11 @@ impl Sequencer {
         let catalog = &self.state.catalog;
         let others: Need = others.iter().map(|op| op.need(catalog)).sum();
         let small = others + self.need_of_duties(ops) + self.need_of_synchrony();
-        let all = small + appends.iter().map(|op| op.need(catalog)).sum();
+        let need = |op: &&Op| match op {
+            Op::Rejoin { rejoin, .. } => self.rejoin_need(rejoin),
+            op => op.need(catalog),
+        };
+        let all = small + appends.iter().map(need).sum();
         if all.frames == 0 {
             return Ok(Room::All);
         }

@@ -5,12 +5,9 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use mainstem_catalog::{Catalog, Command};
-use mainstem_types::limits::{ACE_LENGTH_MAX, BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX};
+use mainstem_types::limits::{ACE_LENGTH_MAX, PARTITIONS_PER_TOPIC_MAX};
 
-use crate::op::{Op, Rejoin};
-
-/// What is set aside in one step, so that appends of others do not wait long for it.
-pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
+use crate::op::Op;
 
 /// What a group has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +64,8 @@ impl Op {
                     + append.lineage.len() * LINEAGE_BYTES,
                 frames: append.batches.len() + append.lineage.len() + 2,
             },
-            Self::Rejoin { rejoin, .. } => rejoin_need(rejoin, catalog),
+            // See `Sequencer::rejoin_need`, which looks how much there is to set aside.
+            Self::Rejoin { .. } => Need::default(),
             Self::Change { command, .. } => need_of_command(command, catalog),
             Self::CommitCursors { commits, .. } => {
                 let words =
@@ -97,19 +95,6 @@ impl Op {
             Self::Close { .. } => Need::default(),
         }
     }
-}
-
-/// A topic to begin with all its partitions, one read of batches however small, and every cursor of
-/// the stream once.
-fn rejoin_need(rejoin: &Rejoin, catalog: &Catalog) -> Need {
-    const BATCH_BYTES_MIN: usize = 61;
-    let partitions = catalog
-        .stream(rejoin.link.stream)
-        .and_then(|stream| stream.topic_by_origin(rejoin.topic))
-        .map_or(0, |topic| topic.partitions.len());
-    let epochs = 2 * rejoin.lineage.len() + partitions;
-    let frames = ASIDE_BYTES / BATCH_BYTES_MIN + 2 * epochs + 16;
-    Need { payload_bytes: BATCH_BYTES_MAX + epochs * 128, frames }
 }
 
 /// A command's events are a few small maps, whose texts have limits, and a first epoch for each
