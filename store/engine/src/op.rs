@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::aside::ASIDE_BYTES;
 use bytes::{Bytes, BytesMut};
 use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_group::{CursorKey, CursorValue};
