@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstem_catalog::Topic;
 use mainstem_engine::Partition;
+use mainstem_group::{CursorKey, CursorValue};
 use mainstem_record::BatchHeader;
 use mainstem_types::{Lineage, LineageEntry, OriginTopicId, StreamId, TermId};
 
@@ -205,10 +206,46 @@ impl World {
                 }
             }
         }
+        for key in count.keys() {
+            self.is_one_word(*key).map_err(|message| (rule, message))?;
+        }
         match count.into_iter().find(|(_, sites)| *sites != self.sites.len()) {
             Some((key, sites)) => Err((rule, format!("{key:?} is at {sites} sites only"))),
             None => Ok(()),
         }
+    }
+
+    /// No group stands anywhere behind where the owner has it.
+    fn is_one_word(&self, (origin, index): Key) -> Result<(), String> {
+        let owner = (0..self.sites.len()).find_map(|site| {
+            let stream = self.stream(site)?;
+            let topic = stream.topic_by_origin(origin)?;
+            (topic.owner.stream == stream.id).then_some((site, topic.owner.term.id))
+        });
+        let Some((owner, term)) = owner else { return Err(format!("nobody owns {origin}")) };
+        for (key, cursor) in self.engine(owner).cursors_and_deletions(self.id(owner)) {
+            let Some(word) =
+                cursor.newest(term).filter(|_| (key.topic, key.partition) == (origin, index))
+            else {
+                continue;
+            };
+            for site in (0..self.sites.len()).filter(|site| *site != owner) {
+                let there = CursorKey { stream: self.id(site), ..key.clone() };
+                let all = self.engine(site).cursors_and_deletions(self.id(site));
+                let found = all.into_iter().find(|(key, _)| *key == there);
+                let found = found.and_then(|(_, cursor)| cursor.replicated);
+                // What an owner of before took on, and could not tell any more, is no less true.
+                let is_later = |found: &CursorValue| match found.term == word.term {
+                    true => found.version > word.version,
+                    false => found.offset >= word.offset,
+                };
+                if found.as_ref() != Some(word) && !found.as_ref().is_some_and(is_later) {
+                    let (at, group) = (NAMES[site], &key.group);
+                    return Err(format!("cursor of {group}: {word:?}, at {at} {found:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// I8 and I1: what was durable, and so all that was acknowledged, is in the one history or set

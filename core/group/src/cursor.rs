@@ -100,13 +100,18 @@ impl Cursor {
         (standing != Self::default()).then_some(standing)
     }
 
+    /// The last word in a term: a local commit of that term, else what came from elsewhere. What was
+    /// committed here in another term is as old as that.
+    pub fn newest(&self, term: TermId) -> Option<&CursorValue> {
+        let local = self.local.as_ref().filter(|local| local.term == term);
+        local.or(self.replicated.as_ref()).or(self.local.as_ref())
+    }
+
     fn of_term(&self, term: TermId, end: i64) -> Option<CursorValue> {
-        if let Some(local) = self.local.as_ref().filter(|local| local.term == term) {
-            return Some(local.clone());
-        }
+        let mut value = self.newest(term)?.clone();
+        let is_local = self.local.as_ref().is_some_and(|local| local.term == term);
         // A commit of another term is one of another owner's, wherever it was made.
-        let mut value = self.replicated.as_ref().or(self.local.as_ref())?.clone();
-        if value.offset > end {
+        if !is_local && value.offset > end {
             value.offset = end;
             value.leader_epoch = -1;
         }

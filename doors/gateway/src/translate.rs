@@ -96,8 +96,11 @@ pub fn cursor_items(
         if Some(topic.owner.stream) == replica_id {
             continue;
         }
-        let ours = topic.owner.stream == stream.id;
-        let Some(value) = (if ours { cursor.local } else { cursor.replicated }) else { continue };
+        let value = match topic.owner.stream == stream.id {
+            true => cursor.newest(topic.owner.term.id).cloned(),
+            false => cursor.replicated,
+        };
+        let Some(value) = value else { continue };
         items.push(CursorItem {
             group: key.group.to_string(),
             origin: key.topic,

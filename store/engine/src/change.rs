@@ -38,7 +38,7 @@ impl Sequencer {
         for no in applied.partitions_renewed {
             self.begin_reign(no);
         }
-        self.keep_cursors_within(&applied.partitions_taken_over);
+        self.take_cursors_over(&applied.partitions_taken_over);
         self.hand_cursors_over(&applied.given_up);
         self.group.partitions_given_up.extend(applied.partitions_given_up);
         for (no, _) in applied.partitions_removed {

@@ -43,12 +43,44 @@ impl Sequencer {
         stream.check_link(link.upstream, link.link_epoch)?;
         for (key, value) in cursors {
             // A cursor of a topic that was deleted meanwhile has nothing to say any more.
-            if key.stream != link.stream || self.check_cursor(&key).is_err() {
+            if key.stream != link.stream
+                || self.check_cursor(&key).is_err()
+                || self.is_of_before(link, &key, &value)
+            {
                 continue;
             }
             self.stage_cursor(key, CursorColumn::Replicated, Some(value));
         }
         Ok(())
+    }
+
+    /// Whether a relay tells what may have been committed in an earlier term than what is known
+    /// here. The owner has the last word.
+    fn is_of_before(&self, link: LinkName, key: &CursorKey, value: &CursorValue) -> bool {
+        let stream = self.state.catalog.stream(key.stream);
+        let owner = stream.and_then(|stream| stream.topic_by_origin(key.topic)).map(|t| t.owner);
+        let is_relayed =
+            owner.is_some_and(|owner| owner.stream != link.upstream && owner.term.id != value.term);
+        let cursors = self.shared.cursors.read();
+        let known = cursors.get(key).and_then(|cursor| cursor.replicated.as_ref());
+        is_relayed
+            && known.is_some_and(|known| {
+                known.term != value.term && !self.is_later(key, value.term, known.term)
+            })
+    }
+
+    /// Whether one term came after another, as the partition's lineage here shows.
+    fn is_later(&self, key: &CursorKey, term: TermId, than: TermId) -> bool {
+        let stream = self.state.catalog.stream(key.stream);
+        let topic = stream.and_then(|stream| stream.topic_by_origin(key.topic));
+        let no = topic.and_then(|topic| topic.partition(key.partition));
+        let Some(partition) = no.and_then(|no| self.state.partitions.get(&no)) else {
+            return false;
+        };
+        let reign = |term: TermId| {
+            partition.lineage.entries().iter().position(|entry| entry.term_id == term)
+        };
+        reign(than).is_some_and(|than| reign(term).is_some_and(|term| term > than))
     }
 
     /// Replicas have to hear of what is deleted at the owner, by whatever way and however late: the
@@ -82,9 +114,40 @@ impl Sequencer {
         }
     }
 
-    /// I4: cursors of partitions that are written here from now on, or that were cut, do not point
-    /// past their ends: what comes there is another history.
+    /// I4: cursors of partitions that were cut do not point past their ends. The owner may tell them
+    /// again, once what it has beyond has come.
     pub(crate) fn keep_cursors_within(&mut self, partitions: &[PartitionNo]) {
+        for (key, cursor, end) in self.cursors_of(partitions) {
+            let columns = [
+                (CursorColumn::Local, cursor.local),
+                (CursorColumn::Replicated, cursor.replicated),
+            ];
+            for (column, value) in columns {
+                if let Some(value) = value.filter(|value| value.offset > end) {
+                    let version = value.version.saturating_sub(1);
+                    let value = CursorValue { offset: end, leader_epoch: -1, version, ..value };
+                    self.stage_cursor(key.clone(), column, Some(value));
+                }
+            }
+        }
+    }
+
+    /// I4: what is written from now on to partitions that were taken over is another history. Where
+    /// a cursor points past its beginning, it is set there, by this owner's word.
+    pub(crate) fn take_cursors_over(&mut self, partitions: &[PartitionNo]) {
+        for (key, cursor, end) in self.cursors_of(partitions) {
+            let Some(term) = self.owned_term(&key) else { continue };
+            if let Some(value) = cursor.newest(term).filter(|value| value.offset > end) {
+                let version = self.next_cursor_version();
+                let value =
+                    CursorValue { offset: end, leader_epoch: -1, version, term, ..value.clone() };
+                self.stage_cursor(key, CursorColumn::Local, Some(value));
+            }
+        }
+    }
+
+    /// The cursors of some partitions, with the partitions' ends.
+    fn cursors_of(&self, partitions: &[PartitionNo]) -> Vec<(CursorKey, Cursor, i64)> {
         let mut ends: BTreeMap<(StreamId, OriginTopicId, u32), i64> = BTreeMap::new();
         for no in partitions {
             let partition = &self.state.partitions[no];
@@ -92,19 +155,12 @@ impl Sequencer {
             ends.insert((home.stream, home.topic, home.index), partition.end);
         }
         let streams: BTreeSet<StreamId> = ends.keys().map(|(stream, ..)| *stream).collect();
-        for (key, cursor) in self.newest_cursors(&streams) {
-            let Some(end) = ends.get(&(key.stream, key.topic, key.partition)) else { continue };
-            let columns = [
-                (CursorColumn::Local, cursor.local),
-                (CursorColumn::Replicated, cursor.replicated),
-            ];
-            for (column, value) in columns {
-                if let Some(value) = value.filter(|value| value.offset > *end) {
-                    let value = CursorValue { offset: *end, leader_epoch: -1, ..value };
-                    self.stage_cursor(key.clone(), column, Some(value));
-                }
-            }
-        }
+        let newest = self.newest_cursors(&streams).into_iter();
+        let with_end = newest.filter_map(|(key, cursor)| {
+            let end = *ends.get(&(key.stream, key.topic, key.partition))?;
+            Some((key, cursor, end))
+        });
+        with_end.collect()
     }
 
     /// What groups committed here while this stream owned a topic is, from now on, what they have
@@ -115,7 +171,14 @@ impl Sequencer {
         let streams: BTreeSet<StreamId> = given_up.iter().map(|(stream, ..)| *stream).collect();
         for (key, cursor) in self.newest_cursors(&streams) {
             let term = terms.get(&(key.stream, key.topic));
-            if let Some(value) = cursor.local.filter(|value| Some(&value.term) == term) {
+            let Some(value) = cursor.local.filter(|value| Some(&value.term) == term) else {
+                continue;
+            };
+            // The next owner may have told its own already.
+            let is_told = cursor.replicated.is_some_and(|told| {
+                told.term != value.term && !self.is_later(&key, value.term, told.term)
+            });
+            if !is_told {
                 self.stage_cursor(key, CursorColumn::Replicated, Some(value));
             }
         }
