@@ -288,6 +288,10 @@ impl Sender {
             return;
         }
         let straddles = batches.first().is_some_and(|batch| batch.base_offset < request.from);
+        if straddles && self.may_have_parted(key.0) {
+            self.stop(Code::Fenced, "the replica's history is to be compared anew");
+            return;
+        }
         if straddles {
             let message = format!("offset {} lies within a batch of the source", request.from);
             self.stop_partition(key, Code::Diverged, message, true);
@@ -493,6 +497,10 @@ impl Sender {
     }
 
     fn handle_fault(&mut self, fault: Fault) {
+        if fault.code == Code::Diverged && self.may_have_parted(fault.origin) {
+            self.stop(Code::Fenced, "the replica's history is to be compared anew");
+            return;
+        }
         let Some(partition) = fault.partition else {
             self.stopped.insert(fault.origin, (fault.code, fault.message));
             return;

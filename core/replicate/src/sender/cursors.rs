@@ -25,6 +25,11 @@ impl CursorQueue {
         self.known.insert(key, (item.term, item.version));
     }
 
+    /// What the replica has of these topics is not to be relied on.
+    pub(crate) fn forget(&mut self, is_meant: impl Fn(OriginTopicId) -> bool) {
+        self.known.retain(|(_, origin, _), _| !is_meant(*origin));
+    }
+
     /// Once the Welcome is whole: forgets what the replica has already.
     pub(crate) fn drop_known(&mut self) {
         let known = &self.known;

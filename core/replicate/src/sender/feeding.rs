@@ -85,6 +85,13 @@ impl Sender {
         (self.cursors_dirty, self.positions_dirty) = (true, true);
     }
 
+    /// We own the topic, and the replica took it from another link in this session: what it has may
+    /// be another history, which only a Welcome tells.
+    pub(super) fn may_have_parted(&mut self, origin: OriginTopicId) -> bool {
+        self.topics.owner(origin) == Some(self.source)
+            && of_topic(&mut self.partitions, origin).any(|(_, partition)| partition.is_resumed)
+    }
+
     pub(super) fn is_fed(&self, origin: OriginTopicId) -> bool {
         self.feeding.feeds(origin, self.topics.owner(origin) == Some(self.source))
     }

@@ -37,7 +37,7 @@ pub(crate) struct SendPartition {
     /// The watermark that the replica was told; nothing if it may hold an old one.
     pub(crate) watermark_told: Option<i64>,
     /// Another link fed it meanwhile, and may have told another watermark.
-    is_resumed: bool,
+    pub(crate) is_resumed: bool,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.

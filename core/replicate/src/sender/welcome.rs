@@ -81,6 +81,14 @@ impl Sender {
             self.actions.extend(grown.into_iter().map(grow));
         }
         self.stop_rivals();
+        let (terms, topics) = (&self.terms, &self.topics);
+        self.cursors.forget(|origin| {
+            // It will give the topic up, and take what it has committed itself for the last word.
+            let theirs = terms.get(&origin).filter(|item| item.owner == replica);
+            theirs.is_some_and(|item| {
+                topics.term(origin).is_some_and(|ours| ours.number > item.term.number)
+            })
+        });
         self.cursors.drop_known();
         (self.catalog_dirty, self.cursors_dirty) = (true, true);
         let keys: Vec<Key> = self.partitions.keys().copied().collect();
