@@ -127,6 +127,13 @@ impl Synchrony {
     /// A partition is durable up to `end`.
     pub fn handle_end(&mut self, partition: PartitionNo, end: i64, now_ms: u64) {
         let before = self.ends.insert(partition, end);
+        if before.is_none() {
+            // It was taken over: whoever is about to be counted on has to have it too.
+            let rounds = self.members.values_mut().filter_map(|member| member.round.as_mut());
+            for round in rounds {
+                round.ends.insert(partition, end);
+            }
+        }
         let floor = self.floor(partition);
         if before.is_some_and(|before| before >= end) || floor.is_none_or(|floor| floor >= end) {
             return;
@@ -454,6 +461,19 @@ mod tests {
         assert_eq!(started.floor(P), Some(10), "what is known from before holds");
         started.handle_acked(1, LinkEpoch(1), [(P, 12)], 1);
         assert_eq!((started.floor(P), started.poll_wish()), (Some(12), None));
+    }
+
+    #[test]
+    fn a_partition_that_is_taken_over_is_asked_for_too() {
+        let mut sync = Synchrony::default();
+        sync.handle_end(P, 10, 0);
+        sync.handle_members(&[member(false, 1)]);
+        sync.handle_acked(1, LinkEpoch(1), [(P, 4)], 0);
+        sync.handle_end(Q, 5, 15);
+        sync.handle_acked(1, LinkEpoch(1), [(P, 10)], 20);
+        assert_eq!(sync.poll_wish(), None, "it lacks what lies in the other one");
+        sync.handle_acked(1, LinkEpoch(1), [(Q, 5)], 30);
+        assert!(matches!(sync.poll_wish(), Some(SyncWish::BringInForce { .. })));
     }
 
     #[test]

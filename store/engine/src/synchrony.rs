@@ -26,8 +26,10 @@ impl Sequencer {
         let Some(stream) = self.state.catalog.stream(link.stream).cloned() else { return };
         let Some(replica) = stream.replica(&link.replica) else { return };
         let Some(synchrony) = self.sync.streams.get_mut(&stream.id) else { return };
+        // What it has of others' topics keeps nobody waiting here, nor if they are taken over later.
         let numbers = ends.iter().filter_map(|end| {
-            let no = stream.topic_by_origin(end.topic)?.partition(end.partition)?;
+            let topic = stream.topic_by_origin(end.topic)?;
+            let no = topic.partition(end.partition).filter(|_| topic.owner.stream == stream.id)?;
             Some((no, end.offset))
         });
         let numbers: Vec<(PartitionNo, i64)> = numbers.collect();

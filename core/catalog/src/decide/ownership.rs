@@ -219,16 +219,24 @@ impl Stream {
     }
 
     /// Nobody knows what a synchronous replica has of topics that were not owned here until now:
-    /// acknowledgements wait for it again once it has everything.
+    /// what sessions say that stand was said of another history, and acknowledgements wait for the
+    /// replica again once it has everything of this one.
     pub(super) fn doubted(&self, now_ms: i64) -> Vec<Event> {
-        let in_force = self.replicas.iter().filter(|r| r.sync_state == SyncState::InForce);
-        let window = RiskWindow { from_ms: now_ms, ..RiskWindow::default() };
-        let degraded = |replica: &Replica| Event::ReplicaDegraded {
-            stream: self.id,
-            idx: replica.idx,
-            window: window.clone(),
-        };
-        in_force.map(degraded).collect()
+        let synchronous = self.replicas.iter().filter(|r| r.sync_state != SyncState::Async);
+        // An upstream's may be raised before.
+        let mut link_epoch = self.link_epoch.next();
+        let mut events = Vec::new();
+        for replica in synchronous {
+            link_epoch = link_epoch.next();
+            let (stream, idx) = (self.id, replica.idx);
+            let raised = Replica { link_epoch, ..replica.clone() };
+            events.push(Event::ReplicaSet { stream, replica: raised });
+            if replica.sync_state == SyncState::InForce {
+                let window = RiskWindow { from_ms: now_ms, ..RiskWindow::default() };
+                events.push(Event::ReplicaDegraded { stream, idx, window });
+            }
+        }
+        events
     }
 
     pub(super) fn owner_changed(&self, topics: Vec<OriginTopicId>, owner: Owner) -> Event {
