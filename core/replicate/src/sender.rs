@@ -481,6 +481,10 @@ impl Sender {
     fn handle_ack(&mut self, ack: &Ack) {
         for end in &ack.ends {
             let key = (end.origin, end.partition);
+            if self.is_beyond(key, end.offset) {
+                self.stop(Code::Fenced, "the replica's history is to be compared anew");
+                return;
+            }
             if let Some(partition) = self.partitions.get_mut(&key) {
                 partition.handle_ack(end.offset);
                 self.moved.insert(key);

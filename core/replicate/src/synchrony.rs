@@ -109,8 +109,11 @@ impl Synchrony {
             if before.is_in_force != view.is_in_force || (before.refuses && !view.refuses) {
                 (member.round, member.is_missing) = (None, false);
             } else if before.link_epoch != view.link_epoch {
-                // A round of a session that is over proves nothing; the next one begins its own.
+                // A round of a session that is over proves nothing, nor does one that has just
+                // ended; the next session begins its own.
                 member.round = None;
+                let is_stale = |wish: &SyncWish| matches!(wish, SyncWish::BringInForce { idx, .. } if *idx == view.idx);
+                self.wishes.retain(|wish| !is_stale(wish));
             }
         }
         self.drop_settled();

@@ -80,7 +80,7 @@ impl Sequencer {
                     let values = [cursor.local, cursor.replicated].into_iter().flatten();
                     let words: usize = values.map(|value| value.metadata.len()).sum();
                     let payload_bytes = words + 2 * (key.group.as_str().len() + CURSOR_BYTES);
-                    need = need + Need { payload_bytes, frames: 2 };
+                    need = need + Need { payload_bytes: 2 * payload_bytes, frames: 4 };
                 }
             }
         }

@@ -126,6 +126,8 @@ impl Sequencer {
                 if let Some(value) = value.filter(|value| value.offset > end) {
                     let version = value.version.saturating_sub(1);
                     let value = CursorValue { offset: end, leader_epoch: -1, version, ..value };
+                    // A lower version replaces nothing that is there.
+                    self.stage_cursor(key.clone(), column, None);
                     self.stage_cursor(key.clone(), column, Some(value));
                 }
             }

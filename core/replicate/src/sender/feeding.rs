@@ -92,6 +92,14 @@ impl Sender {
             && of_topic(&mut self.partitions, origin).any(|(_, partition)| partition.is_resumed)
     }
 
+    /// The replica has more of a topic of ours than we do, from an owner of before whose link still
+    /// brought it as this session began.
+    pub(super) fn is_beyond(&self, key: Key, offset: i64) -> bool {
+        let end = self.partitions.get(&key).and_then(|partition| partition.view.as_ref());
+        self.topics.owner(key.0) == Some(self.source)
+            && end.is_some_and(|view| offset > view.durable_end)
+    }
+
     pub(super) fn is_fed(&self, origin: OriginTopicId) -> bool {
         self.feeding.feeds(origin, self.topics.owner(origin) == Some(self.source))
     }

@@ -5,6 +5,7 @@ use mainstem_catalog::{Command, StreamSettings};
 use mainstem_engine::{CursorCommit, ReplicaAppend, ReplicaBatch};
 use mainstem_env::{CrashPolicy, Disk};
 use mainstem_group::CursorKey;
+use mainstem_record::patch_leader_epoch;
 use mainstem_types::{ErrorKind, LineageEntry, PartitionNo};
 
 use crate::world::{SOURCE, START_MS, TERM, TOPIC, World, batch};
@@ -204,7 +205,9 @@ fn i8_a_damaged_partition_of_a_replica_does_not_stop_its_link() {
         let engine = world.engine.clone();
         world.run(async move { engine.append_replica(append).await?.await? })
     };
-    let bytes = batch(1, None, "brought");
+    let mut bytes = batch(1, None, "brought").to_vec();
+    patch_leader_epoch(&mut bytes, 0);
+    let bytes = Bytes::from(bytes);
     assert_eq!(send(&mut world, bytes.clone(), lineage), Ok(1));
     let other = world.owned("/other", StreamSettings::default());
     world.append(other, batch(1, None, "x")).unwrap();
