@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
+use mainstem_catalog::Catalog;
 use mainstem_engine::LinkName;
 use mainstem_link::{Frame, TermItem, decode_frame, encode_frame};
 use mainstem_replicate::{PartitionView, Receiver, Sender};
@@ -31,6 +32,8 @@ pub(crate) struct ReceiverSide {
     pub(crate) blocked: bool,
     /// It may be given topics to feed.
     pub(crate) is_entered: bool,
+    /// The catalog in which it was opened, while the source's term is being met.
+    pub(crate) opened_in: Option<Catalog>,
     /// The source's highest term, as its Hello says.
     pub(crate) hello_term: Option<Term>,
     /// What the source was told of owners and terms, and as of which catalog.

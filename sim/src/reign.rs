@@ -179,6 +179,9 @@ impl World {
         let (stream, seen) = (self.id(site), side.hello_term);
         let known = catalog.stream(stream).map_or(u64::MAX, |s| s.highest_term().number);
         let Some(seen) = seen.filter(|seen| known < seen.number) else { return true };
+        if let Some(side) = self.connections.get_mut(&id).and_then(|c| c.receiver.as_mut()) {
+            side.opened_in = Some(catalog.clone());
+        }
         let meet = translate::meet_terms(stream, seen, &[]);
         self.node_mut(site).change(Purpose::Open { connection: id, fence }, meet);
         false

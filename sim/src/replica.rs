@@ -51,6 +51,7 @@ impl World {
             opened_at: 0,
             blocked: false,
             is_entered: false,
+            opened_in: None,
             hello_term: None,
             terms: BTreeMap::new(),
             terms_seq: None,
@@ -225,6 +226,12 @@ impl World {
         let Some(side) = side else { return };
         side.blocked = false;
         let seen = side.hello_term.unwrap_or(Term { number: 0, id: TermId(0) });
+        let result = match (side.opened_in.take(), result) {
+            (Some(opened), Ok(now)) => {
+                translate::check_same_epoch(&opened, &now, replica, source).map(|()| now)
+            }
+            (_, result) => result,
+        };
         let opened =
             result.and_then(|catalog| translate::opened(&engine, &catalog, replica, source, seen));
         if let Ok(opened) = &opened {

@@ -158,6 +158,8 @@ impl World {
             }
             SenderAction::Drained => {}
             SenderAction::Meet(seen, terms) => self.meet(id, link, seen, &terms),
+            // All are told at every turn.
+            SenderAction::TellCursors => {}
             SenderAction::Grow(origin, count) => {
                 let command = translate::grow(self.id(source), origin, count);
                 self.node_mut(source).change(Purpose::Whatever, command);

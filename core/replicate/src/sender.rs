@@ -106,6 +106,8 @@ pub enum SenderAction {
     /// The replica tells of terms: give up durably what is owned in a higher one, tell the sender
     /// the catalog with that in it, and answer by [`Sender::handle_met`]; nothing else before.
     Meet(Term, Vec<TermItem>),
+    /// Tell all cursors again by [`Sender::handle_cursors`]: what the replica has of them changed.
+    TellCursors,
     /// The replica was this topic's owner and had given it so many partitions: the topic is to have
     /// them here too, where there are fewer.
     Grow(OriginTopicId, u32),
@@ -513,10 +515,18 @@ impl Sender {
         if fault.code == Code::Misaligned
             && let Some(expected) = fault.expected_offset
             && let Some(held) = self.partitions.get_mut(&key)
-            && (held.handle_rejoined(expected) || held.rewind(expected))
         {
-            self.queue(key);
-            return;
+            if held.handle_rejoined(expected) {
+                // Its cursors do not point past that end any more.
+                self.cursors.forget(|origin, partition| (origin, partition) == key);
+                self.actions.push_back(SenderAction::TellCursors);
+                self.queue(key);
+                return;
+            }
+            if held.rewind(expected) {
+                self.queue(key);
+                return;
+            }
         }
         self.stop_partition(key, fault.code, fault.message, false);
     }

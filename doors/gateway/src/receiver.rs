@@ -363,7 +363,9 @@ impl Session<'_> {
         match replica.filter(|replica| replica.highest_term().number < hello.term.number) {
             Some(replica) => {
                 let meet = translate::meet_terms(replica.id, hello.term, &[]);
-                self.ctx.engine.change(meet).await
+                let met = self.ctx.engine.change(meet).await?;
+                translate::check_same_epoch(&catalog, &met, replica.id, hello.source_id)?;
+                Ok(met)
             }
             None => Ok(catalog),
         }

@@ -207,6 +207,7 @@ impl Session<'_> {
                 }
                 SenderAction::Drained => self.offer().await,
                 SenderAction::Meet(seen, terms) => self.meet(seen, &terms).await,
+                SenderAction::TellCursors => self.tell_cursors(),
                 SenderAction::Grow(origin, count) => self.grow(origin, count).await,
                 SenderAction::Applied(seq) => self.note_applied(seq).await,
                 SenderAction::Acked(ends) => self.note_acked(&ends).await?,
@@ -540,6 +541,14 @@ impl Session<'_> {
         );
     }
 
+    fn tell_cursors(&mut self) {
+        let catalog = self.ctx.engine.catalog();
+        if let Some(stream) = catalog.stream(self.key.0) {
+            let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
+            self.sender.handle_cursors(items);
+        }
+    }
+
     fn watch(&mut self, origin: OriginTopicId, index: u32, no: PartitionNo) {
         let Some(partition) = self.ctx.engine.partition(no) else { return };
         self.subscription.add(&partition);
@@ -552,11 +561,7 @@ impl Session<'_> {
         let now_ms = self.ctx.now_ms();
         if self.cursors_due_ms.is_some_and(|due| due <= now_ms) {
             self.cursors_due_ms = None;
-            let catalog = self.ctx.engine.catalog();
-            if let Some(stream) = catalog.stream(self.key.0) {
-                let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
-                self.sender.handle_cursors(items);
-            }
+            self.tell_cursors();
         }
         if now_ms >= self.sender.next_timeout_ms() {
             self.sender.handle_pending(self.ctx.board.sampled(self.key).pending);

@@ -209,6 +209,23 @@ pub fn opened(
     })
 }
 
+/// I6: a session that was opened in one catalog is the upstream's newest still in a later one, and
+/// does not take another's epoch for its own.
+pub fn check_same_epoch(
+    opened: &Catalog,
+    now: &Catalog,
+    replica: StreamId,
+    source: StreamId,
+) -> Result<(), Error> {
+    let epoch = |catalog: &Catalog| {
+        catalog.stream(replica)?.upstream_by_id(source).map(|upstream| upstream.link_epoch)
+    };
+    match epoch(opened).is_some_and(|opened| epoch(now) == Some(opened)) {
+        true => Ok(()),
+        false => Err(Error::fenced("the link was opened again meanwhile; say Hello again")),
+    }
+}
+
 /// A topic that a session is to feed, from where this replica ends, or not any more.
 pub fn feed_order(
     engine: &Engine,

@@ -25,9 +25,9 @@ impl CursorQueue {
         self.known.insert(key, (item.term, item.version));
     }
 
-    /// What the replica has of these topics is not to be relied on.
-    pub(crate) fn forget(&mut self, is_meant: impl Fn(OriginTopicId) -> bool) {
-        self.known.retain(|(_, origin, _), _| !is_meant(*origin));
+    /// What the replica has of these partitions is not to be relied on.
+    pub(crate) fn forget(&mut self, is_meant: impl Fn(OriginTopicId, u32) -> bool) {
+        self.known.retain(|(_, origin, partition), _| !is_meant(*origin, *partition));
     }
 
     /// Once the Welcome is whole: forgets what the replica has already.

@@ -82,7 +82,7 @@ impl Sender {
         }
         self.stop_rivals();
         let (terms, topics) = (&self.terms, &self.topics);
-        self.cursors.forget(|origin| {
+        self.cursors.forget(|origin, _| {
             // It will give the topic up, and take what it has committed itself for the last word.
             let theirs = terms.get(&origin).filter(|item| item.owner == replica);
             theirs.is_some_and(|item| {

@@ -254,6 +254,7 @@ impl World {
             SenderAction::Welcomed(welcomed) => assert_eq!(welcomed.replica_id, REPLICA),
             SenderAction::Drained => {}
             SenderAction::Meet(..) => self.sender.handle_met(),
+            SenderAction::TellCursors => {}
             SenderAction::Grow(..) => unreachable!("nobody else was an owner"),
             SenderAction::Applied(seq) => assert!(seq <= self.seq),
             SenderAction::Acked(ends) => {
