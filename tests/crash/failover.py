@@ -21,7 +21,7 @@ import traceback
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from clusters import Clusters, CommandFailed, utc, wait_until
-from group import GroupReader
+from group import GROUP, GroupReader
 from load import Load, Script
 from raw import Fetcher
 from reigns import Reign, verify_reigns
@@ -29,6 +29,7 @@ from takeover import measure
 from verify import FINDINGS_SHOWN, Findings
 
 HERE, THERE = "a", "b"
+IDLE = "failover-idle"
 TOPICS = {"steady": 3, "other": 2, "lone": 1}
 PRODUCERS, RATE = 3, 1200
 RESIDENT, RESIDENT_RATE = 1000, 60
@@ -64,6 +65,7 @@ class Round:
         self.reigns = [Reign(HERE)]
         self.reader = None
         self.findings = Findings()
+        self.idle = dict.fromkeys(self.places, 0)  # cursors of a group that is seldom there
         self.took = []  # commands and their milliseconds
 
     def run(self):
@@ -123,10 +125,8 @@ class Round:
             # The way back is synchronous too: the new owner waits so long for the one that died.
             run("stream", "replica", "edit", "-path", self.path[THERE], "-replica",
                 self.path[HERE], "-synctimeout", "1000")
-        consumer = self._cursors_of(HERE)
-        consumer.commit(offsets=[TopicPartition(*place, 0) for place in self.places],
-                        asynchronous=False)
-        consumer.close()
+        for group in (GROUP, IDLE):
+            self._commit(HERE, group, dict.fromkeys(self.places, 0))
 
     def _link(self, name):
         rows = self.clusters.rows("stream", "replica", "list", "-path", self.path[name])
@@ -145,9 +145,20 @@ class Round:
         with Fetcher(self.kafka[name]) as fetcher:
             return {place: fetcher.end(*place) for place in self.places}
 
-    def _cursors_of(self, name):
-        return Consumer({"bootstrap.servers": self.kafka[name], "group.id": "failover-group",
-                         "log_level": 2})
+    def _consumer(self, name, group):
+        return Consumer({"bootstrap.servers": self.kafka[name], "group.id": group, "log_level": 2})
+
+    def _commit(self, name, group, cursors):
+        consumer = self._consumer(name, group)
+        consumer.commit(offsets=[TopicPartition(*place, offset)
+                                 for place, offset in cursors.items()], asynchronous=False)
+        consumer.close()
+
+    def _cursors(self, name, group):
+        consumer = self._consumer(name, group)
+        answers = consumer.committed([TopicPartition(*place) for place in self.places], timeout=20)
+        consumer.close()
+        return {(one.topic, one.partition): one.offset for one in answers}
 
     def _begin_reign(self, owner, **what):
         self.reigns.append(Reign(owner, **what))
@@ -215,6 +226,9 @@ class Round:
         ends = self._ends(THERE)
         self._wait("the group has a new session", lambda: len(self.reader.sessions) > sessions)
         self.reader.wait_at(ends, STEP_S_MAX)
+        self._check_idle(THERE)
+        self.idle = {place: end // 2 for place, end in ends.items()}
+        self._commit(THERE, IDLE, self.idle)
 
     def _bring_back(self):
         """The old master comes back: it is fenced, and, as soon as it is fed, joins in."""
@@ -270,6 +284,7 @@ class Round:
         self._begin_reign(HERE)
         self._hand_over("failback", THERE, HERE)
         self.both_ways = True
+        self._check_idle(HERE)
         sessions = len(self.reader.sessions)
         self.load.move(self.kafka[HERE])
         self.reader.move(self.kafka[HERE])
@@ -290,13 +305,17 @@ class Round:
     def _wait_cursors_there(self):
         """Cursors that the replica is known to have."""
         sure = dict(self.reader.committed)
-        consumer = self._cursors_of(THERE)
-        places = [TopicPartition(*place) for place in sure]
-        self._wait("cursors arrive at the replica", lambda: all(
-            one.offset >= sure[one.topic, one.partition]
-            for one in consumer.committed(places, timeout=10)))
-        consumer.close()
+        for group, least in ((GROUP, sure), (IDLE, self.idle)):
+            self._wait("cursors arrive at the replica", lambda group=group, least=least: all(
+                offset >= least[place] for place, offset in self._cursors(THERE, group).items()))
         return sure
+
+    def _check_idle(self, owner):
+        """A group that is idle has the cursors that it had, whoever is the owner now."""
+        found = self._cursors(owner, IDLE)
+        if found != self.idle:
+            self.findings.add("idle group", f"at {owner} in reign {len(self.reigns) - 1}: {found}, "
+                                            f"committed {self.idle}")
 
     def _wait_same(self, ends):
         self._wait("the replica has caught up", lambda: self._ends(THERE) == ends)

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from clusters import wait_until
 from homing import at_home
 
+GROUP = "failover-group"
 COMMIT_EVERY_S = 0.2
 PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTO_OFFSET_RESET,
            KafkaError.NOT_LEADER_FOR_PARTITION)
@@ -44,7 +45,7 @@ class GroupReader(threading.Thread):
         self._unanswered = 0
         self._stop_asked = threading.Event()
         self._settings = {
-            "bootstrap.servers": addresses, "group.id": "failover-group", "log_level": 2,
+            "bootstrap.servers": addresses, "group.id": GROUP, "log_level": 2,
             "enable.auto.commit": False, "auto.offset.reset": "error", "fetch.wait.max.ms": 50,
             "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 300,
             "topic.metadata.refresh.interval.ms": 2000, "heartbeat.interval.ms": 500,
