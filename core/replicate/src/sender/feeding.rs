@@ -85,11 +85,14 @@ impl Sender {
         (self.cursors_dirty, self.positions_dirty) = (true, true);
     }
 
-    /// We own the topic, and the replica took it from another link in this session: what it has may
-    /// be another history, which only a Welcome tells.
+    /// We own the topic, and the replica may have taken it from another link, be it one that an
+    /// owner of before still fed, since this session began: what it has may be another history, which
+    /// only a Welcome tells.
     pub(super) fn may_have_parted(&mut self, origin: OriginTopicId) -> bool {
+        let is_inherited = self.topics.term(origin).is_some_and(|term| term.number > 1);
         self.topics.owner(origin) == Some(self.source)
-            && of_topic(&mut self.partitions, origin).any(|(_, partition)| partition.is_resumed)
+            && (is_inherited
+                || of_topic(&mut self.partitions, origin).any(|(_, held)| held.is_resumed))
     }
 
     /// The replica has more of a topic of ours than we do, from an owner of before whose link still
