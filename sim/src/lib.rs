@@ -30,4 +30,4 @@ mod world;
 
 pub use plant::Plant;
 pub use quiet::{Traffic, run_quiet};
-pub use world::{Report, Violation, run, run_traced};
+pub use world::{Report, Violation, run, run_in, run_traced, topologies};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mainstem_env::{Clock, SystemClock};
-use mainstem_sim::{Plant, Report, Violation, run, run_traced};
+use mainstem_sim::{Plant, Report, Violation, run_in, run_traced, topologies};
 
 const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --seeds N     run at least N seeds (default 500, or 0 with --seconds)
@@ -13,6 +13,8 @@ const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --from S      begin at seed S (default 1)
   --seed S      replay seed S alone
   --trace       print what its links carry
+  --topology T  run every seed in this one, such as \"fail-over in a mesh\"; by default each seed
+                draws one
   --plant NAME  with a bug put in on purpose; the run should fail";
 
 struct Settings {
@@ -21,6 +23,7 @@ struct Settings {
     seconds: u64,
     plant: Plant,
     trace: bool,
+    topology: String,
 }
 
 fn main() -> ExitCode {
@@ -38,8 +41,14 @@ fn main() -> ExitCode {
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settings>, String> {
-    let mut settings =
-        Settings { from: 1, seeds: None, seconds: 0, plant: Plant::None, trace: false };
+    let mut settings = Settings {
+        from: 1,
+        seeds: None,
+        seconds: 0,
+        plant: Plant::None,
+        trace: false,
+        topology: String::new(),
+    };
     while let Some(flag) = arguments.next() {
         if flag == "--help" {
             return Ok(None);
@@ -59,6 +68,10 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
                 let named = Plant::ALL.iter().find(|plant| plant.to_string() == value);
                 settings.plant = *named.ok_or_else(|| format!("no bug is called {value}"))?;
             }
+            "--topology" if topologies().contains(&value.as_str()) => settings.topology = value,
+            "--topology" => {
+                return Err(format!("{value} is none of {}", topologies().join(", ")));
+            }
             _ => return Err(format!("{flag} is not known")),
         }
     }
@@ -67,7 +80,7 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
 
 fn run_all(settings: &Settings) -> ExitCode {
     if settings.trace {
-        let (_, trace) = run_traced(settings.from, settings.plant);
+        let (_, trace) = run_traced(&settings.topology, settings.from, settings.plant);
         trace.iter().for_each(|line| println!("{line}"));
     }
     let clock = SystemClock::new();
@@ -82,7 +95,7 @@ fn run_all(settings: &Settings) -> ExitCode {
             if at >= seeds_min && late() {
                 break;
             }
-            match run(settings.from + at, settings.plant) {
+            match run_in(&settings.topology, settings.from + at, settings.plant) {
                 Ok(report) => {
                     add(&mut sum, &report);
                     seeds += 1;

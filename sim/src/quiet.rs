@@ -26,7 +26,7 @@ pub struct Traffic {
 /// # Errors
 /// The first rule that was broken.
 pub fn run_quiet(seed: u64) -> Result<Traffic, Violation> {
-    let mut world = World::new(seed, Plant::None, false);
+    let mut world = World::new(seed, Plant::None, false, None);
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
         world.work();

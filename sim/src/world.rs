@@ -16,7 +16,7 @@ use crate::histories::Histories;
 use crate::node::{Answer, Node, Purpose};
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
-use crate::topology::{Link, NAMES, Site, Topology};
+use crate::topology::{Link, NAMES, Site, TOPOLOGIES, Topology};
 use crate::truth::Truth;
 
 /// Events before the storm is over.
@@ -122,14 +122,31 @@ pub(crate) struct World {
 /// # Errors
 /// The first rule that was broken.
 pub fn run(seed: u64, plant: Plant) -> Result<Report, Violation> {
-    play(World::new(seed, plant, !seed.is_multiple_of(2))).0
+    play(World::new(seed, plant, !seed.is_multiple_of(2), None)).0
 }
 
-/// As [`run`], with a line for each frame that a link carried.
-pub fn run_traced(seed: u64, plant: Plant) -> (Result<Report, Violation>, Vec<String>) {
-    let mut world = World::new(seed, plant, !seed.is_multiple_of(2));
+/// As [`run`], in a topology that is chosen by name, or drawn as ever if none has that name.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(topology: &str, seed: u64, plant: Plant) -> Result<Report, Violation> {
+    play(World::new(seed, plant, !seed.is_multiple_of(2), Topology::named(topology))).0
+}
+
+/// As [`run_in`], with a line for each frame that a link carried.
+pub fn run_traced(
+    topology: &str,
+    seed: u64,
+    plant: Plant,
+) -> (Result<Report, Violation>, Vec<String>) {
+    let mut world = World::new(seed, plant, !seed.is_multiple_of(2), Topology::named(topology));
     world.trace = Some(Vec::new());
     play(world)
+}
+
+/// The names of all topologies.
+pub fn topologies() -> Vec<&'static str> {
+    TOPOLOGIES.iter().map(|topology| topology.name).collect()
 }
 
 fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
@@ -151,9 +168,15 @@ fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plant: Plant, synchronous: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        plant: Plant,
+        synchronous: bool,
+        named: Option<&'static Topology>,
+    ) -> Self {
         let random = SeededRandom::new(seed);
-        let topology = Topology::draw(&random);
+        let drawn = Topology::draw(&random);
+        let topology = named.unwrap_or(drawn);
         let mut nodes: Vec<Node> = (0u64..)
             .zip(&NAMES[..topology.clusters()])
             .map(|(at, name)| {

@@ -194,7 +194,9 @@ fn settle_watermarks(state: &mut State) {
     for partition in state.partitions.values_mut() {
         let Some(stream) = state.catalog.stream(partition.home.stream) else { continue };
         let topic = stream.topic_by_origin(partition.home.topic);
-        if topic.is_none_or(|topic| topic.owner.stream != stream.id) {
+        let Some(topic) = topic.filter(|topic| topic.owner.stream == stream.id) else { continue };
+        if topic.aside.is_some() {
+            partition.held = None;
             continue;
         }
         let in_force = |replica: &Replica| replica.sync_state == SyncState::InForce;

@@ -178,9 +178,9 @@ impl Sequencer {
         let stream = stream.expect("it has members");
         let synchrony = self.sync.streams.entry(id).or_default();
         synchrony.handle_members(&members);
+        // What was set aside stays here, and is shown.
         let owned: BTreeSet<PartitionNo> = stream
-            .topics
-            .values()
+            .carried_topics()
             .filter(|topic| topic.owner.stream == id)
             .flat_map(|topic| topic.partitions.iter().copied())
             .collect();
@@ -363,13 +363,12 @@ impl Sequencer {
         if before.is_none() && synchrony.is_none() {
             return;
         }
-        let is_owned = self
-            .state
-            .catalog
-            .stream(stream)
-            .and_then(|home| home.topic_by_origin(partition.home.topic))
-            .is_some_and(|topic| topic.owner.stream == stream);
-        let held = if is_owned {
+        let home = self.state.catalog.stream(stream);
+        let topic = home.and_then(|home| home.topic_by_origin(partition.home.topic));
+        let is_owned = topic.is_some_and(|topic| topic.owner.stream == stream);
+        let held = if topic.is_some_and(|topic| topic.aside.is_some()) {
+            None
+        } else if is_owned {
             let now_ms = self.env.clock.monotonic_ms();
             let seen = self.published_end(no);
             self.sync.streams.get_mut(&stream).and_then(|synchrony| {
