@@ -259,9 +259,9 @@ impl World {
         for site in 0..self.sites.len() {
             for (topic, index, partition) in self.copies(site) {
                 let origin = topic.aside.as_ref().map_or(topic.origin, |aside| aside.origin);
-                let seen = partition.high_watermark();
-                if topic.aside.is_some() && seen != partition.durable_end() {
-                    unseen = Some(format!("{} {index} is shown to {seen}", topic.name));
+                let shown_to = partition.high_watermark();
+                if topic.aside.is_some() && shown_to != partition.durable_end() {
+                    unseen = Some(format!("{} {index} is shown to {shown_to}", topic.name));
                 }
                 let batches = batches_from(&partition, 0);
                 for header in batches.iter().filter_map(|b| BatchHeader::decode(&b.bytes).ok()) {
