@@ -7,7 +7,7 @@ use mainstem_sim::{Plant, run, run_in, run_quiet};
 /// Enough for every kind of event to happen many times; `cargo xtask check` runs far more.
 const SEEDS: u64 = 20;
 /// Seeds within which a planted bug must show.
-const SEEDS_PER_PLANT: u64 = 120;
+const SEEDS_PER_PLANT: u64 = 400;
 
 #[test]
 fn i2_to_i6_hold_whatever_happens() {
