@@ -15,22 +15,6 @@ use crate::world::World;
 
 type Key = (OriginTopicId, u32);
 
-/// What was durably written, remembered outside of the clusters.
-#[derive(Default)]
-pub(crate) struct Histories {
-    /// By topic, partition and term.
-    written: BTreeMap<(OriginTopicId, u32, TermId), Written>,
-    /// Up to where a copy at a site was compared.
-    compared: BTreeMap<(usize, OriginTopicId, u32), i64>,
-}
-
-/// What one owner wrote in one term.
-#[derive(Default)]
-struct Written {
-    end: i64,
-    batches: BTreeMap<i64, TrueBatch>,
-}
-
 impl World {
     /// After every event: I1 at the owners, I2 and I8 at every copy, I4 and I5.
     pub(crate) fn check_reigns(&mut self) {
@@ -184,7 +168,7 @@ impl World {
         let rule = "both sides become alike";
         let mut first: BTreeMap<Key, (usize, StreamId, TermId, i64)> = BTreeMap::new();
         let mut count: BTreeMap<Key, usize> = BTreeMap::new();
-        for site in 0..self.sites.len() {
+        for (site, name) in NAMES.iter().enumerate().take(self.sites.len()) {
             for (topic, index, partition) in self.copies(site) {
                 if topic.aside.is_some() {
                     continue;
@@ -195,12 +179,11 @@ impl World {
                 let (at, owner, term, end) =
                     *first.entry(key).or_insert((site, here.0, here.1, here.2));
                 if (owner, term, end) != here {
-                    let name = &topic.name;
                     let message = format!(
-                        "{name} {index} at {}: {:?}, at {}: {here:?}",
+                        "{} {index} at {}: {:?}, at {name}: {here:?}",
+                        topic.name,
                         NAMES[at],
                         (owner, term, end),
-                        NAMES[site]
                     );
                     return Err((rule, message));
                 }

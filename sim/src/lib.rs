@@ -27,6 +27,7 @@ mod trace;
 mod truth;
 mod verify;
 mod world;
+mod written;
 
 pub use plant::Plant;
 pub use quiet::{Traffic, run_quiet};

@@ -12,12 +12,12 @@ use mainstem_types::{ClusterId, OriginTopicId, StreamId};
 
 use crate::Plant;
 use crate::connection::Connection;
-use crate::histories::Histories;
 use crate::node::{Answer, Node, Purpose};
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
 use crate::topology::{Link, NAMES, Site, TOPOLOGIES, Topology};
 use crate::truth::Truth;
+use crate::written::Histories;
 
 /// Events before the storm is over.
 const EVENTS: u64 = 900;

@@ -9,11 +9,8 @@ use mainstem_types::{Error, ErrorKind, Lineage, PartitionNo};
 use crate::append::batch_frame;
 use crate::op::{Rejoin, Rejoined};
 use crate::replica::epoch_frame;
-use crate::room::Need;
+use crate::room::{ASIDE_BYTES, Need};
 use crate::sequencer::Sequencer;
-
-/// What is set aside in one step, so that appends of others do not wait long for it.
-pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
 
 /// Where two histories part.
 struct Fork {

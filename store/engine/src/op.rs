@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::aside::ASIDE_BYTES;
 use bytes::{Bytes, BytesMut};
 use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_group::{CursorKey, CursorValue};
@@ -234,6 +233,7 @@ impl Op {
     /// What it weighs in the queue.
     pub(crate) fn bytes(&self) -> usize {
         const SMALL: usize = 256;
+        const REJOIN_BYTES: usize = 1024 * 1024;
         SMALL
             + match self {
                 Self::Append { appends, .. } => appends.iter().map(|(_, b)| b.len()).sum(),
@@ -247,7 +247,7 @@ impl Op {
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
                 // A group copies so much for each of them.
-                Self::Rejoin { .. } => ASIDE_BYTES,
+                Self::Rejoin { .. } => REJOIN_BYTES,
                 Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
             }
     }

@@ -9,6 +9,9 @@ use mainstem_types::limits::{ACE_LENGTH_MAX, PARTITIONS_PER_TOPIC_MAX};
 
 use crate::op::Op;
 
+/// What is set aside in one step, so that appends of others do not wait long for it.
+pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
+
 /// What a group has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Room {
