@@ -7,7 +7,7 @@ use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_link::DigestRange;
 use mainstem_record::BatchBuilder;
 use mainstem_types::{
-    CatalogSeq, ErrorKind, JobId, OriginTopicId, StreamId, StreamRef, Term, TopicName,
+    CatalogSeq, ErrorKind, JobId, LineageEntry, OriginTopicId, StreamId, StreamRef, Term, TopicName,
 };
 
 use crate::cluster::{Cluster, Group, until};
@@ -123,6 +123,7 @@ impl<'a> Forger<'a> {
     ) {
         let lineage =
             source.engine.partition(source.partition(from, "t", index)).unwrap().lineage();
+        let first = lineage.entries()[0];
         let all = source.content(from);
         let mut gap_to = None;
         for (base, arrival_ms, bytes) in &all[&("t".to_owned(), index as usize)] {
@@ -130,11 +131,15 @@ impl<'a> Forger<'a> {
                 gap_to = Some(*base + 1);
                 continue;
             };
+            // A replica takes no batch of an epoch but those that it is told of.
+            let leader_epoch = i32::from_be_bytes(bytes[12..16].try_into().unwrap());
+            let forged = LineageEntry { leader_epoch, start_offset: *base, ..first };
+            let forged = Some(forged).filter(|forged| forged.leader_epoch > first.leader_epoch);
             let append = ReplicaAppend {
                 link: self.link,
                 topic: self.origin,
                 partition: index,
-                lineage: lineage.entries().to_vec(),
+                lineage: lineage.entries().iter().copied().chain(forged).collect(),
                 gap_to: gap_to.take(),
                 batches: vec![ReplicaBatch { arrival_ms: *arrival_ms, bytes }],
             };
@@ -179,7 +184,8 @@ async fn i2_the_first_batch_that_differs_is_named_with_what_differs() {
     let forge = |base, bytes: Bytes| Some(if base >= 11 { forged(base) } else { bytes });
     forger.copy(&source, from, 1, forge).await;
     // The checksum of a batch does not cover its epoch.
-    let epoch = |base, bytes: Bytes| Some(with_epoch(&bytes, if base == 13 { -1 } else { 0 }));
+    let epoch =
+        |base, bytes: Bytes| Some(with_epoch(&bytes, i32::try_from(base - 12).unwrap().max(0)));
     forger.copy(&source, from, 2, epoch).await;
     forger.copy(&source, from, 3, |base, bytes| (base != 5).then_some(bytes)).await;
     let rows = verified(&source, from, &place).await;
