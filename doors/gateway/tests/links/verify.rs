@@ -125,7 +125,7 @@ impl<'a> Forger<'a> {
             source.engine.partition(source.partition(from, "t", index)).unwrap().lineage();
         let first = lineage.entries()[0];
         let all = source.content(from);
-        let mut gap_to = None;
+        let (mut gap_to, mut begun) = (None, None);
         for (base, arrival_ms, bytes) in &all[&("t".to_owned(), index as usize)] {
             let Some(bytes) = change(*base, bytes.clone()) else {
                 gap_to = Some(*base + 1);
@@ -133,13 +133,15 @@ impl<'a> Forger<'a> {
             };
             // A replica takes no batch of an epoch but those that it is told of.
             let leader_epoch = i32::from_be_bytes(bytes[12..16].try_into().unwrap());
-            let forged = LineageEntry { leader_epoch, start_offset: *base, ..first };
-            let forged = Some(forged).filter(|forged| forged.leader_epoch > first.leader_epoch);
+            if leader_epoch > first.leader_epoch {
+                let start_offset = *base;
+                begun.get_or_insert(LineageEntry { leader_epoch, start_offset, ..first });
+            }
             let append = ReplicaAppend {
                 link: self.link,
                 topic: self.origin,
                 partition: index,
-                lineage: lineage.entries().iter().copied().chain(forged).collect(),
+                lineage: lineage.entries().iter().copied().chain(begun).collect(),
                 gap_to: gap_to.take(),
                 batches: vec![ReplicaBatch { arrival_ms: *arrival_ms, bytes }],
             };
@@ -184,8 +186,7 @@ async fn i2_the_first_batch_that_differs_is_named_with_what_differs() {
     let forge = |base, bytes: Bytes| Some(if base >= 11 { forged(base) } else { bytes });
     forger.copy(&source, from, 1, forge).await;
     // The checksum of a batch does not cover its epoch.
-    let epoch =
-        |base, bytes: Bytes| Some(with_epoch(&bytes, i32::try_from(base - 12).unwrap().max(0)));
+    let epoch = |base, bytes: Bytes| Some(with_epoch(&bytes, i32::from(base >= 13)));
     forger.copy(&source, from, 2, epoch).await;
     forger.copy(&source, from, 3, |base, bytes| (base != 5).then_some(bytes)).await;
     let rows = verified(&source, from, &place).await;
