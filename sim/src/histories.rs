@@ -23,6 +23,7 @@ impl World {
             self.note_starts(site);
         }
         for site in 0..self.sites.len() {
+            self.forget_what_was_cut(site);
             self.compare_copies(site);
             self.check_cursors_at(site);
         }
@@ -59,14 +60,21 @@ impl World {
         }
     }
 
+    /// What was set aside at a site: nobody may count on its being there any more.
+    pub(crate) fn forget_what_was_cut(&mut self, site: usize) {
+        for (topic, index, partition) in self.copies(site) {
+            let end = partition.durable_end();
+            let compared = self.histories.compared.get(&(site, topic.origin, index));
+            if compared.is_some_and(|compared| end < *compared) {
+                self.forget_promises(site, (topic.origin, index), end);
+            }
+        }
+    }
+
     fn compare_copies(&mut self, site: usize) {
         for (topic, index, partition) in self.copies(site) {
             let (place, end) = ((site, topic.origin, index), partition.durable_end());
             let compared = self.histories.compared.insert(place, end).unwrap_or(0);
-            if end < compared {
-                // It was set aside: nobody may count on its being here any more.
-                self.forget_promises(site, (topic.origin, index), end);
-            }
             let origin = topic.aside.as_ref().map_or(topic.origin, |aside| aside.origin);
             let from = compared.min(end).max(partition.log_start());
             if let Err(message) = self.compare_copy((site, origin, index), &partition, from) {

@@ -193,6 +193,8 @@ impl World {
             let term = catalog.stream(self.id(site)).map(|stream| stream.highest_term());
             self.note_deed(|| format!("{} is promoted, {term:?}", NAMES[site]));
             self.fail_overs += 1;
+            // The same group may have set something aside before.
+            self.forget_what_was_cut(site);
             self.check_promised(|at| at == site);
         }
     }
