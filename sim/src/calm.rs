@@ -97,6 +97,10 @@ impl World {
         }
         for node in 0..self.nodes.len() {
             self.step(node);
+            if self.topology.reigns {
+                // What is written now may be set aside before the round is over.
+                (0..self.sites.len()).for_each(|site| self.note_written(site));
+            }
         }
         let ids: Vec<u64> = self.connections.keys().copied().collect();
         for id in ids {

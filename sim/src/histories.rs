@@ -31,7 +31,7 @@ impl World {
     }
 
     /// What a site wrote itself, in whichever terms it reigned, is what was written.
-    fn note_written(&mut self, site: usize) {
+    pub(crate) fn note_written(&mut self, site: usize) {
         let own = self.id(site);
         for (topic, index, partition) in self.copies(site) {
             if topic.aside.is_some() {

@@ -114,8 +114,11 @@ impl PartitionState {
             let producers = Arc::make_mut(&mut self.producers);
             producers.record(&producer, header.base_offset, next_offset, arrival_ms);
         }
+        // What is not kept any more may have come by the clock of another owner.
+        let is_empty = self.log_start == self.end;
+        let floor_ms = if is_empty { arrival_ms } else { self.last_arrival_ms };
         self.end = next_offset;
-        self.last_arrival_ms = self.last_arrival_ms.max(arrival_ms);
+        self.last_arrival_ms = arrival_ms.max(floor_ms);
     }
 
     /// Up to where readers see once all that is decided is durable. Nothing beyond it is deleted or
