@@ -230,7 +230,8 @@ impl World {
                 let found = found.and_then(|(_, cursor)| cursor.replicated);
                 // What an owner of before took on, and could not tell any more, is no less true.
                 let is_later = |found: &CursorValue| match found.term == word.term {
-                    true => found.version > word.version,
+                    // An epoch that is not told any more does not move it.
+                    true => found.version > word.version || found.offset == word.offset,
                     false => found.offset >= word.offset,
                 };
                 if found.as_ref() != Some(word) && !found.as_ref().is_some_and(is_later) {
