@@ -32,31 +32,16 @@ pub(crate) fn wait_for_setup(
     source: &StreamRef,
     replica: &StreamRef,
 ) -> Result<(), Refusal> {
-    let list = find_command(&["stream", "replica", "list"])?;
-    let asked = [("path".to_owned(), source.to_string())];
-    let mut wait = Wait::new(session, format!("{source} → {replica}"));
-    loop {
-        match session.client.ask(here, list, &asked) {
-            Ok(rows) => {
-                let Some(row) = rows.iter().find(|row| is_of(row, replica)) else {
-                    return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
-                };
-                wait.show(row, "copyTableCompletionPercentage");
-                match text(row, "replicaState").as_str() {
-                    "REPLICA_STATE_REPLICATING" => return Ok(()),
-                    "REPLICA_STATE_UNEXPECTED" => {
-                        let reason = failure(row);
-                        return Err(reason.unwrap_or_else(|| {
-                            Error::policy("the set-up was refused; see replica list").into()
-                        }));
-                    }
-                    _ => {}
-                }
+    wait_for_row(session, here, (source, replica), "→", |row| {
+        match text(row, "replicaState").as_str() {
+            "REPLICA_STATE_REPLICATING" => Some(Ok(())),
+            "REPLICA_STATE_UNEXPECTED" => {
+                let refused = || Error::policy("the set-up was refused; see replica list").into();
+                Some(Err(failure(row).unwrap_or_else(refused)))
             }
-            Err(refusal) => wait.bear(refusal)?,
+            _ => None,
         }
-        std::thread::sleep(POLL);
-    }
+    })
 }
 
 /// Waits until it is decided who owns a stream's topics after a switch-over or failback.
@@ -66,9 +51,20 @@ pub(crate) fn wait_for_handover(
     (owner, replica): (&StreamRef, &StreamRef),
     job: &str,
 ) -> Result<(), Refusal> {
+    wait_for_row(session, here, (owner, replica), "⇒", |row| handover_end(row, job))
+}
+
+/// Shows a replica's progress until `end` finds that its row tells the end.
+fn wait_for_row(
+    session: &Session,
+    here: &KnownCluster,
+    (source, replica): (&StreamRef, &StreamRef),
+    arrow: &str,
+    end: impl Fn(&Row) -> Option<Result<(), Refusal>>,
+) -> Result<(), Refusal> {
     let list = find_command(&["stream", "replica", "list"])?;
-    let asked = [("path".to_owned(), owner.to_string())];
-    let mut wait = Wait::new(session, format!("{owner} ⇒ {replica}"));
+    let asked = [("path".to_owned(), source.to_string())];
+    let mut wait = Wait::new(session, format!("{source} {arrow} {replica}"));
     loop {
         match session.client.ask(here, list, &asked) {
             Ok(rows) => {
@@ -76,7 +72,7 @@ pub(crate) fn wait_for_handover(
                     return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
                 };
                 wait.show(row, "copyTableCompletionPercentage");
-                if let Some(end) = handover_end(row, job) {
+                if let Some(end) = end(row) {
                     return end;
                 }
             }

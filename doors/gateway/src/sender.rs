@@ -110,7 +110,7 @@ pub(crate) async fn run_session(
         handover: None,
     };
     session.tell_catalog(&stream);
-    session.tell_handover(&stream, &replica);
+    session.tell_handover(&replica);
     let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
     ctx.board.note_sending(key, |note| {
         note.connected = false;
@@ -498,12 +498,12 @@ impl Session<'_> {
             self.sender.stop(Code::Fenced, "the replica's job has changed");
         } else {
             self.tell_catalog(&stream);
-            self.tell_handover(&stream, &replica);
+            self.tell_handover(&replica);
         }
     }
 
     /// Nothing is written any more once the catalog shows a hand-over, so what is told now is all.
-    fn tell_handover(&mut self, stream: &Stream, replica: &Replica) {
+    fn tell_handover(&mut self, replica: &Replica) {
         let view = translate::handover_view(replica);
         if view == self.handover {
             return;
@@ -513,8 +513,7 @@ impl Session<'_> {
             for ((origin, index), partition) in &self.partitions {
                 self.sender.handle_partition(*origin, *index, view_of(partition));
             }
-            let items = translate::cursor_items(&self.ctx.engine, stream, self.replica_id);
-            self.sender.handle_cursors(items);
+            self.tell_cursors();
         }
         self.sender.handle_handover(view);
     }

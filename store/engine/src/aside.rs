@@ -28,6 +28,7 @@ impl Sequencer {
         if fork.common < partition.end {
             self.check_disk()?;
             let aside = self.aside_of(rejoin, fork.no)?;
+            self.check_aside(&fork, aside)?;
             if !self.is_set_aside(fork.no, aside) {
                 self.copy_aside(&fork, aside)?;
                 return Ok(Rejoined::InProgress);
@@ -128,6 +129,31 @@ impl Sequencer {
         };
         self.sequence_change(&command)?;
         Ok(self.known_aside(rejoin).expect("MakeAside has just seen to it"))
+    }
+
+    /// I8: what the same owner displaced before may be another tail, of which another link brought
+    /// more since. It has one place only, so nothing is undone until a person has looked.
+    fn check_aside(&self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
+        let (ours, kept) = (&self.state.partitions[&fork.no], &self.state.partitions[&aside]);
+        let first = fork.common.max(ours.log_start);
+        let is_begun = kept.end > 0;
+        let is_same =
+            kept.lineage.common_end(kept.end, &ours.lineage, ours.end) >= kept.end.min(ours.end);
+        if is_begun && (!is_same || kept.log_start > first) {
+            let name = self.state.catalog.partition(aside).and_then(|home| {
+                let stream = self.state.catalog.stream(home.stream)?;
+                Some(stream.topic_by_origin(home.topic)?.name.to_string())
+            });
+            return Err(Error::new(
+                ErrorKind::Diverged,
+                format!(
+                    "topic {} keeps other records that were set aside, and these have no place; \
+                     keep what you want of it elsewhere, and delete it",
+                    name.unwrap_or_default()
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether everything of `no` is durable in `aside`: what this group has written is not yet.

@@ -297,7 +297,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 what is known of the source, the others where each partition was cut. A source \
                 that runs on without contact cannot be stopped from taking records; once it is \
                 heard, it gives its topics up, and what it has beyond the cut is set aside in \
-                topics of its own. If two replicas were promoted, neither gives way: say at the one                 that is to go on -again true, which begins a higher term for what it owns. To go                 back, see `stream replica failback`.",
+                topics of its own. If two replicas were promoted, neither gives way: say at the one \
+                that is to go on -again true, which begins a higher term for what it owns. To go \
+                back, see `stream replica failback`.",
         flags: &[
             need("path", Kind::Stream, "the replica that is to be the owner"),
             may("upstream", Kind::Stream, "the only one", "from which source to take over"),

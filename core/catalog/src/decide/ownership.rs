@@ -198,7 +198,8 @@ impl Stream {
         let topics: Vec<&Topic> = self.own_topics().filter(|topic| topic.aside.is_none()).collect();
         if topics.is_empty() {
             return Err(Error::policy(format!(
-                "{} owns no topic, so that there is nothing to decide for it; to make it the owner,                  leave -again out",
+                "{} owns no topic, so that there is nothing to decide for it; to make it the \
+                 owner, leave -again out",
                 self.path
             )));
         }

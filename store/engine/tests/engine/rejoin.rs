@@ -211,3 +211,45 @@ fn i5_only_the_owners_history_displaces_another() {
     owner.world.change(failed).unwrap();
     assert_eq!(owner.run_rejoin().unwrap_err().kind(), ErrorKind::Policy);
 }
+
+#[test]
+fn i8_another_tail_that_has_no_place_is_not_undone() {
+    let mut old = Old::new(9);
+    let link = old.hello();
+    let entry = |leader_epoch, start_offset, term: u128| LineageEntry {
+        leader_epoch,
+        start_offset,
+        term_id: TermId(term),
+        owner: SOURCE,
+    };
+    // The new owner's history has nothing in common with ours, and goes on where we are not yet.
+    let begun = LineageEntry { term_id: NEW_TERM.id, ..entry(7, 40, 0) };
+    let lineage = vec![entry(2, 0, 0xa), begun];
+    let rejoin =
+        Rejoin { link, topic: old.topic, partition: 0, lineage: lineage.clone(), source_end: 50 };
+    let engine = old.world.engine.clone();
+    let again = rejoin.clone();
+    assert_eq!(old.world.run(async move { engine.rejoin(rejoin).await }), Ok(0));
+    let kept = old.world.read_all(old.aside().unwrap());
+    assert_eq!(kept, old.batches);
+    // A relay that has not heard of the new owner brings what somebody else wrote there.
+    let mut bytes = batch(4, None, "of a third").to_vec();
+    patch_leader_epoch(&mut bytes, 3);
+    let append = ReplicaAppend {
+        link,
+        topic: old.topic,
+        partition: 0,
+        lineage: vec![entry(2, 0, 0xa), entry(3, 0, 0xb)],
+        gap_to: None,
+        batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
+    };
+    let engine = old.world.engine.clone();
+    let appended = old.world.run(async move { engine.append_replica(append).await?.await? });
+    assert_eq!(appended, Ok(4));
+    let engine = old.world.engine.clone();
+    let refused = old.world.run(async move { engine.rejoin(again).await }).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Diverged);
+    assert!(refused.message().contains("setaside"), "{refused}");
+    assert_eq!(old.world.engine.partition(old.no).unwrap().durable_end(), 4);
+    assert_eq!(old.world.read_all(old.aside().unwrap()), kept);
+}

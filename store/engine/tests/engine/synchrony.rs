@@ -6,15 +6,15 @@ use std::task::{Context, Poll, Waker};
 
 use crate::world::{SOURCE, START_MS, TOPIC, World, batch, place};
 use mainstem_catalog::{
-    Command, Place, Replica, ReplicaPatch, ReplicaSettings, StreamSettings, SyncPolicy, SyncState,
-    TopicPatch,
+    Command, Owner, Place, Replica, ReplicaPatch, ReplicaSettings, StreamPatch, StreamSettings,
+    SyncPolicy, SyncState, TopicPatch,
 };
 use mainstem_engine::{
     Ack, AckedEnd, Append, Appended, Appending, HeldWatermark, LinkName, ReplicaLink,
 };
 use mainstem_env::CrashPolicy;
 use mainstem_types::limits::SYNC_TIMEOUT_MS_DEFAULT;
-use mainstem_types::{Error, ErrorKind, PartitionNo, StreamId};
+use mainstem_types::{Error, ErrorKind, PartitionNo, StreamId, Term, TermId};
 
 const TIMEOUT_MS: u64 = SYNC_TIMEOUT_MS_DEFAULT as u64;
 
@@ -369,4 +369,58 @@ fn a_replica_that_lost_its_source_for_good_shows_all_that_it_has() {
     assert_eq!(shown(&world), 3);
     world.crash(CrashPolicy::LoseAll);
     assert_eq!(shown(&world), 3);
+}
+
+#[test]
+fn i1_nothing_that_a_replica_in_force_lacks_is_deleted_or_expires() {
+    let mut source = Source::new(31, SyncPolicy::Refuse);
+    source.produce(4);
+    source.say(&[4]);
+    source.produce(3);
+    let trim = |source: &mut Source, to: i64| {
+        let (engine, no) = (source.world.engine.clone(), source.no);
+        source.world.run(async move { engine.trim(no, to).await })
+    };
+    assert_eq!(source.ends(), (4, 7));
+    assert_eq!(trim(&mut source, 5).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+    assert_eq!(trim(&mut source, 4), Ok(4));
+    let ttl_seconds = Some(1);
+    let path = "/a".parse().unwrap();
+    let patch = StreamPatch { ttl_seconds, ..StreamPatch::default() };
+    source.world.change(Command::EditStream { path, patch }).unwrap();
+    source.pass(5_000);
+    assert_eq!(source.world.engine.partition(source.no).unwrap().log_start(), 4);
+    source.say(&[7]);
+    source.pass(5_000);
+    assert_eq!(source.world.engine.partition(source.no).unwrap().log_start(), 7);
+}
+
+#[test]
+fn i1_what_waits_for_a_replica_is_turned_away_when_its_topic_passes_to_another_owner() {
+    let mut source = Source::new(32, SyncPolicy::Refuse);
+    let mut waits = source.produce(2);
+    assert!(seen(&mut waits).is_none());
+    let catalog = source.world.engine.catalog();
+    let topic = catalog.stream(source.stream).unwrap().topics.values().next().unwrap().origin;
+    let term = Term { number: 9, id: TermId(9) };
+    let owner = Owner { stream: SOURCE, term };
+    let meet =
+        Command::MeetTerms { stream: source.stream, seen: term, terms: vec![(topic, owner)] };
+    source.world.change(meet).unwrap();
+    assert_eq!(refusal(&mut waits), Some(ErrorKind::HandingOver));
+}
+
+#[test]
+fn i1_a_stream_that_takes_topics_over_counts_on_nobody_before_it_has_heard_anew() {
+    let mut source = Source::new(33, SyncPolicy::Degrade);
+    source.produce(2);
+    source.say(&[2]);
+    let before = source.replica().link_epoch;
+    source.world.change(Command::Renew { stream: source.stream }).unwrap();
+    assert_eq!(source.replica().sync_state, SyncState::Degraded);
+    // Said in a session that knew the other history.
+    source.say_at(&place(), before, &[9]);
+    assert_eq!(source.replica().sync_state, SyncState::Degraded);
+    source.say(&[2]);
+    assert_eq!(source.replica().sync_state, SyncState::InForce);
 }
