@@ -472,8 +472,11 @@ mod tests {
         sync.handle_end(P, 10, 0);
         sync.handle_members(&[member(false, 1)]);
         sync.handle_acked(1, LinkEpoch(1), [(P, 4)], 0);
+        sync.handle_end(P, 20, 5);
+        sync.handle_acked(1, LinkEpoch(1), [(P, 10)], 10);
+        assert_eq!(sync.floor(P), Some(10), "it is about to be counted on");
         sync.handle_end(Q, 5, 15);
-        sync.handle_acked(1, LinkEpoch(1), [(P, 10)], 20);
+        sync.handle_acked(1, LinkEpoch(1), [(P, 20)], 20);
         assert_eq!(sync.poll_wish(), None, "it lacks what lies in the other one");
         sync.handle_acked(1, LinkEpoch(1), [(Q, 5)], 30);
         assert!(matches!(sync.poll_wish(), Some(SyncWish::BringInForce { .. })));
