@@ -11,6 +11,12 @@ use crate::dispatch::Answer;
 use crate::door::AdminDoor;
 use crate::stream::row;
 
+const UNFENCED: &str = "A source that still runs without contact to this cluster cannot be fenced: \
+                        it takes records until it hears of the new owner. What it has beyond these \
+                        offsets is set aside there once it does, not lost.";
+const AGAIN: &str = "Another stream that was promoted too takes records until it hears of this term. \
+                     What it has beyond these offsets is set aside there once it does, not lost.";
+
 impl AdminDoor {
     pub(crate) async fn fail_over(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
@@ -44,9 +50,14 @@ impl AdminDoor {
             (catalog.expect_stream(stream.id)?.term.number, catalog)
         };
         let cuts = self.cuts(&catalog, stream.id, &origins, is_dry);
-        let from = listed.map(|place| place.to_string());
+        let from = match listed {
+            _ if again => "none: it is the owner already".to_owned(),
+            Some(place) => place.to_string(),
+            None => "none is listed any more".to_owned(),
+        };
+        let warning = if again { AGAIN } else { UNFENCED };
         let mut summary = row(json!({
-            "upstream": from.unwrap_or_else(|| "none is listed any more".to_owned()),
+            "upstream": from,
             "term": number,
             "topics": origins.len(),
             "partitions": cuts.len(),
@@ -54,9 +65,7 @@ impl AdminDoor {
         summary.extend(last_words(source));
         summary.extend(row(json!({
             "dryrun": is_dry,
-            "warning": "A source that still runs without contact to this cluster cannot be fenced: \
-                        it takes records until it hears of the new owner. What it has beyond these \
-                        offsets is set aside there once it does, not lost.",
+            "warning": warning,
         })));
         Ok([vec![summary], cuts].concat())
     }
