@@ -359,7 +359,11 @@ impl Coordinator {
     /// Takes over what a row of the materialised view says.
     pub fn insert(&mut self, ours: Transaction) {
         let key = index_key(&ours);
-        if ours.is_open() { self.deadlines.insert(key) } else { self.idle.insert(key) };
+        if ours.is_open() {
+            self.deadlines.insert(key)
+        } else {
+            self.idle.insert(key)
+        };
         self.places += ours.places();
         self.producers.insert(ours.id.clone(), ours.producer_id);
         self.by_producer.insert(ours.producer_id, ours);
@@ -368,7 +372,11 @@ impl Coordinator {
     fn take(&mut self, producer_id: i64) -> Option<Transaction> {
         let ours = self.by_producer.remove(&producer_id)?;
         let key = index_key(&ours);
-        if ours.is_open() { self.deadlines.remove(&key) } else { self.idle.remove(&key) };
+        if ours.is_open() {
+            self.deadlines.remove(&key)
+        } else {
+            self.idle.remove(&key)
+        };
         self.places -= ours.places();
         Some(ours)
     }

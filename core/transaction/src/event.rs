@@ -1,8 +1,6 @@
 //! The durable facts of transactional producers. Their CBOR is a contract: see docs/FORMAT.md.
 
-use mainstem_types::{
-    Error, GroupId, OriginTopicId, PartitionNo, StreamId, TransactionalId,
-};
+use mainstem_types::{Error, GroupId, OriginTopicId, PartitionNo, StreamId, TransactionalId};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 

@@ -30,6 +30,7 @@ mod producer_ids;
 mod settings;
 mod submit;
 mod topic_admin;
+mod transactions;
 
 pub use door::KafkaDoor;
 pub use settings::{KafkaSettings, ListenerSettings};

@@ -208,7 +208,7 @@ impl Sequencer {
         (topic.owner.stream == key.stream).then_some(topic.owner.term.id)
     }
 
-    fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {
+    pub(crate) fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {
         let topic = self
             .state
             .catalog
@@ -224,7 +224,7 @@ impl Sequencer {
     /// Rises over every commit here, also across restarts: the highest is with the cursors, unless
     /// that one's deletion was forgotten, and then the clock has gone on. A replica that still knows
     /// it would take a lower version for an old one.
-    fn next_cursor_version(&mut self) -> u64 {
+    pub(crate) fn next_cursor_version(&mut self) -> u64 {
         let known = self.shared.cursors.read().version();
         let clock = u64::try_from(self.now_ms).unwrap_or(0);
         self.cursor_version = self.cursor_version.max(known).max(clock) + 1;

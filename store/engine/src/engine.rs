@@ -27,7 +27,7 @@ use crate::subscription::Subscription;
 /// All streams of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     producer_ids: Arc<tokio::sync::Mutex<Option<ProducerIdBlock>>>,
 }
 

@@ -25,6 +25,7 @@ mod housekeeping;
 mod marks;
 mod op;
 mod partition;
+mod pending_cursors;
 mod quarantine;
 mod queue;
 mod recovery;
@@ -39,6 +40,8 @@ mod state;
 mod subscription;
 mod sync_desk;
 mod synchrony;
+mod transaction;
+mod transactions;
 mod view;
 mod view_writer;
 mod waiting;
@@ -54,5 +57,7 @@ pub use partition::{Partition, Pending};
 pub use sequencer::{Sequencer, Step};
 pub use settings::{EngineSettings, ViewMode};
 pub use subscription::Subscription;
+
+pub use mainstem_transaction::{AbortedRange, TransactionalProducer};
 
 pub use mainstem_log::{BatchInfo, LogSettings, LogStats, ReserveMode, StoredBatch};

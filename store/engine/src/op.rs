@@ -7,8 +7,11 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_group::{CursorKey, CursorValue};
+use mainstem_transaction::TransactionalProducer;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
+
+use crate::transaction::{Stepped, TransactionStep};
 
 /// What a producer waits for (Kafka's `acks`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +218,15 @@ pub(crate) enum Op {
         starts: Vec<(PartitionNo, i64)>,
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    Transact {
+        step: TransactionStep,
+        reply: oneshot::Sender<Result<Stepped, Error>>,
+    },
+    EndTransaction {
+        producer: TransactionalProducer,
+        commit: bool,
+        reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
+    },
     /// Nobody waits for an answer to this, nor to the next.
     NoteAcked {
         link: ReplicaLink,
@@ -246,9 +258,13 @@ impl Op {
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
+                Self::Transact { step, .. } => step.bytes(),
                 // A group copies so much for each of them.
                 Self::Rejoin { .. } => REJOIN_BYTES,
-                Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
+                Self::Change { .. }
+                | Self::Trim { .. }
+                | Self::EndTransaction { .. }
+                | Self::Close { .. } => 0,
             }
     }
 }

@@ -31,6 +31,13 @@ pub(crate) struct Need {
     pub(crate) frames: usize,
 }
 
+impl Need {
+    /// So many of it.
+    pub(crate) const fn times(self, count: usize) -> Self {
+        Self { payload_bytes: self.payload_bytes * count, frames: self.frames * count }
+    }
+}
+
 impl Add for Need {
     type Output = Self;
 
@@ -93,6 +100,9 @@ impl Op {
             Self::Trim { .. } => Need { payload_bytes: 0, frames: 1 },
             Self::TrimReplica { starts, .. } => Need { payload_bytes: 0, frames: starts.len() },
             Self::HoldWatermarks { marks, .. } => Need { payload_bytes: 0, frames: marks.len() },
+            Self::Transact { step, .. } => step.need(),
+            // What ends is known to the sequencer: see `Sequencer::need_of_transactions`.
+            Self::EndTransaction { .. } => Need::default(),
             // What may come of it is a duty of the step.
             Self::NoteAcked { .. } => Need::default(),
             Self::Close { .. } => Need::default(),

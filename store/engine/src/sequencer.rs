@@ -11,7 +11,7 @@ use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
 
 use crate::duties::Housekeeping;
-use crate::op::Op;
+use crate::op::{Ack, Op};
 use crate::reply::Reply;
 use crate::room::Room;
 use crate::settings::EngineSettings;
@@ -51,6 +51,8 @@ pub(crate) struct Group {
     pub(crate) partitions_given_up: BTreeSet<PartitionNo>,
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
+    /// Producers whose transactions moved.
+    pub(crate) transactions: BTreeSet<i64>,
     /// Batches among the replies.
     pub(crate) promises: usize,
     pub(crate) replies: Vec<Reply>,
@@ -120,6 +122,7 @@ impl Sequencer {
                 {
                     step = Step::Worked;
                 }
+                self.abort_overdue();
                 self.keep_synchrony();
                 self.commit()?;
             }
@@ -176,6 +179,14 @@ impl Sequencer {
             Op::TrimReplica { link, starts, reply } => {
                 Reply::Done(reply, self.sequence_replica_trims(link, starts))
             }
+            Op::Transact { step, reply } => {
+                Reply::Transacted(reply, self.sequence_transaction_step(step))
+            }
+            Op::EndTransaction { producer, commit, reply } => {
+                let promises = self.sequence_end(&producer, commit);
+                self.group.promises += promises.len();
+                Reply::Append(Ack::Durable, reply, promises)
+            }
             Op::NoteAcked { link, ends } => {
                 self.sequence_acked(&link, &ends);
                 Reply::Nothing
@@ -231,17 +242,20 @@ impl Sequencer {
         }
         // Before the new ends: what is held back must never be seen.
         group.partitions.iter().for_each(|no| self.settle_watermark(*no));
+        group.partitions.iter().for_each(|no| self.settle_account(*no));
         let partitions = self.shared.partitions.read();
         for no in &group.partitions {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
             partition.publish_marks(&state.marks);
+            partition.publish_transactions(&state.transactions, self.state.is_left_open(state));
             partition.publish(state.log_start, state.end, state.held, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }
         drop(partitions);
         self.publish_cursors(std::mem::take(&mut group.cursors));
+        self.publish_pending_cursors(&group.transactions);
         // Last: who sees that a topic was given up sees all that was written to it before.
         if group.catalog_changed {
             self.shared.catalog.send_replace(self.state.catalog.clone());

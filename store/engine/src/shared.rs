@@ -13,6 +13,7 @@ use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::health::Health;
 use crate::partition::Partition;
+use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
 
@@ -27,4 +28,6 @@ pub(crate) struct Shared {
     /// Synchronous replicas without which writes are refused now.
     pub(crate) missing: Mutex<BTreeSet<(StreamId, u32)>>,
     pub(crate) damage: Arc<DamageReports>,
+    /// Cursors that open transactions are to move.
+    pub(crate) pending_cursors: RwLock<PendingCursors>,
 }
