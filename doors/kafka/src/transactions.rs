@@ -29,25 +29,26 @@ pub(crate) async fn begin(
     id: &str,
 ) -> InitProducerIdResponse {
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
-    let begun = match id.parse() {
-        Ok(id) => {
-            let engine = &ctx.node.engine;
-            engine.begin_producer(&id, known, request.transaction_timeout_ms).await
-        }
-        Err(error) => Err(error),
+    let refused = |error_code| InitProducerIdResponse {
+        error_code,
+        producer_epoch: -1,
+        ..Default::default()
     };
-    match begun {
+    let Ok(id) = id.parse::<TransactionalId>() else {
+        return refused(KafkaError::InvalidRequest.code());
+    };
+    let timeout_ms = request.transaction_timeout_ms;
+    match ctx.node.engine.begin_producer(&id, known, timeout_ms).await {
         Ok((producer_id, producer_epoch)) => {
             InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
         }
         Err(error) => {
-            tracing::info!(transactional_id = id, %error, "a producer could not begin");
-            let timeout = error.kind() == ErrorKind::Invalid && !id.is_empty();
-            let error_code = match timeout {
-                true => KafkaError::InvalidTransactionTimeout.code(),
-                false => coordinator_code(&error, version >= FENCED_FROM_INIT),
-            };
-            InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() }
+            tracing::info!(transactional_id = %id, %error, "a producer could not begin");
+            // Nothing else can be wrong with this request.
+            refused(match error.kind() {
+                ErrorKind::Invalid => KafkaError::InvalidTransactionTimeout.code(),
+                _ => coordinator_code(&error, version >= FENCED_FROM_INIT),
+            })
         }
     }
 }
