@@ -189,8 +189,8 @@ impl Account {
     fn bound_aborted(&mut self) {
         const AT_ONCE: usize = ABORTED_PER_PARTITION_MAX / 16;
         if self.aborted.len() > ABORTED_PER_PARTITION_MAX {
-            let gone = Arc::make_mut(&mut self.aborted).drain(..AT_ONCE);
-            let last = gone.last().map_or(NO_MARKER, |range| range.marker);
+            let last = self.aborted[AT_ONCE - 1].marker;
+            Arc::make_mut(&mut self.aborted).drain(..AT_ONCE);
             self.known_from = self.known_from.max(last + 1);
         }
     }

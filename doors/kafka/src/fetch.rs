@@ -18,7 +18,7 @@ use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch_room::{FetchRoom, Room};
-use crate::list_offsets::READ_COMMITTED;
+use crate::isolation::READ_COMMITTED;
 
 /// Before this version clients are not told of zstd.
 const ZSTD_FROM: i16 = 10;

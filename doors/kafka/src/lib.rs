@@ -20,6 +20,7 @@ mod fetch_room;
 mod frames;
 mod group_admin;
 mod groups;
+mod isolation;
 mod join;
 mod list_offsets;
 mod metadata;

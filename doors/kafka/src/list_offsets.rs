@@ -16,9 +16,8 @@ use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch::check_epoch;
+use crate::isolation::READ_COMMITTED;
 
-/// The isolation level of readers of what is committed; 0 is that of all others.
-pub(crate) const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;

@@ -41,6 +41,7 @@ mod subscription;
 mod sync_desk;
 mod synchrony;
 mod transaction;
+mod transaction_step;
 mod transactions;
 mod view;
 mod view_writer;

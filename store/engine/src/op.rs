@@ -11,7 +11,7 @@ use mainstem_transaction::TransactionalProducer;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
 
-use crate::transaction::{Stepped, TransactionStep};
+use crate::transaction_step::{Stepped, TransactionStep};
 
 /// What a producer waits for (Kafka's `acks`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use mainstem_types::Error;
 use tokio::sync::oneshot;
 
 use crate::op::{Ack, Op, Rejoined};
-use crate::transaction::Stepped;
+use crate::transaction_step::Stepped;
 use crate::waiting::{Answers, Promise};
 
 /// An answer that waits for its truth.

@@ -7,71 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::Engine;
 use crate::op::{CursorCommit, Op, closed};
-use crate::room::Need;
-use crate::transactions::MARKER_BYTES;
-
-/// What a transactional producer does, but for the end.
-pub(crate) enum TransactionStep {
-    /// It begins, with a producer id that nobody had if one was drawn.
-    Begin {
-        id: TransactionalId,
-        known: Option<(i64, i16)>,
-        timeout_ms: i32,
-        fresh: Option<i64>,
-    },
-    AddPartitions {
-        producer: TransactionalProducer,
-        partitions: Vec<PartitionNo>,
-    },
-    AddGroup {
-        producer: TransactionalProducer,
-        group: GroupId,
-    },
-    AddCursors {
-        producer: TransactionalProducer,
-        cursors: Vec<PendingCursor>,
-    },
-}
-
-/// How a step was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stepped {
-    /// A producer id has to be drawn for it.
-    NeedsProducerId,
-    /// The producer has this id and epoch.
-    Begun(i64, i16),
-    Done,
-}
-
-impl TransactionStep {
-    /// What it weighs in the queue.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Begin { .. } | Self::AddGroup { .. } => 0,
-            Self::AddPartitions { partitions, .. } => partitions.len() * size_of::<PartitionNo>(),
-            Self::AddCursors { cursors, .. } => cursors.iter().map(cursor_bytes).sum(),
-        }
-    }
-
-    /// The most that it adds to the log, with what its end may add in the same group.
-    pub(crate) fn need(&self) -> Need {
-        const EVENT_BYTES: usize = 4 * 1024;
-        let (more, frames) = match self {
-            Self::Begin { .. } | Self::AddGroup { .. } => (0, 0),
-            Self::AddPartitions { partitions, .. } => {
-                (partitions.len() * 2 * MARKER_BYTES, partitions.len())
-            }
-            Self::AddCursors { .. } => (2 * self.bytes(), 0),
-        };
-        Need { payload_bytes: EVENT_BYTES + more, frames: 2 + frames }
-    }
-}
-
-/// No record of this cursor is longer.
-pub(crate) fn cursor_bytes(cursor: &PendingCursor) -> usize {
-    const CURSOR_BYTES: usize = 512;
-    CURSOR_BYTES + cursor.group.as_str().len() + cursor.metadata.len()
-}
+use crate::transaction_step::{Stepped, TransactionStep};
 
 impl Engine {
     /// Gives a producer its id and epoch under a transactional id. Whoever had that is fenced, and

@@ -23,11 +23,9 @@ use crate::pending_cursors::key_of;
 use crate::room::Need;
 use crate::sequencer::Sequencer;
 use crate::state::note_transaction;
-use crate::transaction::{Stepped, TransactionStep, cursor_bytes};
+use crate::transaction_step::{MARKER_BYTES, Stepped, TransactionStep, cursor_bytes};
 use crate::waiting::Promise;
 
-/// No marker is longer, nor what a decision says of it.
-pub(crate) const MARKER_BYTES: usize = 128;
 /// Transactional ids that are forgotten at once.
 const FORGOTTEN_AT_ONCE: usize = 256;
 /// What is read at a time where an account is told anew.
