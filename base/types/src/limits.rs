@@ -68,8 +68,10 @@ pub const TRANSACTION_PLACES_MAX: usize = 1 << 20;
 /// Aborted transactions that one partition remembers, for readers of what is committed. What lies
 /// below the oldest of them is not shown to such readers any more.
 pub const ABORTED_PER_PARTITION_MAX: usize = 16 * 1024;
-/// Decisions from elsewhere that a replica keeps until it has their markers.
-pub const CARRIED_DECISIONS_MAX: usize = 16 * 1024;
+/// Commits of which one partition of a replica keeps the word until it has their markers.
+pub const TOLD_COMMITS_PER_PARTITION_MAX: usize = 1024;
+/// Markers of commits that a source keeps in mind to tell them to its replicas.
+pub const TOLD_MARKERS_MAX: usize = 64 * 1024;
 
 /// Consumer groups with members at one node.
 pub const CONSUMER_GROUPS_MAX: usize = 10_000;

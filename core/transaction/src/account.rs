@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_types::Error;
-use mainstem_types::limits::ABORTED_PER_PARTITION_MAX;
+use mainstem_types::limits::{ABORTED_PER_PARTITION_MAX, TOLD_COMMITS_PER_PARTITION_MAX};
 use minicbor::{Decode, Encode};
 
 /// Offsets that are remembered at which no transaction was open.
@@ -40,6 +40,21 @@ pub struct AbortedRange {
     pub marker: i64,
 }
 
+/// A commit that the topic's owner has decided, as it was told before its marker came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ToldCommit {
+    /// Whose.
+    #[n(0)]
+    pub producer_id: i64,
+    /// The marker's epoch.
+    #[n(1)]
+    pub epoch: i16,
+    /// The marker's offset.
+    #[n(2)]
+    pub marker: i64,
+}
+
 /// A partition's account of transactions. Cheap to clone while few are open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -51,6 +66,8 @@ pub struct Account {
     /// Below it aborted ones were forgotten.
     known_from: i64,
     last_marker: i64,
+    /// Commits that the owner has decided and whose markers are not here yet.
+    told: Vec<ToldCommit>,
     /// Offsets at which none was open, rising and closer together towards the end: from there the
     /// account can be told anew.
     quiet: Vec<i64>,
@@ -64,6 +81,7 @@ impl Default for Account {
             aborted: Arc::default(),
             known_from: 0,
             last_marker: NO_MARKER,
+            told: Vec::new(),
             quiet: Vec::new(),
         }
     }
@@ -78,6 +96,7 @@ impl Account {
     /// Takes note of the marker that ends a producer's transaction, if it has one open here.
     pub fn note_marker(&mut self, producer_id: i64, is_commit: bool, marker: i64) {
         self.last_marker = marker;
+        self.told.retain(|told| told.marker > marker);
         let Some(open) = self.open.remove(&producer_id) else { return };
         let first_offset = open.first_offset;
         if !is_commit {
@@ -95,6 +114,35 @@ impl Account {
         if self.open.is_empty() {
             self.note_quiet(marker + 1);
         }
+    }
+
+    /// Takes note of a commit whose marker is still to come; whether that is news.
+    pub fn note_told(&mut self, told: ToldCommit) -> bool {
+        if told.marker <= self.last_marker || self.told.contains(&told) {
+            return false;
+        }
+        if self.told.len() == TOLD_COMMITS_PER_PARTITION_MAX {
+            self.told.remove(0);
+        }
+        self.told.push(told);
+        true
+    }
+
+    /// The commit that was told of the producer's transaction in a partition that ends at `end`: the
+    /// first whose marker was to stand there or later.
+    pub fn told_commit(&self, producer_id: i64, end: i64) -> Option<ToldCommit> {
+        let told = self.told.iter().filter(|told| told.producer_id == producer_id);
+        told.filter(|told| told.marker >= end).min_by_key(|told| told.marker).copied()
+    }
+
+    /// Somebody else's reign begins at `start`: what the one before had decided beyond is void.
+    pub fn forget_told(&mut self, start: i64) {
+        self.told.retain(|told| told.marker < start);
+    }
+
+    /// How many commits are told and not here.
+    pub fn told_count(&self) -> usize {
+        self.told.len()
     }
 
     /// Readers see up to `held`, or everything: what ended below that has ended for them too.
@@ -164,6 +212,7 @@ impl Account {
         if kept < self.aborted.len() {
             Arc::make_mut(&mut self.aborted).truncate(kept);
         }
+        self.forget_told(to);
         self.quiet.retain(|quiet| *quiet <= to);
         self.last_marker = self.last_marker.min(to - 1).max(NO_MARKER);
         self.known_from = self.known_from.min(to.max(0));
@@ -217,6 +266,8 @@ struct AccountRow {
     quiet: Vec<i64>,
     #[n(5)]
     late: Vec<(i64, i64)>,
+    #[n(6)]
+    told: Option<Vec<ToldCommit>>,
 }
 
 #[derive(Encode, Decode)]
@@ -245,6 +296,7 @@ impl Account {
             last_marker: self.last_marker,
             quiet: self.quiet.clone(),
             late: self.late.clone(),
+            told: (!self.told.is_empty()).then(|| self.told.clone()),
         };
         minicbor::to_vec(row).expect("writing to memory does not fail")
     }
@@ -267,6 +319,7 @@ impl Account {
             aborted: Arc::new(row.aborted),
             known_from: row.known_from,
             last_marker: row.last_marker,
+            told: row.told.unwrap_or_default(),
             quiet: row.quiet,
         })
     }
@@ -312,6 +365,24 @@ mod tests {
         assert!(account.is_settled(Some(9)) && !account.is_settled(Some(10)));
         account.settle(Some(10));
         assert_eq!(account.first_unstable(), None);
+    }
+
+    #[test]
+    fn a_commit_that_was_told_is_known_until_its_marker_or_another_reign_comes() {
+        let mut account = Account::default();
+        let told = |marker| ToldCommit { producer_id: 1, epoch: 3, marker };
+        account.note_records(1, 3, 5);
+        assert!(account.note_told(told(20)) && account.note_told(told(9)));
+        assert!(!account.note_told(told(9)), "it is known");
+        assert_eq!(account.told_commit(1, 9), Some(told(9)), "the first that may be meant");
+        assert_eq!(account.told_commit(1, 10), Some(told(20)));
+        assert_eq!((account.told_commit(1, 21), account.told_commit(2, 0)), (None, None));
+        assert_eq!(Account::decode(&account.encode()).unwrap(), account);
+        account.note_marker(1, true, 9);
+        assert_eq!(account.told_count(), 1);
+        assert!(!account.note_told(told(9)), "its marker is here");
+        account.forget_told(20);
+        assert_eq!(account.told_count(), 0);
     }
 
     #[test]

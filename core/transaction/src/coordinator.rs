@@ -353,6 +353,8 @@ impl Coordinator {
                 self.producers.remove(&gone.id);
                 Some(gone.id)
             }
+            // That is the partitions' concern.
+            TransactionEvent::Told { .. } => None,
         }
     }
 

@@ -139,6 +139,13 @@ pub enum TransactionEvent {
         #[n(0)]
         producer_id: i64,
     },
+    /// The owner of topics that are replicated here has decided a commit, whose markers are still
+    /// to come.
+    #[n(6)]
+    Told {
+        #[n(0)]
+        decision: Decision,
+    },
 }
 
 impl TransactionEvent {

@@ -14,7 +14,7 @@ mod sequence;
 mod snapshot;
 mod transaction;
 
-pub use account::{AbortedRange, Account, OpenTransaction, aborted_between};
+pub use account::{AbortedRange, Account, OpenTransaction, ToldCommit, aborted_between};
 pub use coordinator::{Begin, Coordinator, End, TransactionalProducer};
 pub use event::{Decision, Marker, PendingCursor, TransactionEvent};
 pub use producer_id::{ProducerIdBlock, ProducerIdPrefix};

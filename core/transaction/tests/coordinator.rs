@@ -315,8 +315,9 @@ fn events() -> Vec<TransactionEvent> {
         },
         TransactionEvent::GroupAdded { producer_id, group: "readers".parse().unwrap(), at_ms: NOW },
         TransactionEvent::CursorsAdded { producer_id, cursors: vec![cursor()] },
-        TransactionEvent::Decided { decision },
+        TransactionEvent::Decided { decision: decision.clone() },
         TransactionEvent::Forgotten { producer_id },
+        TransactionEvent::Told { decision },
     ]
 }
 
@@ -324,7 +325,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const EVENTS: [&str; 6] = [
+const EVENTS: [&str; 7] = [
     "8200a600617401184d0202030104192710051b0000018bcfe56800",
     "8201a300184d018105021b0000018bcfe56800",
     "8202a300184d016772656164657273021b0000018bcfe56800",
@@ -333,6 +334,7 @@ const EVENTS: [&str; 6] = [
      00000000000000000000220303041903e80504066473616964",
     "8204a100a600184d010202f5031b0000018bcfe56800048182051863058143010203",
     "8205a100184d",
+    "8206a100a600184d010202f5031b0000018bcfe56800048182051863058143010203",
 ];
 const ROW: &str = "\
      ab00617401184d02020301041927100501061b0000018bcfe56800078105088167726561646572730981a7\

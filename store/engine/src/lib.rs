@@ -14,6 +14,7 @@ mod change;
 mod commit;
 mod cursors;
 mod damage;
+mod decisions;
 mod digests;
 mod duties;
 mod engine;
@@ -47,6 +48,7 @@ mod view;
 mod view_writer;
 mod waiting;
 
+pub use decisions::{LinkDecision, LinkMarker};
 pub use engine::Engine;
 pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};

@@ -11,6 +11,7 @@ use mainstem_transaction::TransactionalProducer;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
 
+use crate::decisions::{LinkDecision, LinkMarker};
 use crate::transaction_step::{Stepped, TransactionStep};
 
 /// What a producer waits for (Kafka's `acks`).
@@ -227,7 +228,11 @@ pub(crate) enum Op {
         commit: bool,
         reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
     },
-    /// Nobody waits for an answer to this, nor to the next.
+    /// Nobody waits for an answer to this, nor to the next two.
+    KeepDecisions {
+        link: LinkName,
+        decisions: Vec<LinkDecision>,
+    },
     NoteAcked {
         link: ReplicaLink,
         ends: Vec<AckedEnd>,
@@ -259,6 +264,9 @@ impl Op {
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
                 Self::Transact { step, .. } => step.bytes(),
+                Self::KeepDecisions { decisions, .. } => {
+                    decisions.iter().map(|one| one.markers.len() * size_of::<LinkMarker>()).sum()
+                }
                 // A group copies so much for each of them.
                 Self::Rejoin { .. } => REJOIN_BYTES,
                 Self::Change { .. }

@@ -67,6 +67,7 @@ pub(crate) fn open(
         health: Mutex::default(),
         missing: Mutex::default(),
         damage,
+        to_tell: RwLock::default(),
         pending_cursors: RwLock::new(PendingCursors::of(&state.coordinator)),
     };
     let mut sequencer = Sequencer {
@@ -85,6 +86,7 @@ pub(crate) fn open(
         _lock: lock,
     };
     sequencer.finish_what_was_cut();
+    sequencer.recover_to_tell();
     sequencer.publish_health();
     sequencer.recover_synchrony();
     Ok(sequencer)

@@ -91,6 +91,7 @@ impl Sequencer {
         Lineage::from_entries(theirs.to_vec()).ok_or_else(diverged)?;
         for entry in news {
             Arc::make_mut(&mut partition.lineage).push(*entry);
+            partition.forget_told(entry.start_offset);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));

@@ -64,7 +64,9 @@ impl Op {
             Self::EndTransaction { reply, .. } => {
                 Reply::Append(Ack::Durable, reply, vec![Err(disk_full())])
             }
-            Self::NoteAcked { .. } | Self::HoldWatermarks { .. } => Reply::Nothing,
+            Self::NoteAcked { .. } | Self::HoldWatermarks { .. } | Self::KeepDecisions { .. } => {
+                Reply::Nothing
+            }
             Self::Close { reply } => Reply::Closed(reply),
         }
     }

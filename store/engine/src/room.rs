@@ -102,6 +102,10 @@ impl Op {
             Self::TrimReplica { starts, .. } => Need { payload_bytes: 0, frames: starts.len() },
             Self::HoldWatermarks { marks, .. } => Need { payload_bytes: 0, frames: marks.len() },
             Self::Transact { step, .. } => need_of_step(step),
+            Self::KeepDecisions { decisions, .. } => Need {
+                payload_bytes: decisions.iter().map(|one| (1 + one.markers.len()) * 64).sum(),
+                frames: decisions.len(),
+            },
             // What ends is known to the sequencer: see `Sequencer::need_of_transactions`.
             Self::EndTransaction { .. } => Need::default(),
             // What may come of it is a duty of the step.

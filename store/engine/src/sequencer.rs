@@ -10,6 +10,7 @@ use mainstem_log::{CommitLog, Frame};
 use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
 
+use crate::decisions::LinkDecision;
 use crate::duties::Housekeeping;
 use crate::op::{Ack, Op};
 use crate::reply::Reply;
@@ -51,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) partitions_given_up: BTreeSet<PartitionNo>,
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
+    /// Commits that replicas are to hear of.
+    pub(crate) to_tell: Vec<LinkDecision>,
     /// Producers whose transactions moved.
     pub(crate) transactions: BTreeSet<i64>,
     /// Batches among the replies.
@@ -187,6 +190,11 @@ impl Sequencer {
                 self.group.promises += promises.len();
                 Reply::Append(Ack::Durable, reply, promises)
             }
+            Op::KeepDecisions { link, decisions } => {
+                // As with watermarks.
+                let _ = self.sequence_told(link, &decisions);
+                Reply::Nothing
+            }
             Op::NoteAcked { link, ends } => {
                 self.sequence_acked(&link, &ends);
                 Reply::Nothing
@@ -235,6 +243,8 @@ impl Sequencer {
         for no in &group.partitions_removed {
             self.forget_waiting(*no);
         }
+        // Before the ends that show their markers.
+        self.shared.to_tell.write().extend(std::mem::take(&mut group.to_tell));
         // Before anybody may see more: what waits was promised by an owner, which this is not.
         group.partitions_given_up.iter().for_each(|no| self.turn_away(*no));
         if group.catalog_changed {

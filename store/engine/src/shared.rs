@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
+use crate::decisions::ToTell;
 use crate::health::Health;
 use crate::partition::Partition;
 use crate::pending_cursors::PendingCursors;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     /// Synchronous replicas without which writes are refused now.
     pub(crate) missing: Mutex<BTreeSet<(StreamId, u32)>>,
     pub(crate) damage: Arc<DamageReports>,
+    /// Commits that replicas are to hear of before their markers.
+    pub(crate) to_tell: RwLock<ToTell>,
     /// Cursors that open transactions are to move.
     pub(crate) pending_cursors: RwLock<PendingCursors>,
 }

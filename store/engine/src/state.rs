@@ -8,7 +8,9 @@ use mainstem_catalog::{Applied, Catalog, Event, PartitionHome, RowKey};
 use mainstem_group::{CursorKey, CursorRecord};
 use mainstem_log::{Frame, FrameKind};
 use mainstem_record::{BatchHeader, ControlRecord, control_of};
-use mainstem_transaction::{Account, BatchProducer, Coordinator, Producers, TransactionEvent};
+use mainstem_transaction::{
+    Account, BatchProducer, Coordinator, Producers, ToldCommit, TransactionEvent,
+};
 use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TransactionalId};
 use minicbor::{Decode, Encode};
 
@@ -168,6 +170,13 @@ impl PartitionState {
         Arc::make_mut(&mut self.lineage).truncate(to);
     }
 
+    /// Another owner's reign begins: commits that the one before had decided beyond are void.
+    pub(crate) fn forget_told(&mut self, start: i64) {
+        if self.transactions.told_count() > 0 {
+            Arc::make_mut(&mut self.transactions).forget_told(start);
+        }
+    }
+
     /// Takes it out of service; the first reason stands.
     pub(crate) fn quarantine(&mut self, offset: i64, why: &str) {
         self.quarantined.get_or_insert_with(|| format!("offset {offset}: {why}"));
@@ -288,6 +297,14 @@ impl State {
     pub(crate) fn apply_transaction(&mut self, event: &TransactionEvent) {
         let changed = self.coordinator.apply(event);
         self.dirty.transactions.extend(changed);
+        let TransactionEvent::Told { decision } = event else { return };
+        for marker in &decision.markers {
+            let Some(partition) = self.partitions.get_mut(&marker.partition) else { continue };
+            let (producer_id, epoch) = (decision.producer_id, decision.epoch);
+            let told = ToldCommit { producer_id, epoch, marker: marker.offset };
+            Arc::make_mut(&mut partition.transactions).note_told(told);
+            self.dirty.partitions.insert(marker.partition);
+        }
     }
 
     /// Does again what an event says, with the cursors that moved by it.
@@ -297,9 +314,10 @@ impl State {
         cursors: &mut Cursors,
     ) -> Result<(), Error> {
         self.apply_transaction(event);
-        let TransactionEvent::Decided { decision } = event else { return Ok(()) };
-        for record in &decision.cursors {
-            self.replay_cursor(record, cursors)?;
+        if let TransactionEvent::Decided { decision } = event {
+            for record in &decision.cursors {
+                self.replay_cursor(record, cursors)?;
+            }
         }
         Ok(())
     }
@@ -357,6 +375,10 @@ impl State {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
                 Arc::make_mut(&mut partition.lineage).push(entry);
+                // Of a reign of our own the end of what was open may be still to come.
+                if entry.owner != partition.home.stream {
+                    partition.forget_told(entry.start_offset);
+                }
             }
             FrameKind::HighWatermark => {
                 partition.held = held_by_frame(frame);

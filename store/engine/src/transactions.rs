@@ -166,11 +166,13 @@ impl Sequencer {
                 if ours.is_some_and(|ours| ours.is_open() && ours.partitions.contains(&no)) {
                     return None;
                 }
-                let decided = ours.filter(|ours| has_marker(ours, no, end));
-                let epoch = decided.map_or(open.epoch, |ours| ours.epoch);
-                let is_commit =
-                    decided.is_some_and(|ours| ours.state == TransactionState::Committed);
-                Some((producer_id, epoch, is_commit))
+                if let Some(ours) = ours.filter(|ours| has_marker(ours, no, end)) {
+                    let is_commit = ours.state == TransactionState::Committed;
+                    return Some((producer_id, ours.epoch, is_commit));
+                }
+                let told = partition.transactions.told_commit(producer_id, end);
+                let epoch = told.map_or(open.epoch, |told| told.epoch);
+                Some((producer_id, epoch, told.is_some()))
             })
             .collect();
         for (producer_id, epoch, is_commit) in left {
@@ -316,6 +318,9 @@ impl Sequencer {
             }
         }
         let (markers, epoch) = (decision.markers.clone(), decision.epoch);
+        if commit && markers.len() > 1 {
+            self.note_to_tell(&decision);
+        }
         self.stage_transaction(&TransactionEvent::Decided { decision });
         for marker in &markers {
             self.stage_marker(marker.partition, producer_id, epoch, commit);
@@ -340,7 +345,7 @@ impl Sequencer {
         Some(CursorRecord { key, column: CursorColumn::Local, value: Some(value) })
     }
 
-    fn stage_transaction(&mut self, event: &TransactionEvent) {
+    pub(crate) fn stage_transaction(&mut self, event: &TransactionEvent) {
         self.group.frames.push(Frame::node_wide(FrameKind::Transaction, event.encode().into()));
         self.group.transactions.insert(producer_of_event(event));
         self.state.apply_transaction(event);
@@ -379,7 +384,9 @@ const fn producer_of_event(event: &TransactionEvent) -> i64 {
         | TransactionEvent::GroupAdded { producer_id, .. }
         | TransactionEvent::CursorsAdded { producer_id, .. }
         | TransactionEvent::Forgotten { producer_id } => *producer_id,
-        TransactionEvent::Decided { decision } => decision.producer_id,
+        TransactionEvent::Decided { decision } | TransactionEvent::Told { decision } => {
+            decision.producer_id
+        }
     }
 }
 
