@@ -107,6 +107,7 @@ impl World {
                 | ReceiverAction::ApplyTopic(_)
                 | ReceiverAction::ApplyTombstone(_)
                 | ReceiverAction::HoldWatermarks(_)
+                | ReceiverAction::KeepDecisions(_)
                 | ReceiverAction::Rejoin(..)
                 | ReceiverAction::Close(_)
         );
@@ -150,6 +151,8 @@ impl World {
                     Answer::Done(engine.hold_watermarks(name, marks).await)
                 });
             }
+            // No transactions are simulated.
+            ReceiverAction::KeepDecisions(_) => {}
             ReceiverAction::TakeOver(_) => side.blocked = false,
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
