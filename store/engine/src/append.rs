@@ -18,6 +18,7 @@ impl Sequencer {
         no: PartitionNo,
         batch: BytesMut,
         ack: Ack,
+        is_kept: bool,
     ) -> Result<Promise, Error> {
         let timestamp_type = self.check_local_write(no)?;
         self.check_disk()?;
@@ -35,6 +36,7 @@ impl Sequencer {
                 let appended = Appended { base_offset, append_time_ms, log_start };
                 return Ok(Promise { appended, partition: no, next_offset });
             }
+            Verdict::Append if is_kept => {}
             Verdict::Append => self.check_transaction(no, &header)?,
         }
         let (header, arrival_ms) = self.stage_own_batch(no, batch, by_log);

@@ -182,6 +182,8 @@ pub(crate) enum Op {
     Append {
         appends: Vec<(PartitionNo, BytesMut)>,
         ack: Ack,
+        /// They were kept elsewhere, and belong to no transaction of this cluster.
+        are_kept: bool,
         reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
     },
     AppendReplica {

@@ -48,7 +48,7 @@ impl Op {
     /// Answers that the disk is full; nothing was done.
     pub(crate) fn refuse(self) -> Reply {
         match self {
-            Self::Append { appends, ack, reply } => {
+            Self::Append { appends, ack, reply, .. } => {
                 Reply::Append(ack, reply, appends.iter().map(|_| Err(disk_full())).collect())
             }
             Self::AppendReplica { reply, .. } | Self::Trim { reply, .. } => {

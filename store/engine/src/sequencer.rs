@@ -153,9 +153,9 @@ impl Sequencer {
     fn sequence(&mut self, op: Op, room: Room) {
         let reply = match op {
             op if room == Room::NoAppends && op.is_append() => op.refuse(),
-            Op::Append { appends, ack, reply } => {
-                let promises: Vec<_> =
-                    appends.into_iter().map(|(no, b)| self.sequence_append(no, b, ack)).collect();
+            Op::Append { appends, ack, are_kept, reply } => {
+                let append = |(no, batch)| self.sequence_append(no, batch, ack, are_kept);
+                let promises: Vec<_> = appends.into_iter().map(append).collect();
                 self.group.promises += promises.len();
                 Reply::Append(ack, reply, promises)
             }

@@ -112,6 +112,10 @@ impl Sequencer {
         header: &BatchHeader,
     ) -> Result<(), Error> {
         let (id, epoch) = (header.producer_id, header.producer_epoch);
+        if header.attributes.is_control() {
+            // No producer's: doors refuse it from those.
+            return Ok(());
+        }
         if header.attributes.is_transactional() {
             return self.state.coordinator.check_append(id, epoch, no);
         }
@@ -151,13 +155,15 @@ impl Sequencer {
 
     /// What is open in a partition that is written here and is none of this cluster's open
     /// transactions is completed: as decided, else aborted. So it is after a take-over, and after
-    /// a crash between a decision and its markers.
+    /// a crash between a decision and its markers. What nobody here knows and began in this reign
+    /// is left to the import that brought it.
     pub(crate) fn complete_open(&mut self, no: PartitionNo) {
         let Some(partition) = self.state.partitions.get(&no) else { return };
         if partition.transactions.open_count() == 0 || !self.may_mark(no) {
             return;
         }
         let end = partition.end;
+        let reign = partition.lineage.last().map_or(0, |entry| entry.start_offset);
         let left: Vec<(i64, i16, bool)> = partition
             .transactions
             .open()
@@ -169,6 +175,9 @@ impl Sequencer {
                 if let Some(ours) = ours.filter(|ours| has_marker(ours, no, end)) {
                     let is_commit = ours.state == TransactionState::Committed;
                     return Some((producer_id, ours.epoch, is_commit));
+                }
+                if ours.is_none() && open.first_offset >= reign {
+                    return None;
                 }
                 let told = partition.transactions.told_commit(producer_id, end);
                 let epoch = told.map_or(open.epoch, |told| told.epoch);
