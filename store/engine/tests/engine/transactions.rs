@@ -6,12 +6,12 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use mainstem_catalog::{Command, Owner, StreamSettings};
 use mainstem_engine::{
-    AbortedRange, CursorCommit, EngineSettings, LinkDecision, LinkMarker, LinkName, Rejoin,
-    ReplicaAppend, ReplicaBatch, TransactionalProducer,
+    AbortedRange, Ack, Append, CursorCommit, EngineSettings, LinkDecision, LinkMarker, LinkName,
+    Rejoin, ReplicaAppend, ReplicaBatch, TransactionalProducer,
 };
 use mainstem_env::CrashPolicy;
 use mainstem_group::CursorKey;
-use mainstem_record::{BatchBuilder, BatchHeader, ControlRecord, control_of};
+use mainstem_record::{BatchBuilder, BatchHeader, ControlRecord, control_of, end_marker};
 use mainstem_types::{
     Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath, Term, TermId,
 };
@@ -446,7 +446,9 @@ fn who_loses_a_topic_aborts_what_it_had_there_and_its_producer_learns_of_it() {
 #[test]
 fn while_a_topic_is_handed_over_its_transactions_wait() {
     let mut owned = Owned::new(9);
-    let producer = owned.open("t");
+    let producer = owned.begin("t");
+    owned.add(&producer, &[0]).unwrap();
+    owned.send(&producer, 0, 0).unwrap();
     let (stream, replica) = (owned.stream, place());
     owned
         .world
@@ -578,27 +580,32 @@ fn fault_11_a_promotion_completes_a_transaction_as_it_was_told_that_it_is_decide
 
 #[test]
 fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
-    let (_, producer_id, batches) = history();
-    let mut world = World::new(11);
-    let (link, no) = world.replica();
-    carry(&mut world, link, &batches);
-    keep(&mut world, link, told(producer_id, 8));
-    let first = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
-    let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id: TermId(9), ..first };
-    let append = ReplicaAppend {
-        link,
-        topic: TOPIC,
-        partition: 0,
-        lineage: vec![first, next],
-        gap_to: None,
-        batches: Vec::new(),
-    };
-    let engine = world.engine.clone();
-    world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
-    world.crash(CrashPolicy::LoseAll);
-    world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
-    let last = world.read_all(no).pop().unwrap();
-    assert_eq!(control_of(&last).unwrap(), Some(ControlRecord::Abort));
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(11);
+        let (link, no) = world.replica();
+        carry(&mut world, link, &batches);
+        keep(&mut world, link, told(producer_id, 8));
+        let first =
+            LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+        let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id: TermId(9), ..first };
+        let append = ReplicaAppend {
+            link,
+            topic: TOPIC,
+            partition: 0,
+            lineage: vec![first, next],
+            gap_to: None,
+            batches: Vec::new(),
+        };
+        let engine = world.engine.clone();
+        world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
+        let last = world.read_all(no).pop().unwrap();
+        assert_eq!(control_of(&last).unwrap(), Some(ControlRecord::Abort));
+    }
 }
 
 #[test]
@@ -629,4 +636,22 @@ fn replicas_are_to_hear_of_commits_with_several_markers() {
     owned.world.crash(CrashPolicy::LoseAll);
     let (again, _) = owned.world.engine.commits_to_tell(0);
     assert!(again.contains(&told[0]), "the last of each is known after a start");
+}
+
+#[test]
+fn what_an_import_brings_is_left_to_it_and_ends_by_its_marker() {
+    let mut owned = Owned::new(13);
+    let no = owned.partitions[0];
+    let stranger = TransactionalProducer { id: "x".parse().unwrap(), producer_id: 77, epoch: 0 };
+    let append = Append { partition: no, batch: part(&stranger, 0, "imported") };
+    let engine = owned.world.engine.clone();
+    let kept = append.clone();
+    owned.world.run(async move { engine.append_kept(vec![kept], Ack::Durable).await }).unwrap();
+    assert_eq!(kind(owned.send(&stranger, 0, 1)), ErrorKind::InvalidTransaction);
+    owned.settle();
+    owned.world.crash(CrashPolicy::LoseAll);
+    owned.settle();
+    assert_eq!(owned.stable(0), (0, 1), "its marker is still to come");
+    owned.world.append(no, end_marker(77, 0, true, 0, START_MS)).unwrap();
+    assert_eq!(owned.stable(0), (2, 2));
 }
