@@ -4,6 +4,8 @@ What is open, committed or aborted at the source must look the same at the repli
 """
 
 import asyncio
+import os
+import subprocess
 import time
 import uuid
 
@@ -270,6 +272,52 @@ def replica_refuses_a_transaction(bench):
     check(bench, topic, ["one", "two", "three"], ["one", "two", "three"])
 
 
+def mainstem(*words):
+    """Runs a command of the binary under test."""
+    done = subprocess.run([os.environ["MAINSTEM_BIN"], *words], capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+
+
+def is_refused(broker, topic):
+    """Whether a producer without transactions is refused for good."""
+    errors = []
+    writer = Producer({"bootstrap.servers": broker, "message.timeout.ms": 5000})
+    writer.produce(topic, b"probe", partition=0, on_delivery=lambda e, _: errors.append(e))
+    writer.flush(TIMEOUT_S)
+    return errors[0] is not None and errors[0].code() == KafkaError.POLICY_VIOLATION
+
+
+def promotion_ends_what_is_open(bench):
+    path = os.environ["MAINSTEM_STREAM"] + "-promoted"
+    source, replica = f"/mapr/source{path}", f"/mapr/replica{path}"
+    everybody = ["-produceperm", "p", "-consumeperm", "p", "-topicperm", "p"]
+    mainstem("stream", "create", "-path", source, *everybody)
+    mainstem("stream", "replica", "autosetup", "-path", source, "-replica", replica)
+    topic = path.strip("/").replace("/", ".") + ".t"
+    bench.client.create_topic(bench.source, topic, PARTITIONS)
+    writer = producer(bench, "promoted")
+    writer.begin_transaction()
+    send(writer, topic, ["kept"])
+    writer.commit_transaction(TIMEOUT_S)
+    writer.begin_transaction()
+    send(writer, topic, ["open"])
+    check(bench, topic, ["kept"], ["kept", "open"])
+    mainstem("stream", "replica", "failover", "-path", replica)
+    until(lambda: end_of_stable(bench.replica, topic) == 4, "the marker of the abort")
+    same(read(bench.replica, topic), ["kept"], "committed records after the promotion")
+    until(lambda: is_refused(bench.source, topic), "the old master has heard of the new one")
+    told = refusal(lambda: writer.commit_transaction(TIMEOUT_S), KafkaError._FENCED)
+    assert told.fatal(), f"the commit may be tried again: {told!r}"
+    heir = Producer({
+        "bootstrap.servers": bench.replica, "transactional.id": f"{bench.prefix}-promoted",
+    })
+    heir.init_transactions(TIMEOUT_S)
+    heir.begin_transaction()
+    send(heir, topic, ["of the new owner"])
+    heir.commit_transaction(TIMEOUT_S)
+    same(read(bench.replica, topic), ["kept", "of the new owner"], "what is committed there")
+
+
 SCENARIOS = [
     ("commit", commit),
     ("abort", abort),
@@ -280,6 +328,7 @@ SCENARIOS = [
     ("too long a time-out is refused", too_long_a_time_out_is_refused),
     ("aiokafka writes", aiokafka_writes),
     ("the replica refuses a transaction", replica_refuses_a_transaction),
+    ("a promotion ends what is open", promotion_ends_what_is_open),
 ]
 
 if __name__ == "__main__":
