@@ -4,73 +4,12 @@
 //! Only commits are told, and only those with more than one marker: what is not told is aborted,
 //! and a marker that stands alone is its own decision.
 
-use std::collections::VecDeque;
-
 use mainstem_transaction::{Decision, Marker, ToldCommit, TransactionEvent, TransactionState};
-use mainstem_types::limits::TOLD_MARKERS_MAX;
-use mainstem_types::{Error, OriginTopicId, StreamId};
+use mainstem_types::Error;
 
 use crate::engine::Engine;
-use crate::op::{LinkName, Op};
+use crate::op::{LinkDecision, LinkMarker, LinkName, Op};
 use crate::sequencer::Sequencer;
-
-/// A commit as links tell of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkDecision {
-    /// The producer.
-    pub producer_id: i64,
-    /// The markers' epoch.
-    pub epoch: i16,
-    /// When it was decided.
-    pub at_ms: i64,
-    /// Where the markers stand.
-    pub markers: Vec<LinkMarker>,
-}
-
-/// Where one marker stands, in words that both ends of a link know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkMarker {
-    /// The stream that holds the topic in this cluster.
-    pub stream: StreamId,
-    /// The topic.
-    pub topic: OriginTopicId,
-    /// The partition's index.
-    pub partition: u32,
-    /// The marker's offset.
-    pub offset: i64,
-}
-
-/// The newest commits that replicas are to hear of, each with a number. Bounded in markers: a link
-/// that is further behind promotes without the older ones.
-#[derive(Debug, Default)]
-pub(crate) struct ToTell {
-    decisions: VecDeque<LinkDecision>,
-    /// The number of the first of them.
-    first: u64,
-    markers: usize,
-}
-
-impl ToTell {
-    pub(crate) fn extend(&mut self, decisions: Vec<LinkDecision>) {
-        for decision in decisions {
-            self.markers += decision.markers.len();
-            self.decisions.push_back(decision);
-        }
-        while self.markers > TOLD_MARKERS_MAX
-            && let Some(oldest) = self.decisions.pop_front()
-        {
-            self.markers -= oldest.markers.len();
-            self.first += 1;
-        }
-    }
-
-    /// Those from a number on, and the number of the next.
-    fn since(&self, from: u64) -> (Vec<LinkDecision>, u64) {
-        let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let decisions = self.decisions.iter().skip(skip).cloned().collect();
-        (decisions, self.first + self.decisions.len() as u64)
-    }
-}
 
 impl Engine {
     /// Commits with several markers from the `from`-th on, and the number to go on from. One that

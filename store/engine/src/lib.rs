@@ -41,6 +41,7 @@ mod state;
 mod subscription;
 mod sync_desk;
 mod synchrony;
+mod to_tell;
 mod transaction;
 mod transaction_step;
 mod transactions;
@@ -48,13 +49,13 @@ mod view;
 mod view_writer;
 mod waiting;
 
-pub use decisions::{LinkDecision, LinkMarker};
 pub use engine::Engine;
 pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};
 pub use op::{
     Ack, AckedEnd, Answer, Append, Appended, Appending, Changing, CursorCommit, HeldWatermark,
-    LinkName, Rejoin, Rejoined, ReplicaAppend, ReplicaAppending, ReplicaBatch, ReplicaLink,
+    LinkDecision, LinkMarker, LinkName, Rejoin, Rejoined, ReplicaAppend, ReplicaAppending,
+    ReplicaBatch, ReplicaLink,
 };
 pub use partition::{Partition, Pending};
 pub use sequencer::{Sequencer, Step};

@@ -11,7 +11,6 @@ use mainstem_transaction::TransactionalProducer;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
 
-use crate::decisions::{LinkDecision, LinkMarker};
 use crate::transaction_step::{Stepped, TransactionStep};
 
 /// What a producer waits for (Kafka's `acks`).
@@ -87,6 +86,32 @@ pub struct HeldWatermark {
     pub partition: u32,
     /// The next offset after what they may read; nothing if that is everything durable.
     pub watermark: Option<i64>,
+}
+
+/// A commit as links tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDecision {
+    /// The producer.
+    pub producer_id: i64,
+    /// The markers' epoch.
+    pub epoch: i16,
+    /// When it was decided.
+    pub at_ms: i64,
+    /// Where the markers stand.
+    pub markers: Vec<LinkMarker>,
+}
+
+/// Where one marker stands, in words that both ends of a link know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkMarker {
+    /// The stream that holds the topic in this cluster.
+    pub stream: StreamId,
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// The marker's offset.
+    pub offset: i64,
 }
 
 /// Batches of one partition that a link brought.

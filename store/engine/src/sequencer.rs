@@ -10,9 +10,8 @@ use mainstem_log::{CommitLog, Frame};
 use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
 
-use crate::decisions::LinkDecision;
 use crate::duties::Housekeeping;
-use crate::op::{Ack, Op};
+use crate::op::{Ack, LinkDecision, Op};
 use crate::reply::Reply;
 use crate::room::Room;
 use crate::settings::EngineSettings;

@@ -11,12 +11,12 @@ use tokio::sync::watch;
 
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
-use crate::decisions::ToTell;
 use crate::health::Health;
 use crate::partition::Partition;
 use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
+use crate::to_tell::ToTell;
 
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
