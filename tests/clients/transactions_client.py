@@ -10,6 +10,8 @@ import time
 import uuid
 
 from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -237,7 +239,10 @@ def too_long_a_time_out_is_refused(bench):
 
 
 def aiokafka_writes(bench):
-    topic = make(bench, "aio")
+    """Its versions name no member of the group whose offsets it commits."""
+    topic, group = make(bench, "aio"), f"{bench.prefix}-aio"
+    member = bench.client.member(bench.source, group, topic)
+    until(lambda: member.poll(0.2) is None or member.assigned(), "a member that is at work")
 
     async def write():
         writer = AIOKafkaProducer(
@@ -249,12 +254,19 @@ def aiokafka_writes(bench):
                 await writer.begin_transaction()
                 for partition in range(PARTITIONS):
                     await writer.send_and_wait(topic, word.encode(), partition=partition)
+                place = {AioPartition(topic, 0): OffsetAndMetadata(7 if keep else 5, "")}
+                await writer.send_offsets_to_transaction(place, group)
                 await (writer.commit_transaction() if keep else writer.abort_transaction())
         finally:
             await writer.stop()
 
-    asyncio.run(write())
-    check(bench, topic, ["kept"], ["dropped", "kept"])
+    try:
+        asyncio.run(write())
+        check(bench, topic, ["kept"], ["dropped", "kept"])
+        found = bench.client.committed(bench.source, group, topic, range(PARTITIONS))
+        same(found, {0: 7}, "offsets after the commit")
+    finally:
+        member.close()
 
 
 def replica_refuses_a_transaction(bench):

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mainstem_catalog::PartitionHome;
 use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord, CursorValue};
-use mainstem_transaction::BatchProducer;
+use mainstem_transaction::{BatchProducer, ToldCommit};
 use mainstem_types::{Lineage, LineageEntry, OriginTopicId, StreamId, TermId};
 use minicbor::{Decode, Encode};
 
@@ -127,4 +127,25 @@ fn marks_keep_their_bytes_alone_and_in_a_row() {
     assert_eq!(row, golden, "a partition's row with marks changed");
     let read = PartitionState::from_row(home, &golden).unwrap();
     assert_eq!((read.log_start, read.end, &read.marks), (60, 600, &state.marks));
+}
+
+#[test]
+fn an_account_of_transactions_keeps_its_bytes_in_a_row() {
+    let home = PartitionHome { stream: StreamId(0x11), topic: OriginTopicId(0x22), index: 3 };
+    let mut state = PartitionState::new(home);
+    state.end = 600;
+    let account = Arc::make_mut(&mut state.transactions);
+    account.note_records(77, 1, 100);
+    account.note_marker(77, false, 110);
+    account.settle(None);
+    account.note_records(78, 0, 500);
+    account.note_told(ToldCommit { producer_id: 78, epoch: 0, marker: 700 });
+    let row = state.to_row();
+    let golden = golden("partition-row-transactions", &row);
+    assert_eq!(row, golden, "a partition's row with transactions changed");
+    let read = PartitionState::from_row(home, &golden).unwrap();
+    assert_eq!((read.end, &read.transactions), (600, &state.transactions));
+    for cut in 0..golden.len() {
+        assert!(PartitionState::from_row(home, &golden[..cut]).is_err(), "cut at {cut}");
+    }
 }
