@@ -21,8 +21,7 @@ impl World {
             stream.upstream_by_id(source).is_some_and(|u| stream.is_multimaster_with(u))
         });
         let feeders = &mut self.sites[site].feeders;
-        feeders.open(id, source, is_mutual);
-        owned.iter().for_each(|origin| feeders.handle_told(id, *origin, true));
+        feeders.open(id, source, is_mutual, owned);
         self.tell_others(site);
     }
 
@@ -72,7 +71,7 @@ impl World {
     }
 
     /// All sessions of a site that stand aside hear of a change before anything else happens.
-    fn tell_others(&mut self, site: usize) {
+    pub(crate) fn tell_others(&mut self, site: usize) {
         let waiting: Vec<u64> = self.sites[site].feeders.ordered().collect();
         for id in waiting {
             let Some(mut connection) = self.connections.remove(&id) else { continue };

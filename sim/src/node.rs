@@ -34,8 +34,8 @@ pub(crate) enum Purpose {
     Topic { connection: u64, origin: OriginTopicId },
     /// How far the source's catalog was applied.
     Advance { connection: u64, seq: CatalogSeq },
-    /// Batches of a session, submitted as operation number `at`.
-    Append { connection: u64, token: AppendToken, at: u64 },
+    /// Batches of a session to a site, submitted as operation number `at`.
+    Append { connection: u64, site: usize, token: AppendToken, at: u64 },
     /// A source hears of a higher term.
     Meet { connection: u64 },
     /// A partition rejoins its owner's history.

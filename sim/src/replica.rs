@@ -266,7 +266,7 @@ impl World {
         let append = translate::replica_append(self.link_name(site, side), batches);
         let engine = self.engine(site).clone();
         let at = self.node(site).next_number();
-        let purpose = Purpose::Append { connection: id, token, at };
+        let purpose = Purpose::Append { connection: id, site, token, at };
         self.node_mut(site).submit(purpose, async move {
             let answer = match engine.append_replica(append).await {
                 Ok(answer) => answer.await.and_then(|result| result),
@@ -284,12 +284,16 @@ impl World {
     pub(crate) fn handle_appended(
         &mut self,
         id: u64,
+        site: usize,
         token: AppendToken,
         at: u64,
         result: &Result<i64, Error>,
     ) {
+        if result.is_ok() {
+            self.sites[site].feeders.handle_appended(id, token.origin);
+            self.tell_others(site);
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let site = self.links[connection.link].replica;
         let Some(side) = &mut connection.receiver else { return };
         if self.plant != Plant::AckBeforeDurable {
             side.receiver.handle_appended(token, result.clone());

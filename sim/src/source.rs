@@ -357,7 +357,7 @@ fn note_held(account: &mut Account, side: &mut SenderSide, frame: &Frame) {
             account.handle_welcome(chunk, !std::mem::replace(&mut side.is_welcomed, true));
         }
         Frame::Ack(ack) => account.handle_ack(ack),
-        Frame::Feed(feed) => account.handle_ends(&feed.ends),
+        Frame::Feed(feed) => account.handle_held(&feed.partitions),
         _ => {}
     }
 }

@@ -372,8 +372,8 @@ impl World {
             (Purpose::Pin { connection }, Answer::Changed(result)) if result.is_err() => {
                 self.hang_up(connection);
             }
-            (Purpose::Append { connection, token, at }, Answer::Replicated(result)) => {
-                self.handle_appended(connection, token, at, &result);
+            (Purpose::Append { connection, site, token, at }, Answer::Replicated(result)) => {
+                self.handle_appended(connection, site, token, at, &result);
             }
             (Purpose::Topic { connection, origin }, Answer::Changed(result)) => {
                 let side = self.connections.get_mut(&connection).and_then(|c| c.receiver.as_mut());
