@@ -142,14 +142,14 @@ impl Sequencer {
 
     /// I8: what was last written in one term is the beginning of what that term wrote, so that of two
     /// tails of it one continues the other. Should what is kept be another one nevertheless, nothing
-    /// is undone until a person has looked.
+    /// is undone until a person has looked. What another link brought again from before what is kept
+    /// was deleted here when that was set aside, and stays so.
     fn check_aside(&self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
         let (ours, kept) = (&self.state.partitions[&fork.no], &self.state.partitions[&aside]);
-        let first = fork.common.max(ours.log_start);
         let is_begun = kept.end > 0;
         let is_same =
             kept.lineage.common_end(kept.end, &ours.lineage, ours.end) >= kept.end.min(ours.end);
-        if is_begun && (!is_same || kept.log_start > first) {
+        if is_begun && !is_same {
             let name = self.state.catalog.partition(aside).and_then(|home| {
                 let stream = self.state.catalog.stream(home.stream)?;
                 Some(stream.topic_by_origin(home.topic)?.name.to_string())
