@@ -57,6 +57,13 @@ impl World {
         side.receiver.handle_compared(translate::our_ends(&positions));
     }
 
+    /// Batches or cursors of a session were taken.
+    pub(crate) fn note_brought(&mut self, id: u64, site: usize, of: &[OriginTopicId]) {
+        let feeders = &mut self.sites[site].feeders;
+        of.iter().for_each(|origin| feeders.handle_brought(id, *origin));
+        self.tell_others(site);
+    }
+
     /// Sessions that are gone feed nothing.
     pub(crate) fn close_feeders(&mut self) {
         for site in 0..self.sites.len() {
@@ -71,7 +78,7 @@ impl World {
     }
 
     /// All sessions of a site that stand aside hear of a change before anything else happens.
-    pub(crate) fn tell_others(&mut self, site: usize) {
+    fn tell_others(&mut self, site: usize) {
         let waiting: Vec<u64> = self.sites[site].feeders.ordered().collect();
         for id in waiting {
             let Some(mut connection) = self.connections.remove(&id) else { continue };

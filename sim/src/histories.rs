@@ -197,10 +197,7 @@ impl World {
                 }
             }
         }
-        // In a mesh a relay may bring the word of an owner of before, which stays until the next
-        // session or commit.
-        let is_pair = self.sites.len() == 2;
-        for key in count.keys().filter(|_| is_pair) {
+        for key in count.keys() {
             self.is_one_word(*key).map_err(|message| (rule, message))?;
         }
         match count.into_iter().find(|(_, sites)| *sites != self.sites.len()) {

@@ -14,7 +14,7 @@ use mainstem_replicate::AppendToken;
 use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId};
 
 /// What an operation was for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     /// A producer's batch.
     Produce { producer: usize },
@@ -42,8 +42,8 @@ pub(crate) enum Purpose {
     Rejoin { connection: u64, token: AppendToken },
     /// A replica is promoted.
     FailOver { site: usize },
-    /// Cursors of a session.
-    Kept { connection: u64 },
+    /// Cursors of these topics, or trims, that a session has brought to a site.
+    Kept { connection: u64, site: usize, cursors_of: Vec<OriginTopicId> },
 }
 
 /// What the engine answered.

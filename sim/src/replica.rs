@@ -154,11 +154,13 @@ impl World {
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);
+                let cursors_of = items.iter().map(|item| item.origin).collect();
                 let entry = |item| translate::cursor_entry(name.stream, item);
                 let cursors: Result<Vec<_>, _> = items.into_iter().map(entry).collect();
                 let cursors = cursors.expect("groups of the simulation have legal ids");
                 let engine = self.engine(site).clone();
-                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
+                let kept = Purpose::Kept { connection: id, site, cursors_of };
+                self.node_mut(site).submit(kept, async move {
                     Answer::Done(engine.apply_cursors(name, cursors).await)
                 });
             }
@@ -166,7 +168,8 @@ impl World {
                 let name = self.link_name(site, side);
                 let starts = translate::trim_starts(&self.catalog(site), name, &starts);
                 let engine = self.engine(site).clone();
-                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
+                let kept = Purpose::Kept { connection: id, site, cursors_of: Vec::new() };
+                self.node_mut(site).submit(kept, async move {
                     Answer::Done(engine.trim_replica(name, starts).await)
                 });
             }
@@ -290,8 +293,7 @@ impl World {
         result: &Result<i64, Error>,
     ) {
         if result.is_ok() {
-            self.sites[site].feeders.handle_appended(id, token.origin);
-            self.tell_others(site);
+            self.note_brought(id, site, &[token.origin]);
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(side) = &mut connection.receiver else { return };

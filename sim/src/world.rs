@@ -393,7 +393,10 @@ impl World {
             (Purpose::FailOver { site }, Answer::Changed(result)) => {
                 self.handle_failed_over(site, &result);
             }
-            (Purpose::Kept { connection }, Answer::Done(result)) => {
+            (Purpose::Kept { connection, site, cursors_of }, Answer::Done(result)) => {
+                if result.is_ok() {
+                    self.note_brought(connection, site, &cursors_of);
+                }
                 self.unblock(connection, |r| r.handle_kept(result));
             }
             _ => {}

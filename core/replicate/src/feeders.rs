@@ -164,9 +164,9 @@ impl Feeders {
         }
     }
 
-    /// What a session brought was appended. If that was under way as another one became the topic's
-    /// feeder, then this one does not know of it.
-    pub fn handle_appended(&mut self, session: u64, origin: OriginTopicId) {
+    /// Batches or cursors that a session brought were taken. If they were under way as another one
+    /// became the topic's feeder, then this one does not know of them.
+    pub fn handle_brought(&mut self, session: u64, origin: OriginTopicId) {
         let feeder = self.topics.get(&origin).and_then(|topic| topic.feeder);
         if let Some(feeder) = feeder.filter(|feeder| *feeder != session) {
             self.order(feeder, origin, true);

@@ -1,6 +1,6 @@
 //! The receiving end of one session: joins the pure receiver to the engine and a socket.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -227,7 +227,14 @@ impl Session<'_> {
                 self.receiver.handle_taken_over(result);
             }
             ReceiverAction::KeepCursors(items) => {
+                let origins: BTreeSet<_> = items.iter().map(|item| item.origin).collect();
                 let result = self.keep_cursors(items).await;
+                if result.is_ok() {
+                    let brought = |feeders: &mut Feeders, number| {
+                        origins.iter().for_each(|origin| feeders.handle_brought(number, *origin));
+                    };
+                    self.feed(brought);
+                }
                 self.receiver.handle_kept(result);
             }
             ReceiverAction::Trim(starts) => {
@@ -250,7 +257,7 @@ impl Session<'_> {
         match answered {
             Answered::Append(token, result) => {
                 if result.is_ok() {
-                    self.feed(|feeders, number| feeders.handle_appended(number, token.origin));
+                    self.feed(|feeders, number| feeders.handle_brought(number, token.origin));
                 }
                 self.receiver.handle_appended(token, result);
             }

@@ -84,6 +84,11 @@ impl Sender {
             }
         }
         self.feeding.handle_feed(feed);
+        if !feed.feed.is_empty() {
+            // The other link may have brought cursors as well, of an owner of before.
+            self.cursors.forget(|origin, _| feed.feed.contains(&origin));
+            self.actions.push_back(SenderAction::TellCursors);
+        }
         for origin in &feed.feed {
             let keys: Vec<Key> =
                 of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();
