@@ -11,7 +11,7 @@ use mainstem_engine::{
 };
 use mainstem_env::{CrashPolicy, Env, ManualClock, SeededRandom, SimDisk};
 use mainstem_replicate::AppendToken;
-use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId};
+use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId, Term};
 
 /// What an operation was for.
 #[derive(Clone, Debug)]
@@ -42,6 +42,12 @@ pub(crate) enum Purpose {
     Rejoin { connection: u64, token: AppendToken },
     /// A replica is promoted.
     FailOver { site: usize },
+    /// A source writes down that it offers its topics.
+    Offer { connection: u64 },
+    /// Or that it does not any more.
+    TakeBack { link: usize, term: Term },
+    /// A replica takes them.
+    TakeOver { connection: u64, site: usize, term: Term },
     /// Cursors of these topics, or trims, that a session has brought to a site.
     Kept { connection: u64, site: usize, cursors_of: Vec<OriginTopicId> },
 }

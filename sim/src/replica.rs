@@ -150,7 +150,7 @@ impl World {
                     Answer::Done(engine.hold_watermarks(name, marks).await)
                 });
             }
-            ReceiverAction::TakeOver(_) => side.blocked = false,
+            ReceiverAction::TakeOver(term) => self.take_over(id, connection.link, side, term),
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);

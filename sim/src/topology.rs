@@ -140,6 +140,8 @@ pub(crate) struct Link {
     pub(crate) source: usize,
     pub(crate) replica: usize,
     pub(crate) raising: bool,
+    /// A hand-over is being taken back.
+    pub(crate) deciding: bool,
     /// What the source has heard of what the replica holds.
     pub(crate) account: Account,
     /// For a planted bug: what was sent in earlier sessions.
@@ -149,6 +151,6 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(&(source, replica): &(usize, usize)) -> Self {
         let (account, remembered) = (Account::default(), BTreeMap::new());
-        Self { source, replica, raising: false, account, remembered }
+        Self { source, replica, raising: false, deciding: false, account, remembered }
     }
 }

@@ -227,8 +227,15 @@ impl SendPartition {
         }
     }
 
+    /// Whether the replica has all of our history up to `end`. What it had before it rejoined that is
+    /// another one, however long.
+    pub(crate) fn has_to(&self, end: i64) -> bool {
+        self.next.is_some() && self.acked >= end
+    }
+
     /// A bounded session has nothing more to do here.
     pub(crate) fn is_finished(&self) -> bool {
-        self.fault.is_some() || self.stop.is_some_and(|stop| self.acked >= stop)
+        let has_all = self.stop.is_some_and(|stop| self.acked >= stop) && !self.rejoining;
+        self.fault.is_some() || has_all
     }
 }
