@@ -6,7 +6,7 @@ use mainstem_catalog::{Catalog, Command, Handover, HandoverStep, Stream};
 use mainstem_env::Random;
 use mainstem_gateway::translate;
 use mainstem_link::{Code, HandOver};
-use mainstem_types::{Error, JobId, OriginTopicId, Term, TermId};
+use mainstem_types::{Error, JobId, OriginTopicId, StreamId, Term, TermId};
 
 use crate::Plant;
 use crate::connection::{Connection, ReceiverSide, SenderSide};
@@ -18,6 +18,7 @@ type Key = (OriginTopicId, u32);
 
 /// What was offered in a term, from the moment on in which that was written down.
 pub(crate) struct Offer {
+    owner: StreamId,
     /// Where the owner's partitions ended: nothing is written any more.
     ends: BTreeMap<Key, i64>,
     /// The owner goes on itself.
@@ -95,7 +96,11 @@ impl World {
                 ends.insert((topic.origin, index), end);
             }
         }
-        self.offers.entry(term.id).or_insert(Offer { ends, is_taken_back: false });
+        self.offers.entry(term.id).or_insert(Offer {
+            owner: stream.id,
+            ends,
+            is_taken_back: false,
+        });
     }
 
     /// What is overdue is taken back, unless the replica may have taken it: a new session alone
@@ -141,7 +146,8 @@ impl World {
         self.links[link].deciding = false;
         if result.is_ok() {
             self.note_deed(|| format!("term {term:?} is taken back"));
-            let none = Offer { ends: BTreeMap::new(), is_taken_back: false };
+            let owner = self.id(self.links[link].source);
+            let none = Offer { owner, ends: BTreeMap::new(), is_taken_back: false };
             self.offers.entry(term.id).or_insert(none).is_taken_back = true;
         }
     }
@@ -173,7 +179,12 @@ impl World {
             let reign = lineage.entries().iter().find(|entry| entry.term_id == term.id)?;
             Some(reign.start_offset)
         };
-        let lost = offer.ends.iter().find_map(|(key, end)| {
+        // What belongs to a third one by now, which was promoted meanwhile, is not taken.
+        let owner = |key: &Key| Some(self.stream(site)?.topic_by_origin(key.0)?.owner);
+        let is_taken = |key: &Key| {
+            owner(key).is_none_or(|owner| owner.term == term || owner.stream == offer.owner)
+        };
+        let lost = offer.ends.iter().filter(|(key, _)| is_taken(key)).find_map(|(key, end)| {
             let begun = begun(key);
             (begun != Some(*end)).then_some((*key, *end, begun))
         });
