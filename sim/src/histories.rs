@@ -230,12 +230,8 @@ impl World {
                 let found = found.and_then(|(_, cursor)| cursor.replicated);
                 // What an owner of before took on, and could not tell any more, is no less true.
                 let is_later = |found: &CursorValue| match found.term == word.term {
-                    // An epoch that is not told any more does not move it; and what was set back to
-                    // the end of a cut log has the version below its own.
-                    true => {
-                        (found.version, found.offset) >= (word.version, word.offset)
-                            || found.offset == word.offset
-                    }
+                    // An epoch that is not told any more does not move it.
+                    true => found.version > word.version || found.offset == word.offset,
                     false => found.offset >= word.offset,
                 };
                 if found.as_ref() != Some(word) && !found.as_ref().is_some_and(is_later) {

@@ -39,7 +39,8 @@ pub struct CursorValue {
     /// Wall-clock milliseconds of the commit.
     #[n(3)]
     pub commit_ms: i64,
-    /// Rises with every commit in the cluster where it was made.
+    /// Rises with every commit in the cluster where it was made. Even; odd where the commit with the
+    /// next higher one was set back because its data was cut.
     #[n(4)]
     pub version: u64,
     /// The topic's term at the time of the commit.
@@ -52,6 +53,20 @@ impl CursorValue {
     /// was committed before it does not come back.
     pub const fn deletion(commit_ms: i64, version: u64, term: TermId) -> Self {
         Self { offset: -1, leader_epoch: -1, metadata: String::new(), commit_ms, version, term }
+    }
+
+    /// The version of the next commit: above all that are known, and above the one that a value which
+    /// was set back had.
+    pub const fn version_after(known: u64) -> u64 {
+        (known.saturating_add(1) & !1).saturating_add(2)
+    }
+
+    /// The same commit where the log ends at `end` by now. It gives way to the commit as it was,
+    /// should that be told again together with its data.
+    #[must_use]
+    pub fn set_back(self, end: i64) -> Self {
+        let version = self.version.saturating_sub(1) | 1;
+        Self { offset: end, leader_epoch: -1, version, ..self }
     }
 
     /// Whether it says that the cursor was deleted.
@@ -200,6 +215,24 @@ mod tests {
         assert_eq!(cursor.standing().unwrap().replicated, None);
         assert!(value(10, 1).yields_to(&deleted) && deleted.yields_to(&deleted));
         assert!(!deleted.yields_to(&value(10, 1)) && deleted.yields_to(&value(10, 2)));
+    }
+
+    #[test]
+    fn what_was_set_back_gives_way_to_its_commit_and_to_no_earlier_one() {
+        let committed = |version| CursorValue { version, ..value(10, 1) };
+        let first = CursorValue::version_after(41);
+        let second = CursorValue::version_after(first);
+        let back = committed(second).set_back(7);
+        assert_eq!((back.offset, back.leader_epoch, back.term), (7, -1, TermId(1)));
+        assert!(back.yields_to(&committed(second)) && !back.yields_to(&committed(first)));
+        assert!(!committed(second).yields_to(&back));
+        let again = back.clone().set_back(3);
+        assert_eq!((again.offset, again.version), (3, back.version));
+        for known in [0, 1, first, second, back.version] {
+            let next = CursorValue::version_after(known);
+            assert!(next % 2 == 0 && next > known && next > (known | 1));
+        }
+        assert!(CursorValue::version_after(back.version) > second, "also after a restart");
     }
 
     #[test]
