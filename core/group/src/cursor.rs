@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use mainstem_types::{GroupId, OriginTopicId, StreamId, TermId};
+use mainstem_types::{ClusterId, GroupId, OriginTopicId, StreamId, TermId};
 
 /// Which group stands where: one cursor for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -55,10 +55,15 @@ impl CursorValue {
         Self { offset: -1, leader_epoch: -1, metadata: String::new(), commit_ms, version, term }
     }
 
-    /// The version of the next commit: above all that are known, and above the one that a value which
-    /// was set back had.
-    pub const fn version_after(known: u64) -> u64 {
-        (known.saturating_add(1) & !1).saturating_add(2)
+    /// The version of the next commit in a cluster: above all that are known there, and above the
+    /// one that a value which was set back had. Its low byte tells clusters apart that commit in the
+    /// same millisecond: a replica's groups may commit there as well.
+    pub fn next_version(known: u64, now_ms: i64, cluster: ClusterId) -> u64 {
+        const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let mark = (cluster.0.wrapping_mul(MIX) >> 121) << 1;
+        let clock = u64::try_from(now_ms).unwrap_or(0);
+        let tick = clock.max(known >> 8).saturating_add(1);
+        (tick << 8) | u64::try_from(mark).unwrap_or(0)
     }
 
     /// The same commit where the log ends at `end` by now. It gives way to the commit as it was,
@@ -220,8 +225,9 @@ mod tests {
     #[test]
     fn what_was_set_back_gives_way_to_its_commit_and_to_no_earlier_one() {
         let committed = |version| CursorValue { version, ..value(10, 1) };
-        let first = CursorValue::version_after(41);
-        let second = CursorValue::version_after(first);
+        let next = |known| CursorValue::next_version(known, 0, ClusterId(7));
+        let first = next(41);
+        let second = next(first);
         let back = committed(second).set_back(7);
         assert_eq!((back.offset, back.leader_epoch, back.term), (7, -1, TermId(1)));
         assert!(back.yields_to(&committed(second)) && !back.yields_to(&committed(first)));
@@ -229,10 +235,12 @@ mod tests {
         let again = back.clone().set_back(3);
         assert_eq!((again.offset, again.version), (3, back.version));
         for known in [0, 1, first, second, back.version] {
-            let next = CursorValue::version_after(known);
-            assert!(next % 2 == 0 && next > known && next > (known | 1));
+            assert!(next(known) % 2 == 0 && next(known) > (known | 1));
         }
-        assert!(CursorValue::version_after(back.version) > second, "also after a restart");
+        assert!(next(back.version) > second, "also after a restart");
+        assert_ne!(first, CursorValue::next_version(41, 0, ClusterId(8)));
+        let now = CursorValue::next_version(41, 1_700_000_000_000, ClusterId(7));
+        assert!(now > CursorValue::next_version(41, 1_699_999_999_999, ClusterId(8)));
     }
 
     #[test]

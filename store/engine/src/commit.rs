@@ -224,9 +224,9 @@ impl Sequencer {
     /// that one's deletion was forgotten, and then the clock has gone on. A replica that still knows
     /// it would take a lower version for an old one.
     fn next_cursor_version(&mut self) -> u64 {
-        let known = self.shared.cursors.read().version();
-        let clock = u64::try_from(self.now_ms).unwrap_or(0);
-        self.cursor_version = CursorValue::version_after(self.cursor_version.max(known).max(clock));
+        let known = self.shared.cursors.read().version().max(self.cursor_version);
+        let cluster = self.state.catalog.cluster().id;
+        self.cursor_version = CursorValue::next_version(known, self.now_ms, cluster);
         self.cursor_version
     }
 
