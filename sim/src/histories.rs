@@ -230,8 +230,14 @@ impl World {
                 let found = found.and_then(|(_, cursor)| cursor.replicated);
                 // What an owner of before took on, and could not tell any more, is no less true.
                 let is_later = |found: &CursorValue| match found.term == word.term {
-                    // An epoch that is not told any more does not move it.
-                    true => found.version > word.version || found.offset == word.offset,
+                    // An epoch that is not told any more does not move it; and one commit may have
+                    // been set back at two places, to the end of what each had of the history.
+                    true => {
+                        let both_set_back = found.version == word.version && word.version % 2 == 1;
+                        found.version > word.version
+                            || found.offset == word.offset
+                            || (both_set_back && found.offset > word.offset)
+                    }
                     false => found.offset >= word.offset,
                 };
                 if found.as_ref() != Some(word) && !found.as_ref().is_some_and(is_later) {
