@@ -107,6 +107,7 @@ impl World {
                 | ReceiverAction::ApplyTopic(_)
                 | ReceiverAction::ApplyTombstone(_)
                 | ReceiverAction::HoldWatermarks(_)
+                | ReceiverAction::KeepDecisions(_)
                 | ReceiverAction::Rejoin(..)
                 | ReceiverAction::Close(_)
         );
@@ -151,6 +152,8 @@ impl World {
                 });
             }
             ReceiverAction::TakeOver(term) => self.take_over(id, connection.link, side, term),
+            // No transactions are simulated.
+            ReceiverAction::KeepDecisions(_) => {}
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);

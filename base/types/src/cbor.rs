@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     CatalogSeq, ClusterId, ClusterName, GroupId, JobId, KafkaTopicId, Lineage, LineageEntry,
     LinkEpoch, OriginTopicId, PartitionNo, StreamCompression, StreamId, StreamPath, Term, TermId,
-    TimestampType, TopicName,
+    TimestampType, TopicName, TransactionalId,
 };
 
 macro_rules! ids {
@@ -68,7 +68,15 @@ macro_rules! words {
 
 ids!(ClusterId, StreamId, OriginTopicId, KafkaTopicId, TermId, JobId);
 counters!(PartitionNo, LinkEpoch, CatalogSeq);
-words!(ClusterName, StreamPath, TopicName, GroupId, TimestampType, StreamCompression);
+words!(
+    ClusterName,
+    StreamPath,
+    TopicName,
+    GroupId,
+    TransactionalId,
+    TimestampType,
+    StreamCompression
+);
 
 impl<C> Encode<C> for Term {
     fn encode<W: Write>(

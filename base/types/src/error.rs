@@ -54,6 +54,13 @@ pub enum ErrorKind {
     InvalidProducerEpoch,
     /// Nothing is known of this producer's past here. (EPROTO)
     UnknownProducerId,
+    /// Another producer has taken over the transactional id, or the transaction ran out of time:
+    /// this one has to end. (EPROTO)
+    ProducerFenced,
+    /// The transactional id is not this producer's; begin anew. (EPROTO)
+    UnknownTransaction,
+    /// Not in this state of the transaction. (EPROTO)
+    InvalidTransaction,
 }
 
 impl ErrorKind {
@@ -68,7 +75,12 @@ impl ErrorKind {
             Self::Exists => 17,
             Self::Invalid => 22,
             Self::OffsetOutOfRange => 34,
-            Self::OutOfOrderSequence | Self::InvalidProducerEpoch | Self::UnknownProducerId => 71,
+            Self::OutOfOrderSequence
+            | Self::InvalidProducerEpoch
+            | Self::UnknownProducerId
+            | Self::ProducerFenced
+            | Self::UnknownTransaction
+            | Self::InvalidTransaction => 71,
             Self::Corrupt => 74,
             Self::Diverged => 84,
             Self::Unsupported => 95,
@@ -100,6 +112,9 @@ impl ErrorKind {
             Self::OutOfOrderSequence => 45,
             Self::InvalidProducerEpoch => 47,
             Self::UnknownProducerId => 59,
+            Self::ProducerFenced => 90,
+            Self::UnknownTransaction => 49,
+            Self::InvalidTransaction => 48,
         }
     }
 }

@@ -19,5 +19,5 @@ pub use id::{
 };
 pub use kafka_name::KafkaName;
 pub use lineage::{Lineage, LineageEntry, Term};
-pub use name::{ClusterName, GroupId, StreamPath, StreamRef, TopicName};
+pub use name::{ClusterName, GroupId, StreamPath, StreamRef, TopicName, TransactionalId};
 pub use stream::{StreamCompression, TimestampType};

@@ -51,6 +51,28 @@ pub const PRODUCERS_PER_PARTITION_MAX: usize = 16 * 1024;
 /// Batches of each that a partition remembers: the most a producer has in flight.
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
 
+/// A transactional id in bytes.
+pub const TRANSACTIONAL_ID_LENGTH_MAX: usize = 1024;
+/// Transactional ids that one cluster knows; the one that was idle longest goes first.
+pub const TRANSACTIONAL_IDS_MAX: usize = 32 * 1024;
+/// How long an idle transactional id is known (Kafka's default): 7 days.
+pub const TRANSACTIONAL_ID_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// The longest time-out that a transactional producer may ask for (Kafka's default): 15 minutes.
+pub const TRANSACTION_TIMEOUT_MS_MAX: i32 = 15 * 60 * 1_000;
+/// Partitions that take part in one transaction.
+pub const TRANSACTION_PARTITIONS_MAX: usize = 16 * 1024;
+/// Cursors of one transaction, over all groups.
+pub const TRANSACTION_CURSORS_MAX: usize = 16 * 1024;
+/// Partitions, groups and cursors of all transactional ids together.
+pub const TRANSACTION_PLACES_MAX: usize = 1 << 20;
+/// Aborted transactions that one partition remembers, for readers of what is committed. What lies
+/// below the oldest of them is not shown to such readers any more.
+pub const ABORTED_PER_PARTITION_MAX: usize = 16 * 1024;
+/// Commits of which one partition of a replica keeps the word until it has their markers.
+pub const TOLD_COMMITS_PER_PARTITION_MAX: usize = 1024;
+/// Markers of commits that a source keeps in mind to tell them to its replicas.
+pub const TOLD_MARKERS_MAX: usize = 64 * 1024;
+
 /// Consumer groups with members at one node.
 pub const CONSUMER_GROUPS_MAX: usize = 10_000;
 /// Members of one consumer group.

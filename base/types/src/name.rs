@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
-use crate::limits::{CLUSTER_NAME_LENGTH_MAX, GROUP_ID_LENGTH_MAX, KAFKA_NAME_LENGTH_MAX};
+use crate::limits::{
+    CLUSTER_NAME_LENGTH_MAX, GROUP_ID_LENGTH_MAX, KAFKA_NAME_LENGTH_MAX,
+    TRANSACTIONAL_ID_LENGTH_MAX,
+};
 
 const LEGAL: &str = "letters, digits, '.', '_' and '-'";
 
@@ -113,6 +116,19 @@ name! {
         if text.is_empty() || text.len() > GROUP_ID_LENGTH_MAX {
             return Err(Error::invalid(format!(
                 "a consumer group's id has 1 to {GROUP_ID_LENGTH_MAX} bytes"
+            )));
+        }
+        Ok(())
+    }
+}
+
+name! {
+    /// The name under which a producer's transactions go on after a restart: any text that is not
+    /// empty. It means something in one cluster only.
+    TransactionalId, |text| {
+        if text.is_empty() || text.len() > TRANSACTIONAL_ID_LENGTH_MAX {
+            return Err(Error::invalid(format!(
+                "a transactional id has 1 to {TRANSACTIONAL_ID_LENGTH_MAX} bytes"
             )));
         }
         Ok(())

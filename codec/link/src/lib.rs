@@ -8,6 +8,7 @@
 mod batches;
 mod code;
 mod cursors;
+mod decision;
 mod feed;
 mod forwarded;
 mod frame;
@@ -26,6 +27,7 @@ mod digest;
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
+pub use decision::{TransactionDecision, TransactionDecisions};
 pub use feed::{Feed, Positions};
 pub use forwarded::Forwarded;
 pub use frame::{
@@ -41,7 +43,6 @@ pub use request::{
     Setting, TakeOver,
 };
 pub use reserved::{DigestItem, Digests};
-pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};
 

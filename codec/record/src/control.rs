@@ -4,10 +4,13 @@ use bytes::Bytes;
 
 use crate::builder::BatchBuilder;
 use crate::error::RecordError;
-use crate::record::Record;
+use crate::header::BatchHeader;
+use crate::record::{Record, records};
 
 const ABORT: i16 = 0;
 const COMMIT: i16 = 1;
+/// No control batch is longer, packed or not.
+const CONTROL_BYTES_MAX: usize = 64 * 1024;
 
 /// What a control record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,15 @@ impl ControlRecord {
     }
 }
 
+/// What a control batch says; nothing for one of records, or where compaction has left none.
+pub fn control_of(batch: &Bytes) -> Result<Option<ControlRecord>, RecordError> {
+    if !BatchHeader::decode(batch)?.attributes.is_control() {
+        return Ok(None);
+    }
+    let first = records(batch, CONTROL_BYTES_MAX)?.next().transpose()?;
+    first.map(|record| ControlRecord::decode(&record)).transpose()
+}
+
 /// Builds the control batch that ends a producer's transaction, base offset 0.
 pub fn end_marker(
     producer_id: i64,
@@ -55,4 +67,20 @@ pub fn end_marker(
         .control();
     builder.push(timestamp_ms, Some(&key), Some(&value));
     builder.build().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_says_what_it_was_built_for_and_records_say_nothing() {
+        for (commit, said) in [(true, ControlRecord::Commit), (false, ControlRecord::Abort)] {
+            let marker = end_marker(7, 1, commit, 0, 1_700_000_000_000);
+            assert_eq!(control_of(&marker).unwrap(), Some(said));
+        }
+        let mut builder = BatchBuilder::new();
+        builder.push(0, None, Some(b"value"));
+        assert_eq!(control_of(&builder.build().freeze()).unwrap(), None);
+    }
 }

@@ -24,7 +24,7 @@ pub use batches::{Batch, BatchSlices, Batches};
 pub use builder::BatchBuilder;
 pub use check::{check_crc, check_produced, check_replicated};
 pub use compression::Compression;
-pub use control::{ControlRecord, end_marker};
+pub use control::{ControlRecord, control_of, end_marker};
 pub use error::{RecordError, RecordErrorKind};
 pub use header::{
     Attributes, BatchHeader, HEADER_BYTES, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,

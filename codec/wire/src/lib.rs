@@ -27,6 +27,7 @@ mod produce;
 mod reader;
 mod record_set;
 mod rope;
+mod transaction;
 mod value;
 
 pub use admin::*;
@@ -49,3 +50,4 @@ pub use offset::*;
 pub use produce::*;
 pub use record_set::RecordSet;
 pub use rope::Rope;
+pub use transaction::*;

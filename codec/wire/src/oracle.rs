@@ -109,6 +109,9 @@ oracle! {
         DeleteTopicsResponse CreatePartitionsRequest CreatePartitionsResponse;
     trims_agree: DeleteRecordsRequest DeleteRecordsResponse;
     configs_agree: DescribeConfigsRequest DescribeConfigsResponse;
+    transactions_agree: AddPartitionsToTxnRequest AddPartitionsToTxnResponse
+        AddOffsetsToTxnRequest AddOffsetsToTxnResponse EndTxnRequest EndTxnResponse
+        TxnOffsetCommitRequest TxnOffsetCommitResponse;
     cluster_agrees: DescribeClusterRequest DescribeClusterResponse;
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use mainstem_link::{
     Ack, Batches, Bye, Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, FEATURES,
     Fault, Frame, Heartbeat, Hello, Mode, PROTOCOL_VERSION, PartitionItem, Refused, Rejoin,
-    TermItem, Terms, TombstoneItem, TopicItem, Topics, Welcome,
+    TermItem, Terms, TombstoneItem, TopicItem, Topics, TransactionDecision, Welcome,
 };
 use mainstem_types::limits::{LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX};
 use mainstem_types::{
@@ -101,6 +101,9 @@ pub enum ReceiverAction {
     KeepCursors(Vec<CursorItem>),
     /// Let consumers read up to these offsets, in the engine's order like an append.
     HoldWatermarks(Vec<End>),
+    /// Keep what is told of commits until their markers are here, in the engine's order like an
+    /// append.
+    KeepDecisions(Vec<TransactionDecision>),
     /// Move log starts; answer by [`Receiver::handle_kept`].
     Trim(Vec<End>),
     /// How far the source is with topics that it does not feed; answer by
@@ -225,7 +228,10 @@ impl Receiver {
                 self.stopped.entry(key).or_insert((fault.code, fault.message));
             }
             (Frame::HighWatermarks(marks), Phase::Open) => self.handle_watermarks(marks.ends),
-            (Frame::TransactionDecisions(_) | Frame::Digests(_), Phase::Open) => {}
+            (Frame::TransactionDecisions(told), Phase::Open) => {
+                self.actions.push_back(ReceiverAction::KeepDecisions(told.decisions));
+            }
+            (Frame::Digests(_), Phase::Open) => {}
             (frame, _) => {
                 self.refuse_frame(&format!("a {} frame was not expected here", frame.name()));
             }

@@ -1,6 +1,7 @@
 //! The source's end of one session.
 
 mod cursors;
+mod decisions;
 mod feeding;
 mod handover;
 mod partition;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use bytes::Bytes;
 use mainstem_link::{
     Ack, BatchItem, Batches, Bye, Code, CursorItem, End, Fault, Frame, Heartbeat, Hello,
-    HighWatermarks, Mode, TermItem, TombstoneItem, TopicItem,
+    HighWatermarks, Mode, TermItem, TombstoneItem, TopicItem, TransactionDecision,
 };
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, StreamId, Term};
@@ -159,6 +160,8 @@ pub struct Sender {
     is_offer_sent: bool,
     cursors: CursorQueue,
     cursors_dirty: bool,
+    /// Commits that are still to be told.
+    decisions: Vec<TransactionDecision>,
     trims_due: BTreeSet<Key>,
     feeding: Feeding,
     positions_dirty: bool,
@@ -210,6 +213,7 @@ impl Sender {
             is_offer_sent: false,
             cursors: CursorQueue::default(),
             cursors_dirty: false,
+            decisions: Vec::new(),
             trims_due: BTreeSet::new(),
             feeding: Feeding::default(),
             positions_dirty: false,
@@ -407,6 +411,7 @@ impl Sender {
     pub fn poll_action(&mut self) -> Option<SenderAction> {
         if self.phase == Phase::Open {
             self.send_catalog();
+            self.send_decisions();
             if std::mem::take(&mut self.positions_dirty) {
                 self.send_positions(false);
             }

@@ -4,7 +4,7 @@ mod model;
 
 use mainstem_link::{
     Code, Credit, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
-    TombstoneItem, Welcome,
+    TombstoneItem, TransactionDecision, Welcome,
 };
 use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
 use mainstem_types::limits::{
@@ -88,6 +88,50 @@ fn fault_06_what_retention_took_is_a_declared_gap() {
         world.source[&(OriginTopicId(1), 0)].batches
     );
     assert_eq!(world.replica[&(OriginTopicId(2), 0)].end(), 30, "all of it is a gap");
+}
+
+fn commit(producer_id: i64, markers: &[(u128, u32, i64)]) -> TransactionDecision {
+    let end = |(id, partition, offset): &(u128, u32, i64)| End {
+        origin: OriginTopicId(*id),
+        partition: *partition,
+        offset: *offset,
+    };
+    let (producer_epoch, committed, decided_ms) = (0, true, 5);
+    let markers = markers.iter().map(end).collect();
+    TransactionDecision { producer_id, producer_epoch, committed, decided_ms, markers }
+}
+
+#[test]
+fn a_commit_is_told_before_any_of_its_markers_and_only_until_they_are_there() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2).with_topic(2, 1);
+    for (id, partition) in [(1, 0), (1, 1), (2, 0)] {
+        world.log(id, partition).push(1, "records");
+        world.log(id, partition).push(1, "marker");
+    }
+    let first = commit(7, &[(1, 0, 1), (1, 1, 1), (2, 0, 1)]);
+    world.sender.handle_decisions([first.clone()]);
+    assert_eq!(world.told, [], "there is no session yet");
+    world.run();
+    assert_eq!(world.told, std::slice::from_ref(&first));
+    assert_eq!(world.source, world.replica);
+    world.reconnect(Mode::Replicate);
+    let unknown = commit(8, &[(3, 0, 0)]);
+    world.sender.handle_decisions([first.clone(), unknown.clone()]);
+    world.run();
+    assert_eq!(world.told, std::slice::from_ref(&first), "all its markers are there");
+    world.log(1, 0).push(1, "records");
+    world.log(1, 0).push(1, "marker");
+    let (many, offset) = (3_000, 3);
+    let second = commit(7, &vec![(1, 0, offset); many]);
+    world.sender.handle_decisions([second]);
+    world = world.with_topic(3, 1);
+    world.log(3, 0).push(1, "marker");
+    world.seq = CatalogSeq(2);
+    world.run();
+    let markers: Vec<usize> = world.told.iter().map(|told| told.markers.len()).collect();
+    assert_eq!(markers, [3, 1024, 1024, 952, 1], "a list has a limit, and a topic comes first");
+    assert_eq!(world.told[4], unknown);
+    assert_eq!(world.source, world.replica);
 }
 
 #[test]

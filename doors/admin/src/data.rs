@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mainstem_api::{Arguments, KeptBatch, Row};
 use mainstem_catalog::Stream;
 use mainstem_engine::{Ack, Append, LinkName, Partition, ReplicaAppend, ReplicaBatch};
-use mainstem_record::{BatchHeader, check_produced};
+use mainstem_record::{BatchHeader, check_produced, check_replicated};
 use mainstem_types::{Error, ErrorKind, LineageEntry, LinkEpoch, StreamId};
 use serde_json::{Value, json};
 
@@ -126,9 +126,14 @@ impl AdminDoor {
                 check_same(partition.clone(), header).await?;
                 continue;
             }
-            check_produced(&batch.bytes).map_err(|error| Error::invalid(error.to_string()))?;
+            // The end of a transaction stands where it stood.
+            let checked = match header.attributes.is_control() {
+                true => check_replicated(&batch.bytes),
+                false => check_produced(&batch.bytes),
+            };
+            checked.map_err(|error| Error::invalid(error.to_string()))?;
             let append = Append { partition: partition.no, batch: batch.bytes };
-            let mut answers = self.engine.append(vec![append], Ack::Durable).await?.await?;
+            let mut answers = self.engine.append_kept(vec![append], Ack::Durable).await?.await?;
             let appended = answers.pop().unwrap_or_else(|| Err(gone()))?;
             if appended.base_offset != header.base_offset {
                 return Err(Error::policy(format!(

@@ -214,6 +214,12 @@ impl Session<'_> {
                     self.receiver.handle_kept(Err(error));
                 }
             }
+            ReceiverAction::KeepDecisions(told) => {
+                let decisions = translate::link_decisions(self.link().stream, &told);
+                if let Err(error) = self.ctx.engine.keep_decisions(self.link(), decisions).await {
+                    self.receiver.handle_kept(Err(error));
+                }
+            }
             ReceiverAction::Rejoin(token, frame) => {
                 let rejoin = translate::rejoin(self.link(), frame);
                 let (engine, rejoined) = (self.ctx.engine.clone(), self.rejoined.clone());

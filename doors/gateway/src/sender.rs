@@ -61,6 +61,8 @@ struct Session<'a> {
     partitions: HashMap<(OriginTopicId, u32), Arc<Partition>>,
     watched: HashMap<PartitionNo, (OriginTopicId, u32)>,
     told_seq: Option<CatalogSeq>,
+    /// The number of the next commit to tell.
+    next_commit: u64,
     cursors_due_ms: Option<u64>,
     reads: mpsc::Sender<ReadAnswer>,
     acked_tombstones: CatalogSeq,
@@ -102,6 +104,7 @@ pub(crate) async fn run_session(
         partitions: HashMap::new(),
         watched: HashMap::new(),
         told_seq: None,
+        next_commit: 0,
         cursors_due_ms: Some(ctx.now_ms()),
         reads,
         acked_tombstones: replica.acked_tombstone_seq,
@@ -190,6 +193,7 @@ impl Session<'_> {
         if self.settings.throttle {
             self.sender.handle_load(self.ctx.engine.is_loaded());
         }
+        self.tell_commits();
         // A peer that reads nothing must not keep a session from ending.
         while writer.waiting_bytes() < OUT_BYTES_MAX || self.sender.is_closed() {
             let Some(action) = self.sender.poll_action() else { return Ok(None) };
@@ -439,6 +443,7 @@ impl Session<'_> {
     fn handle_read(&mut self, request: ReadRequest, result: Result<Vec<StoredBatch>, Error>) {
         let key = (request.origin, request.partition);
         let log_start = self.partitions.get(&key).map_or(0, |partition| partition.log_start());
+        self.tell_commits();
         match result {
             // A gap up to the end, here as at the owner: retention took it before it came.
             Ok(batches) if batches.is_empty() => {
@@ -540,6 +545,15 @@ impl Session<'_> {
             translate::topic_items(stream),
             translate::tombstone_items(stream),
         );
+    }
+
+    /// Commits are known before readers see any of their markers: whatever was read or seen to have
+    /// moved by now is told after them.
+    fn tell_commits(&mut self) {
+        let (commits, next) = self.ctx.engine.commits_to_tell(self.next_commit);
+        self.next_commit = next;
+        let told = |commit| translate::transaction_decision(self.key.0, commit);
+        self.sender.handle_decisions(commits.iter().filter_map(told));
     }
 
     fn tell_cursors(&mut self) {

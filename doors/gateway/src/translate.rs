@@ -7,11 +7,14 @@ use mainstem_catalog::{
     Catalog, Command, HandoverStep, Owner, Place, Replica, ReplicaSettings, Stream, StreamSettings,
     Topic, TopicPatch,
 };
-use mainstem_engine::{AckedEnd, Engine, HeldWatermark, LinkName, ReplicaAppend, ReplicaBatch};
+use mainstem_engine::{
+    AckedEnd, Engine, HeldWatermark, LinkDecision, LinkMarker, LinkName, ReplicaAppend,
+    ReplicaBatch,
+};
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_link::{
     Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
-    PartitionItem, Rejoin, Setting, TermItem, TombstoneItem, TopicItem,
+    PartitionItem, Rejoin, Setting, TermItem, TombstoneItem, TopicItem, TransactionDecision,
 };
 use mainstem_replicate::{FeedOrder, HandoverView, Opened, Position, ReceiverIdentity};
 use mainstem_types::{CatalogSeq, Error, LinkEpoch, OriginTopicId, PartitionNo, StreamId, Term};
@@ -342,6 +345,42 @@ pub fn held_watermarks(ends: &[End]) -> Vec<HeldWatermark> {
         watermark: (0..i64::MAX).contains(&end.offset).then_some(end.offset),
     };
     ends.iter().map(mark).collect()
+}
+
+/// What a link tells of commits, as the engine keeps it; aborts need no word.
+pub fn link_decisions(stream: StreamId, told: &[TransactionDecision]) -> Vec<LinkDecision> {
+    let marker = |end: &End| LinkMarker {
+        stream,
+        topic: end.origin,
+        partition: end.partition,
+        offset: end.offset,
+    };
+    let committed = told.iter().filter(|one| one.committed);
+    let decision = committed.map(|one| LinkDecision {
+        producer_id: one.producer_id,
+        epoch: one.producer_epoch,
+        at_ms: one.decided_ms,
+        markers: one.markers.iter().map(marker).collect(),
+    });
+    decision.collect()
+}
+
+/// A commit as a link of this stream tells it: nothing if it has no marker there.
+pub fn transaction_decision(stream: StreamId, told: &LinkDecision) -> Option<TransactionDecision> {
+    let ours = told.markers.iter().filter(|marker| marker.stream == stream);
+    let end = |marker: &LinkMarker| End {
+        origin: marker.topic,
+        partition: marker.partition,
+        offset: marker.offset,
+    };
+    let markers: Vec<End> = ours.map(end).collect();
+    (!markers.is_empty()).then_some(TransactionDecision {
+        producer_id: told.producer_id,
+        producer_epoch: told.epoch,
+        committed: true,
+        decided_ms: told.at_ms,
+        markers,
+    })
 }
 
 /// A log that is to rejoin its owner's history, as the engine takes it.

@@ -8,7 +8,6 @@ use mainstem_wire::{
 use crate::context::Context;
 
 const GROUP: i8 = 0;
-/// Answered too: the request for a producer id that follows says what is not there yet.
 const TRANSACTION: i8 = 1;
 const BROKERS: i8 = 1;
 

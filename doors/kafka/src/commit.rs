@@ -8,10 +8,10 @@ use mainstem_group::{Cursor, CursorKey, CursorValue, MemberRef};
 use mainstem_types::limits::METADATA_LENGTH_MAX;
 use mainstem_types::{ErrorKind, GroupId};
 use mainstem_wire::{
-    KafkaError, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse,
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic, OffsetFetchRequest,
-    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
-    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    KafkaError, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic, OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
 
 use crate::answer::code;
@@ -64,7 +64,13 @@ fn translate(
     let mut commits = Vec::new();
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
-            let commit = translate_one(&names, group, &topic.name, partition);
+            let position = Position {
+                partition_index: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.as_ref(),
+            };
+            let commit = cursor_commit(&names, group, &topic.name, &position);
             let error_code = commit.as_ref().map_or_else(|error| error.code(), |_| 0);
             commits.extend(commit);
             OffsetCommitResponsePartition { partition_index: partition.partition_index, error_code }
@@ -75,26 +81,34 @@ fn translate(
     (commits, OffsetCommitResponse { topics, ..Default::default() })
 }
 
-fn translate_one(
+/// A position as clients commit it, alone or in a transaction.
+pub(crate) struct Position<'a> {
+    pub(crate) partition_index: i32,
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: Option<&'a String>,
+}
+
+pub(crate) fn cursor_commit(
     names: &Names<'_>,
     group: &GroupId,
     topic: &str,
-    partition: &OffsetCommitRequestPartition,
+    position: &Position<'_>,
 ) -> Result<CursorCommit, KafkaError> {
-    let index = u32::try_from(partition.partition_index).ok();
-    let found = names.partition(topic, partition.partition_index).zip(index);
+    let index = u32::try_from(position.partition_index).ok();
+    let found = names.partition(topic, position.partition_index).zip(index);
     let ((found, _), index) = found.ok_or(KafkaError::UnknownTopicOrPartition)?;
-    let metadata = partition.committed_metadata.clone().unwrap_or_default();
+    let metadata = position.metadata.cloned().unwrap_or_default();
     if metadata.len() > METADATA_LENGTH_MAX {
         return Err(KafkaError::OffsetMetadataTooLarge);
     }
-    if partition.committed_offset < 0 {
+    if position.offset < 0 {
         return Err(KafkaError::OffsetOutOfRange);
     }
     Ok(CursorCommit {
         key: key(group, &found, index),
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
+        offset: position.offset,
+        leader_epoch: position.leader_epoch,
         metadata,
     })
 }
@@ -120,7 +134,14 @@ fn all_refused(request: &OffsetCommitRequest, error_code: i16) -> OffsetCommitRe
 }
 
 /// (topic, partitions) of one group, in the order asked, with `None` where nothing is committed.
-type Positions = Vec<(String, Vec<(i32, Option<CursorValue>)>)>;
+type Positions = Vec<(String, Vec<(i32, Place)>)>;
+
+/// What is known of one position; `Unstable` while an open transaction is to move it, and only for
+/// who asked for what is stable.
+enum Place {
+    At(Option<CursorValue>),
+    Unstable,
+}
 
 /// Where groups continue: at their own commits, or at those that came from the topic's owner.
 pub(crate) fn fetch(
@@ -133,7 +154,8 @@ pub(crate) fn fetch(
         let asked = request.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
-        let (error_code, positions) = positions(ctx, &catalog, &request.group_id, asked);
+        let stable = request.require_stable;
+        let (error_code, positions) = positions(ctx, &catalog, &request.group_id, asked, stable);
         let topics = positions.into_iter().map(|(name, partitions)| OffsetFetchResponseTopic {
             name,
             partitions: partitions.into_iter().map(|(at, value)| single(at, value)).collect(),
@@ -145,7 +167,8 @@ pub(crate) fn fetch(
         let asked = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
-        let (error_code, positions) = positions(ctx, &catalog, &group.group_id, asked);
+        let stable = request.require_stable;
+        let (error_code, positions) = positions(ctx, &catalog, &group.group_id, asked, stable);
         let topics = positions.into_iter().map(|(name, partitions)| OffsetFetchResponseTopics {
             name,
             partitions: partitions.into_iter().map(|(at, value)| of_many(at, value)).collect(),
@@ -160,6 +183,7 @@ fn positions(
     catalog: &Catalog,
     group: &str,
     asked: Option<Vec<(String, Vec<i32>)>>,
+    stable: bool,
 ) -> (i16, Positions) {
     let Ok(group) = group.parse::<GroupId>() else {
         return (KafkaError::InvalidGroupId.code(), Vec::new());
@@ -170,10 +194,9 @@ fn positions(
             let topics = asked.into_iter().map(|(name, partitions)| {
                 let found = names.resolve(&name).found();
                 let at = |index: i32| {
-                    let found = found.as_ref()?;
-                    let partition = u32::try_from(index).ok()?;
-                    let cursor = ctx.node.engine.cursor(&key(&group, found, partition))?;
-                    effective(ctx, found, partition, &cursor)
+                    let known = found.as_ref().zip(u32::try_from(index).ok());
+                    let Some((found, partition)) = known else { return Place::At(None) };
+                    place(ctx, found, &key(&group, found, partition), stable)
                 };
                 let partitions = partitions.into_iter().map(|index| (index, at(index)));
                 let partitions = partitions.collect();
@@ -181,28 +204,42 @@ fn positions(
             });
             topics.collect()
         }
-        None => everything(ctx, catalog, &names, &group),
+        None => everything(ctx, catalog, &names, &group, stable),
     };
     (0, positions)
 }
 
 /// Whatever the group has committed, in any stream.
-fn everything(ctx: &Context, catalog: &Catalog, names: &Names<'_>, group: &GroupId) -> Positions {
-    let mut topics: BTreeMap<String, Vec<(i32, Option<CursorValue>)>> = BTreeMap::new();
+fn everything(
+    ctx: &Context,
+    catalog: &Catalog,
+    names: &Names<'_>,
+    group: &GroupId,
+    stable: bool,
+) -> Positions {
+    let mut topics: BTreeMap<String, Vec<(i32, Place)>> = BTreeMap::new();
     for stream in catalog.streams() {
-        for (key, cursor) in ctx.node.engine.cursors(stream.id) {
+        for (key, _) in ctx.node.engine.cursors(stream.id) {
             let Some(topic) = stream.topic_by_origin(key.topic).filter(|_| key.group == *group)
             else {
                 continue;
             };
             let found = Found { stream: stream.clone(), topic: topic.clone() };
-            let value = effective(ctx, &found, key.partition, &cursor);
-            if let (Some(value), Ok(index)) = (value, i32::try_from(key.partition)) {
-                topics.entry(names.listed(&found)).or_default().push((index, Some(value)));
+            let (place, index) = (place(ctx, &found, &key, stable), i32::try_from(key.partition));
+            if let (Place::At(Some(_)) | Place::Unstable, Ok(index)) = (&place, index) {
+                topics.entry(names.listed(&found)).or_default().push((index, place));
             }
         }
     }
     topics.into_iter().collect()
+}
+
+fn place(ctx: &Context, found: &Found, key: &CursorKey, stable: bool) -> Place {
+    if stable && ctx.node.engine.is_cursor_pending(key) {
+        return Place::Unstable;
+    }
+    let cursor = ctx.node.engine.cursor(key);
+    Place::At(cursor.and_then(|cursor| effective(ctx, found, key.partition, &cursor)))
 }
 
 fn effective(ctx: &Context, found: &Found, partition: u32, cursor: &Cursor) -> Option<CursorValue> {
@@ -212,31 +249,33 @@ fn effective(ctx: &Context, found: &Found, partition: u32, cursor: &Cursor) -> O
     cursor.effective(term, end, partition.leader_epoch())
 }
 
-fn single(partition_index: i32, value: Option<CursorValue>) -> OffsetFetchResponsePartition {
-    let (committed_offset, committed_leader_epoch, metadata) = fields(value);
+fn single(partition_index: i32, place: Place) -> OffsetFetchResponsePartition {
+    let (error_code, (committed_offset, committed_leader_epoch, metadata)) = fields(place);
     OffsetFetchResponsePartition {
         partition_index,
         committed_offset,
         committed_leader_epoch,
         metadata,
-        error_code: 0,
+        error_code,
     }
 }
 
-fn of_many(partition_index: i32, value: Option<CursorValue>) -> OffsetFetchResponsePartitions {
-    let (committed_offset, committed_leader_epoch, metadata) = fields(value);
+fn of_many(partition_index: i32, place: Place) -> OffsetFetchResponsePartitions {
+    let (error_code, (committed_offset, committed_leader_epoch, metadata)) = fields(place);
     OffsetFetchResponsePartitions {
         partition_index,
         committed_offset,
         committed_leader_epoch,
         metadata,
-        error_code: 0,
+        error_code,
     }
 }
 
-fn fields(value: Option<CursorValue>) -> (i64, i32, Option<String>) {
-    match value {
-        Some(value) => (value.offset, value.leader_epoch, Some(value.metadata)),
-        None => (-1, -1, Some(String::new())),
+fn fields(place: Place) -> (i16, (i64, i32, Option<String>)) {
+    let nothing = (-1, -1, Some(String::new()));
+    match place {
+        Place::At(Some(value)) => (0, (value.offset, value.leader_epoch, Some(value.metadata))),
+        Place::At(None) => (0, nothing),
+        Place::Unstable => (KafkaError::UnstableOffsetCommit.code(), nothing),
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstem_engine::{Partition, StoredBatch};
+use mainstem_engine::{AbortedRange, Partition, StoredBatch};
 use mainstem_record::{BatchHeader, Compression};
 use mainstem_types::limits::FETCH_BYTES_MAX;
 use mainstem_types::{Error, KafkaTopicId};
 use mainstem_wire::{
-    DivergingEpoch, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
-    KafkaError, LeaderIdAndEpoch, PartitionData, RecordSet,
+    AbortedTransaction, DivergingEpoch, FetchPartition, FetchRequest, FetchResponse,
+    FetchableTopicResponse, KafkaError, LeaderIdAndEpoch, PartitionData, RecordSet,
 };
 use tokio::time::timeout_at;
 
@@ -18,6 +18,7 @@ use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch_room::{FetchRoom, Room};
+use crate::isolation::READ_COMMITTED;
 
 /// Before this version clients are not told of zstd.
 const ZSTD_FROM: i16 = 10;
@@ -51,6 +52,8 @@ struct Plan {
     bytes_max: usize,
     bytes_min: usize,
     zstd_allowed: bool,
+    /// Whether only what is committed is read.
+    committed: bool,
 }
 
 /// What one look at all places gave.
@@ -115,6 +118,7 @@ fn plan(ctx: &Context, version: i16, request: FetchRequest) -> Plan {
         bytes_max: bytes(request.max_bytes).min(FETCH_BYTES_MAX),
         bytes_min: bytes(request.min_bytes),
         zstd_allowed: version >= ZSTD_FROM,
+        committed: request.isolation_level == READ_COMMITTED,
     }
 }
 
@@ -232,8 +236,10 @@ fn look_at(
     let end = partition.durable_end();
     let high_watermark = partition.high_watermark();
     data.high_watermark = high_watermark;
-    data.last_stable_offset = high_watermark;
-    data.log_start_offset = partition.log_start();
+    data.last_stable_offset = partition.last_stable_offset();
+    data.log_start_offset =
+        if plan.committed { partition.committed_start() } else { partition.log_start() };
+    let limit = if plan.committed { data.last_stable_offset } else { high_watermark };
     data.current_leader = LeaderIdAndEpoch::default();
     if let Some(diverging) = &place.diverging {
         data.diverging_epoch = diverging.clone();
@@ -245,7 +251,7 @@ fn look_at(
         round.urgent = true;
         return Some(data);
     }
-    if place.offset >= high_watermark {
+    if place.offset >= limit {
         return Some(data);
     }
     let room = round.room.bytes.saturating_sub(round.bytes).min(place.bytes_max);
@@ -253,7 +259,13 @@ fn look_at(
         return Some(data);
     }
     match read(partition, place.offset, room)? {
-        Ok(batches) => take(plan, batches, high_watermark, room, round, &mut data),
+        Ok(batches) => {
+            let end = take(plan, batches, limit, room, round, &mut data);
+            if let Some(end) = end.filter(|_| plan.committed) {
+                let aborted = partition.aborted_between(place.offset, end);
+                data.aborted_transactions = Some(aborted.iter().map(told).collect());
+            }
+        }
         Err(error) => {
             tracing::warn!(partition = %partition.no, %error, "a fetch failed");
             data.error_code = code(&error);
@@ -263,18 +275,23 @@ fn look_at(
     Some(data)
 }
 
+fn told(range: &AbortedRange) -> AbortedTransaction {
+    AbortedTransaction { producer_id: range.producer_id, first_offset: range.first_offset }
+}
+
 /// Puts as many batches into the answer as there is room for; the very first in any case, lest a
-/// reader with little room never gets past a large batch.
+/// reader with little room never gets past a large batch. Gives the offset after the last one.
 fn take(
     plan: &Plan,
     batches: Vec<StoredBatch>,
-    high_watermark: i64,
+    limit: i64,
     room: usize,
     round: &mut Round,
     data: &mut PartitionData,
-) {
+) -> Option<i64> {
     let mut records = RecordSet::default();
-    for batch in batches.into_iter().take_while(|batch| batch.next_offset <= high_watermark) {
+    let mut end = None;
+    for batch in batches.into_iter().take_while(|batch| batch.next_offset <= limit) {
         let fits = records.len() + batch.bytes.len() <= room;
         let first_of_all = round.bytes == 0 && records.is_empty();
         if !fits && !first_of_all {
@@ -287,10 +304,12 @@ fn take(
             }
             break;
         }
+        end = Some(batch.next_offset);
         records.push(round.room.hold(batch.bytes));
     }
     round.bytes += records.len();
     data.records = records;
+    end
 }
 
 fn is_zstd(batch: &Bytes) -> bool {

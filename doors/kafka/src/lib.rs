@@ -20,6 +20,7 @@ mod fetch_room;
 mod frames;
 mod group_admin;
 mod groups;
+mod isolation;
 mod join;
 mod list_offsets;
 mod metadata;
@@ -30,6 +31,7 @@ mod producer_ids;
 mod settings;
 mod submit;
 mod topic_admin;
+mod transactions;
 
 pub use door::KafkaDoor;
 pub use settings::{KafkaSettings, ListenerSettings};

@@ -16,6 +16,7 @@ use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch::check_epoch;
+use crate::isolation::READ_COMMITTED;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -30,6 +31,7 @@ type Found = Option<(i64, i64)>;
 pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let catalog = ctx.node.catalog();
     let names = ctx.names(&catalog);
+    let committed = request.isolation_level == READ_COMMITTED;
     let mut topics = Vec::new();
     let mut searches = Vec::new();
     for topic in request.topics {
@@ -37,7 +39,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
         for asked in topic.partitions {
             let no = names.partition(&topic.name, asked.partition_index).map(|(_, no)| no);
             let partition = no.and_then(|no| ctx.node.engine.partition(no));
-            let (response, search) = answer(&asked, partition);
+            let (response, search) = answer(&asked, partition, committed);
             if let Some(partition) = search {
                 searches.push((topics.len(), partitions.len(), partition, asked.timestamp));
             }
@@ -48,7 +50,10 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
     if !searches.is_empty() {
         let searching = blocking(move || {
             let found = searches.into_iter().map(|(topic, at, partition, timestamp)| {
-                (topic, at, search(&partition, timestamp), partition)
+                let found = search(&partition, timestamp);
+                // What is found beyond the end is not there yet for this reader.
+                let end = end_of(&partition, committed);
+                (topic, at, found.map(|found| found.filter(|(at, _)| *at < end)), partition)
             });
             found.collect::<Vec<_>>()
         });
@@ -63,6 +68,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
 fn answer(
     asked: &ListOffsetsPartition,
     partition: Option<Arc<Partition>>,
+    committed: bool,
 ) -> (ListOffsetsPartitionResponse, Option<Arc<Partition>>) {
     let mut response = ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
@@ -78,11 +84,11 @@ fn answer(
     }
     match asked.timestamp {
         LATEST => {
-            response.offset = partition.high_watermark();
+            response.offset = end_of(&partition, committed);
             response.leader_epoch = partition.leader_epoch();
         }
         EARLIEST | EARLIEST_LOCAL => {
-            response.offset = partition.log_start();
+            response.offset = start_of(&partition, committed);
             response.leader_epoch = epoch_at(&partition, response.offset);
         }
         LATEST_TIERED => {}
@@ -90,6 +96,14 @@ fn answer(
         _ => response.error_code = KafkaError::InvalidRequest.code(),
     }
     (response, None)
+}
+
+fn end_of(partition: &Partition, committed: bool) -> i64 {
+    if committed { partition.last_stable_offset() } else { partition.high_watermark() }
+}
+
+fn start_of(partition: &Partition, committed: bool) -> i64 {
+    if committed { partition.committed_start() } else { partition.log_start() }
 }
 
 fn fill(

@@ -47,8 +47,6 @@ pub(crate) async fn submit(
         let sentence =
             "message formats 0 and 1 are not served; produce with a client of 2017 or later";
         Some((KafkaError::UnsupportedVersion, sentence.to_owned()))
-    } else if request.transactional_id.is_some() {
-        Some((KafkaError::InvalidTxnState, NO_TRANSACTIONS.to_owned()))
     } else if ack.is_none() {
         let sentence = format!("acks={} is none of 0, 1 and all", request.acks);
         Some((KafkaError::InvalidRequiredAcks, sentence))
@@ -81,10 +79,6 @@ fn release_frame(append: &mut Append, frame_bytes: usize) {
         append.batch = Bytes::copy_from_slice(&append.batch);
     }
 }
-
-/// What a client of transactions is told.
-pub(crate) const NO_TRANSACTIONS: &str =
-    "transactions are not served yet; produce without a transactional id";
 
 fn sort_out(
     ctx: &Context,
@@ -134,9 +128,6 @@ fn check(
     }
     let header = check_produced(&batch)
         .map_err(|error| (record_error(&error), format!("the batch was refused: {error}")))?;
-    if header.attributes.is_transactional() {
-        return Err((KafkaError::InvalidTxnState, NO_TRANSACTIONS.to_owned()));
-    }
     if version < ZSTD_FROM && header.attributes.compression() == Ok(Compression::Zstd) {
         let sentence = format!("zstd needs Produce version {ZSTD_FROM} or later");
         return Err((KafkaError::UnsupportedCompressionType, sentence));

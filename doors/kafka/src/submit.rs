@@ -6,7 +6,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::{
     api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join, list_offsets,
-    metadata, produce, producer_ids, topic_admin,
+    metadata, produce, producer_ids, topic_admin, transactions,
 };
 
 /// Submits a request. When this returns, what it changes is in the engine's order, and the next
@@ -68,7 +68,19 @@ pub(crate) async fn submit(
         Request::DeleteRecords(request) => {
             Answer::now(topic_admin::delete_records(&ctx, request).await)
         }
-        Request::InitProducerId(request) => Answer::now(producer_ids::handle(&ctx, &request).await),
+        Request::InitProducerId(request) => {
+            Answer::now(producer_ids::handle(&ctx, version, &request).await)
+        }
+        Request::AddPartitionsToTxn(request) => {
+            Answer::now(transactions::add_partitions(&ctx, version, request).await)
+        }
+        Request::AddOffsetsToTxn(request) => {
+            Answer::now(transactions::add_offsets(&ctx, version, &request).await)
+        }
+        Request::EndTxn(request) => Answer::now(transactions::end(&ctx, version, &request).await),
+        Request::TxnOffsetCommit(request) => {
+            Answer::now(transactions::commit_offsets(&ctx, request).await)
+        }
         Request::DescribeConfigs(request) => {
             Answer::later(async move { configs::handle(&ctx, request) })
         }

@@ -16,8 +16,9 @@ impl Sequencer {
     pub(crate) fn sequence_append(
         &mut self,
         no: PartitionNo,
-        mut batch: BytesMut,
+        batch: BytesMut,
         ack: Ack,
+        is_kept: bool,
     ) -> Result<Promise, Error> {
         let timestamp_type = self.check_local_write(no)?;
         self.check_disk()?;
@@ -35,28 +36,41 @@ impl Sequencer {
                 let appended = Appended { base_offset, append_time_ms, log_start };
                 return Ok(Promise { appended, partition: no, next_offset });
             }
-            Verdict::Append => {}
+            Verdict::Append if is_kept => {}
+            Verdict::Append => self.check_transaction(no, &header)?,
         }
+        let (header, arrival_ms) = self.stage_own_batch(no, batch, by_log);
+        let append_time_ms = by_log.then_some(arrival_ms);
+        let appended = Appended { base_offset: header.base_offset, append_time_ms, log_start };
+        Ok(Promise { appended, partition: no, next_offset: header.next_offset() })
+    }
+
+    /// Stamps a batch and puts it at its partition's end, which is ours to write. Gives its header
+    /// and the time of its arrival.
+    pub(crate) fn stage_own_batch(
+        &mut self,
+        no: PartitionNo,
+        mut batch: BytesMut,
+        by_log: bool,
+    ) -> (BatchHeader, i64) {
+        let partition = self.state.partitions.get_mut(&no).expect("checked with the catalog");
         // Expiry is a prefix of whole batches only if arrival times never go back.
         let arrival_ms = self.now_ms.max(partition.last_arrival_ms);
-        let base_offset = partition.end;
-        let leader_epoch = partition.lineage.leader_epoch();
-        patch_base_offset(&mut batch, base_offset);
-        patch_leader_epoch(&mut batch, leader_epoch);
+        patch_base_offset(&mut batch, partition.end);
+        patch_leader_epoch(&mut batch, partition.lineage.leader_epoch());
         if by_log {
             patch_log_append_time(&mut batch, arrival_ms);
         }
         let header = BatchHeader::decode(&batch).expect("patched in place");
-        partition.note_batch(&header, arrival_ms);
-        self.group.frames.push(batch_frame(no, &header, arrival_ms, batch.freeze()));
+        let batch = batch.freeze();
+        partition.note_batch(&header, &batch, arrival_ms);
+        self.group.frames.push(batch_frame(no, &header, arrival_ms, batch));
         self.group.partitions.insert(no);
-        let append_time_ms = by_log.then_some(arrival_ms);
-        let appended = Appended { base_offset, append_time_ms, log_start };
-        Ok(Promise { appended, partition: no, next_offset: header.next_offset() })
+        (header, arrival_ms)
     }
 
     /// I5: only the owner's cluster writes a topic.
-    fn check_local_write(&self, no: PartitionNo) -> Result<TimestampType, Error> {
+    pub(crate) fn check_local_write(&self, no: PartitionNo) -> Result<TimestampType, Error> {
         let gone = || Error::not_found("the partition does not exist any more; look it up again");
         let home = self.state.catalog.partition(no).ok_or_else(gone)?;
         let stream = self.state.catalog.stream(home.stream).ok_or_else(gone)?;

@@ -11,6 +11,7 @@ use crate::op::{Rejoin, Rejoined};
 use crate::replica::epoch_frame;
 use crate::room::{ASIDE_BYTES, Need};
 use crate::sequencer::Sequencer;
+use crate::transactions::account_bytes_max;
 
 /// Where two histories part.
 struct Fork {
@@ -61,7 +62,9 @@ impl Sequencer {
         let begun = 2 * topic.map_or(0, |topic| topic.partitions.len());
         let epochs = rejoin.lineage.len() + partition.lineage.entries().len();
         let mut need = Need {
-            payload_bytes: SMALL_BYTES + (begun + epochs) * EPOCH_BYTES,
+            payload_bytes: SMALL_BYTES
+                + (begun + epochs) * EPOCH_BYTES
+                + account_bytes_max(&partition.transactions),
             frames: 16 + begun + epochs,
         };
         if fork.common < partition.end {
@@ -209,7 +212,7 @@ impl Sequencer {
         let header =
             BatchHeader::decode(&batch.bytes).map_err(|e| Error::corrupt(e.to_string()))?;
         let partition = self.state.partitions.get_mut(&aside).expect("looked up before");
-        partition.note_batch(&header, batch.arrival_ms);
+        partition.note_batch(&header, &batch.bytes, batch.arrival_ms);
         self.group.frames.push(batch_frame(aside, &header, batch.arrival_ms, batch.bytes));
         self.group.partitions.insert(aside);
         Ok(())
@@ -220,10 +223,13 @@ impl Sequencer {
     fn cut(&mut self, fork: &Fork) -> Result<(), Error> {
         let to = fork.common;
         let arrival_ms = self.last_arrival_below(fork.no, to)?;
+        let left = self.account_below(fork.no, to)?;
+        let payload = if left.is_empty() { Vec::new() } else { left.encode() };
         let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
-        partition.truncate(to, arrival_ms);
+        partition.truncate(to, arrival_ms, left);
         self.keep_cursors_within(&[fork.no]);
-        let frame = Frame { arrival_ms, ..Frame::at(FrameKind::TruncateTo, fork.no, to) };
+        let payload = payload.into();
+        let frame = Frame { arrival_ms, payload, ..Frame::at(FrameKind::TruncateTo, fork.no, to) };
         self.group.frames.push(frame);
         self.group.partitions.insert(fork.no);
         Ok(())

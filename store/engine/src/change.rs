@@ -35,9 +35,13 @@ impl Sequencer {
         for no in &applied.partitions_taken_over {
             self.begin_reign(*no);
         }
-        for no in applied.partitions_renewed {
-            self.begin_reign(no);
+        for no in &applied.partitions_renewed {
+            self.begin_reign(*no);
         }
+        for no in applied.partitions_taken_over.iter().chain(&applied.partitions_renewed) {
+            self.complete_open(*no);
+        }
+        self.abort_given_up(&applied.partitions_given_up);
         self.take_cursors_over(&applied.partitions_taken_over);
         self.hand_cursors_over(&applied.given_up);
         self.group.partitions_given_up.extend(applied.partitions_given_up);

@@ -207,7 +207,7 @@ impl Sequencer {
         (topic.owner.stream == key.stream).then_some(topic.owner.term.id)
     }
 
-    fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {
+    pub(crate) fn check_cursor(&self, key: &CursorKey) -> Result<(), Error> {
         let topic = self
             .state
             .catalog
@@ -223,7 +223,7 @@ impl Sequencer {
     /// Rises over every commit here, also across restarts: the highest is with the cursors, unless
     /// that one's deletion was forgotten, and then the clock has gone on. A replica that still knows
     /// it would take a lower version for an old one.
-    fn next_cursor_version(&mut self) -> u64 {
+    pub(crate) fn next_cursor_version(&mut self) -> u64 {
         let known = self.shared.cursors.read().version().max(self.cursor_version);
         let cluster = self.state.catalog.cluster().id;
         self.cursor_version = CursorValue::next_version(known, self.now_ms, cluster);

@@ -27,7 +27,7 @@ use crate::subscription::Subscription;
 /// All streams of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     producer_ids: Arc<tokio::sync::Mutex<Option<ProducerIdBlock>>>,
 }
 
@@ -91,12 +91,27 @@ impl Engine {
     /// Queues batches, in order with all that was queued before, once there is room. The answer
     /// comes when `ack` is true for all of them, one result for each in their order.
     pub async fn append(&self, appends: Vec<Append>, ack: Ack) -> Result<Appending, Error> {
+        self.queue_append(appends, ack, false).await
+    }
+
+    /// As [`Self::append`] for batches that a log has kept before, as imports bring them: what is
+    /// part of a transaction is taken as it is, and ends by the marker that follows.
+    pub async fn append_kept(&self, appends: Vec<Append>, ack: Ack) -> Result<Appending, Error> {
+        self.queue_append(appends, ack, true).await
+    }
+
+    async fn queue_append(
+        &self,
+        appends: Vec<Append>,
+        ack: Ack,
+        are_kept: bool,
+    ) -> Result<Appending, Error> {
         // Offsets are stamped in place, so the batch must be ours alone: one copy, made here and
         // not on the sequencer, unless nobody shares the bytes.
         let own = |append: Append| (append.partition, into_mut(append.batch));
         let appends = appends.into_iter().map(own).collect();
         let (reply, answer) = oneshot::channel();
-        self.shared.queue.push(Op::Append { appends, ack, reply }).await?;
+        self.shared.queue.push(Op::Append { appends, ack, are_kept, reply }).await?;
         Ok(Answer(answer))
     }
 

@@ -99,6 +99,7 @@ impl Sequencer {
             self.stage_trim(no, start, false);
         }
         self.expire_producers();
+        self.sweep_transactions();
         if std::mem::take(&mut self.housekeeping.are_cursors_due) {
             self.housekeeping.cursors_looked_at_ms = self.env.clock.monotonic_ms();
             self.forget_deleted_cursors();
@@ -232,12 +233,17 @@ impl Sequencer {
             let cursor = cursors.get(&key).cloned();
             (key, cursor)
         };
+        let of_transaction = |id| {
+            let transaction = self.state.coordinator.by_id(&id).cloned();
+            (id, transaction)
+        };
         ViewChange {
             applied: self.log.durable(),
             catalog: self.state.catalog.clone(),
             catalog_rows: dirty.catalog,
             partitions: dirty.partitions.into_iter().map(of_partition).collect(),
             cursors: dirty.cursors.into_iter().map(of_cursor).collect(),
+            transactions: dirty.transactions.into_iter().map(of_transaction).collect(),
         }
     }
 }

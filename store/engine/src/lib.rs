@@ -14,6 +14,7 @@ mod change;
 mod commit;
 mod cursors;
 mod damage;
+mod decisions;
 mod digests;
 mod duties;
 mod engine;
@@ -25,6 +26,7 @@ mod housekeeping;
 mod marks;
 mod op;
 mod partition;
+mod pending_cursors;
 mod quarantine;
 mod queue;
 mod recovery;
@@ -39,6 +41,10 @@ mod state;
 mod subscription;
 mod sync_desk;
 mod synchrony;
+mod to_tell;
+mod transaction;
+mod transaction_step;
+mod transactions;
 mod view;
 mod view_writer;
 mod waiting;
@@ -48,11 +54,14 @@ pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};
 pub use op::{
     Ack, AckedEnd, Answer, Append, Appended, Appending, Changing, CursorCommit, HeldWatermark,
-    LinkName, Rejoin, Rejoined, ReplicaAppend, ReplicaAppending, ReplicaBatch, ReplicaLink,
+    LinkDecision, LinkMarker, LinkName, Rejoin, Rejoined, ReplicaAppend, ReplicaAppending,
+    ReplicaBatch, ReplicaLink,
 };
 pub use partition::{Partition, Pending};
 pub use sequencer::{Sequencer, Step};
 pub use settings::{EngineSettings, ViewMode};
 pub use subscription::Subscription;
+
+pub use mainstem_transaction::{AbortedRange, TransactionalProducer};
 
 pub use mainstem_log::{BatchInfo, LogSettings, LogStats, ReserveMode, StoredBatch};

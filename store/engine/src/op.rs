@@ -7,8 +7,11 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_group::{CursorKey, CursorValue};
+use mainstem_transaction::TransactionalProducer;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
+
+use crate::transaction_step::{Stepped, TransactionStep};
 
 /// What a producer waits for (Kafka's `acks`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,32 @@ pub struct HeldWatermark {
     pub partition: u32,
     /// The next offset after what they may read; nothing if that is everything durable.
     pub watermark: Option<i64>,
+}
+
+/// A commit as links tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDecision {
+    /// The producer.
+    pub producer_id: i64,
+    /// The markers' epoch.
+    pub epoch: i16,
+    /// When it was decided.
+    pub at_ms: i64,
+    /// Where the markers stand.
+    pub markers: Vec<LinkMarker>,
+}
+
+/// Where one marker stands, in words that both ends of a link know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkMarker {
+    /// The stream that holds the topic in this cluster.
+    pub stream: StreamId,
+    /// The topic.
+    pub topic: OriginTopicId,
+    /// The partition's index.
+    pub partition: u32,
+    /// The marker's offset.
+    pub offset: i64,
 }
 
 /// Batches of one partition that a link brought.
@@ -178,6 +207,8 @@ pub(crate) enum Op {
     Append {
         appends: Vec<(PartitionNo, BytesMut)>,
         ack: Ack,
+        /// They were kept elsewhere, and belong to no transaction of this cluster.
+        are_kept: bool,
         reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
     },
     AppendReplica {
@@ -215,7 +246,20 @@ pub(crate) enum Op {
         starts: Vec<(PartitionNo, i64)>,
         reply: oneshot::Sender<Result<(), Error>>,
     },
-    /// Nobody waits for an answer to this, nor to the next.
+    Transact {
+        step: TransactionStep,
+        reply: oneshot::Sender<Result<Stepped, Error>>,
+    },
+    EndTransaction {
+        producer: TransactionalProducer,
+        commit: bool,
+        reply: oneshot::Sender<Vec<Result<Appended, Error>>>,
+    },
+    /// Nobody waits for an answer to this, nor to the next two.
+    KeepDecisions {
+        link: LinkName,
+        decisions: Vec<LinkDecision>,
+    },
     NoteAcked {
         link: ReplicaLink,
         ends: Vec<AckedEnd>,
@@ -246,9 +290,16 @@ impl Op {
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
+                Self::Transact { step, .. } => step.bytes(),
+                Self::KeepDecisions { decisions, .. } => {
+                    decisions.iter().map(|one| one.markers.len() * size_of::<LinkMarker>()).sum()
+                }
                 // A group copies so much for each of them.
                 Self::Rejoin { .. } => REJOIN_BYTES,
-                Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,
+                Self::Change { .. }
+                | Self::Trim { .. }
+                | Self::EndTransaction { .. }
+                | Self::Close { .. } => 0,
             }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use mainstem_log::{BatchInfo, LogReader, StoredBatch};
+use mainstem_transaction::{AbortedRange, Account, aborted_between};
 use mainstem_types::{Error, Lineage, OriginTopicId, PartitionNo, StreamId};
 use parking_lot::RwLock;
 
@@ -27,6 +28,11 @@ pub struct Partition {
     watermark: AtomicI64,
     lineage: RwLock<Arc<Lineage>>,
     marks: RwLock<Arc<Marks>>,
+    /// [`NOT_HELD`], or the first offset of a transaction of which consumers have not seen the end.
+    unstable: AtomicI64,
+    aborted: RwLock<Arc<Vec<AbortedRange>>>,
+    /// Which aborted transactions below this there were is not known any more.
+    aborted_from: AtomicI64,
     watchers: Watchers,
     log: LogReader,
     damage: Arc<DamageReports>,
@@ -68,6 +74,9 @@ impl Partition {
             watermark: AtomicI64::new(held.unwrap_or(NOT_HELD)),
             lineage: RwLock::new(lineage),
             marks: RwLock::default(),
+            unstable: AtomicI64::new(NOT_HELD),
+            aborted: RwLock::default(),
+            aborted_from: AtomicI64::new(0),
             watchers: Watchers::default(),
             log,
             damage,
@@ -89,6 +98,25 @@ impl Partition {
     pub fn high_watermark(&self) -> i64 {
         let end = self.durable_end();
         end.min(self.watermark.load(Ordering::Acquire)).max(self.log_start())
+    }
+
+    /// The next offset after everything that consumers of what is committed may read: below it
+    /// every transaction has ended, as far as the high watermark shows.
+    pub fn last_stable_offset(&self) -> i64 {
+        let unstable = self.unstable.load(Ordering::Acquire);
+        self.high_watermark().min(unstable).max(self.log_start())
+    }
+
+    /// Transactions with records in `from..to` that were aborted, in the order of their ends. Of
+    /// offsets below the last stable one these are all.
+    pub fn aborted_between(&self, from: i64, to: i64) -> Vec<AbortedRange> {
+        aborted_between(&self.aborted.read(), from, to)
+    }
+
+    /// Where consumers of what is committed may begin: the first offset that can be read, unless
+    /// more transactions were aborted since then than are remembered.
+    pub fn committed_start(&self) -> i64 {
+        self.log_start().max(self.aborted_from.load(Ordering::Acquire))
     }
 
     /// What holds the high watermark back from the durable end, if anything does.
@@ -180,6 +208,25 @@ impl Partition {
         if !Arc::ptr_eq(marks, &self.marks.read()) {
             *self.marks.write() = Arc::clone(marks);
         }
+    }
+
+    /// Shows readers which transactions have ended and how; before the frontiers. Nobody ends what
+    /// was open when it was set aside, so it counts as aborted.
+    pub(crate) fn publish_transactions(&self, account: &Account, is_left_open: bool) {
+        let unstable = if is_left_open { None } else { account.first_unstable() };
+        if is_left_open {
+            let open = account.open().map(|(producer_id, open)| AbortedRange {
+                producer_id,
+                first_offset: open.first_offset,
+                marker: i64::MAX,
+            });
+            *self.aborted.write() =
+                Arc::new(account.aborted().iter().copied().chain(open).collect());
+        } else if !Arc::ptr_eq(account.aborted(), &self.aborted.read()) {
+            *self.aborted.write() = Arc::clone(account.aborted());
+        }
+        self.aborted_from.store(account.known_from(), Ordering::Release);
+        self.unstable.store(unstable.unwrap_or(NOT_HELD), Ordering::Release);
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.

@@ -7,6 +7,7 @@ use mainstem_catalog::{Catalog, Replica, SyncState};
 use mainstem_env::{Disk, Env};
 use mainstem_group::{Cursor, CursorKey};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogReader, Position, Recovered};
+use mainstem_transaction::{Coordinator, Transaction};
 use mainstem_types::{Error, PartitionNo};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::duties::Housekeeping;
 use crate::partition::Partition;
+use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::sequencer::{Group, Sequencer};
 use crate::settings::{EngineSettings, ViewMode};
@@ -48,6 +50,7 @@ pub(crate) fn open(
     quarantine(&mut state, &recovered);
     settle_ends(&mut state, &log.reader());
     settle_watermarks(&mut state);
+    settle_transactions(&mut state);
     report(applied, &recovered, &state);
     let view = match settings.view_mode {
         ViewMode::Inline => ViewWriter::inline(disk.clone(), view, applied),
@@ -64,6 +67,8 @@ pub(crate) fn open(
         health: Mutex::default(),
         missing: Mutex::default(),
         damage,
+        to_tell: RwLock::default(),
+        pending_cursors: RwLock::new(PendingCursors::of(&state.coordinator)),
     };
     let mut sequencer = Sequencer {
         now_ms: env.clock.wall_ms(),
@@ -81,6 +86,7 @@ pub(crate) fn open(
         _lock: lock,
     };
     sequencer.finish_what_was_cut();
+    sequencer.recover_to_tell();
     sequencer.publish_health();
     sequencer.recover_synchrony();
     Ok(sequencer)
@@ -100,7 +106,8 @@ fn check_nothing_lost(recovered: &Recovered) -> Result<(), Error> {
 
 impl Sequencer {
     /// A group longer than one write can be cut by a crash between an event and the frames of the
-    /// partitions that it begins, takes over or ends. Nobody was told of it; the rest of it is done now.
+    /// partitions that it begins, takes over or ends, or between a transaction's decision and its
+    /// markers. Nobody was told of it; the rest of it is done now.
     fn finish_what_was_cut(&mut self) {
         let in_service = |(no, partition): (&PartitionNo, &PartitionState)| {
             partition.quarantined.is_none().then_some(*no)
@@ -111,6 +118,9 @@ impl Sequencer {
         for no in begun {
             self.begin_reign(no);
         }
+        let mut open: Vec<_> = self.state.partitions.iter().filter_map(in_service).collect();
+        open.sort_unstable();
+        open.into_iter().for_each(|no| self.complete_open(no));
         let mut ended = self.log.reader().partitions();
         ended.retain(|no| !self.state.partitions.contains_key(no));
         ended.sort_unstable();
@@ -121,6 +131,7 @@ impl Sequencer {
 
 fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(State, Cursors), Error> {
     let (mut catalog, mut partitions, mut cursors) = (Vec::new(), Vec::new(), Cursors::default());
+    let mut coordinator = Coordinator::default();
     for (mut key, value) in rows {
         if key.is_empty() {
             return Err(Error::corrupt("the materialised view has a row without a key"));
@@ -134,6 +145,7 @@ fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(State, Cursors), Error> {
                 let cursor: Cursor = minicbor::decode(&value).map_err(damaged)?;
                 cursors.insert(key, cursor);
             }
+            tag::TRANSACTION => coordinator.insert(Transaction::decode(&value)?),
             other => {
                 return Err(Error::unsupported(format!(
                     "the materialised view has rows of kind {other}; start a newer version"
@@ -141,7 +153,8 @@ fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(State, Cursors), Error> {
             }
         }
     }
-    let mut state = State { catalog: Catalog::from_rows(catalog)?, ..State::default() };
+    let mut state =
+        State { catalog: Catalog::from_rows(catalog)?, coordinator, ..State::default() };
     for (key, row) in partitions {
         let no = key.try_into().map(u64::from_be_bytes).map(PartitionNo);
         let no = no.map_err(|_| Error::corrupt("a partition's row has a key of another length"))?;
@@ -205,6 +218,15 @@ fn settle_watermarks(state: &mut State) {
     }
 }
 
+/// What has ended has ended for readers, as far as they see the markers.
+fn settle_transactions(state: &mut State) {
+    for partition in state.partitions.values_mut() {
+        if !partition.transactions.is_settled(partition.held) {
+            Arc::make_mut(&mut partition.transactions).settle(partition.held);
+        }
+    }
+}
+
 fn handles(
     state: &State,
     reader: &LogReader,
@@ -216,6 +238,7 @@ fn handles(
         let (lineage, reader) = (partition.lineage.clone(), reader.clone());
         let handle = Partition::new(home, frontiers, lineage, reader, damage.clone());
         handle.publish_marks(&partition.marks);
+        handle.publish_transactions(&partition.transactions, state.is_left_open(partition));
         (*no, Arc::new(handle))
     };
     state.partitions.iter().map(handle).collect()

@@ -91,6 +91,7 @@ impl Sequencer {
         Lineage::from_entries(theirs.to_vec()).ok_or_else(diverged)?;
         for entry in news {
             Arc::make_mut(&mut partition.lineage).push(*entry);
+            partition.forget_told(entry.start_offset);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));
@@ -156,7 +157,7 @@ impl Sequencer {
         let is_empty = partition.log_start == end;
         let floor_ms = if is_empty { 0 } else { partition.last_arrival_ms };
         let arrival_ms = batch.arrival_ms.max(floor_ms);
-        partition.note_batch(&header, arrival_ms);
+        partition.note_batch(&header, &batch.bytes, arrival_ms);
         self.group.frames.push(batch_frame(no, &header, arrival_ms, batch.bytes));
         self.group.partitions.insert(no);
         Ok(())

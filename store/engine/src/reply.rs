@@ -5,6 +5,7 @@ use mainstem_types::Error;
 use tokio::sync::oneshot;
 
 use crate::op::{Ack, Op, Rejoined};
+use crate::transaction_step::Stepped;
 use crate::waiting::{Answers, Promise};
 
 /// An answer that waits for its truth.
@@ -14,6 +15,7 @@ pub(crate) enum Reply {
     Change(oneshot::Sender<Result<Catalog, Error>>, Box<Result<Catalog, Error>>),
     Rejoined(oneshot::Sender<Result<Rejoined, Error>>, Result<Rejoined, Error>),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
+    Transacted(oneshot::Sender<Result<Stepped, Error>>, Result<Stepped, Error>),
     Closed(oneshot::Sender<()>),
     /// Nobody asked.
     Nothing,
@@ -31,6 +33,7 @@ impl Reply {
             Self::Change(waiter, answer) => drop(waiter.send(*answer)),
             Self::Rejoined(waiter, answer) => drop(waiter.send(answer)),
             Self::Done(waiter, answer) => drop(waiter.send(answer)),
+            Self::Transacted(waiter, answer) => drop(waiter.send(answer)),
             Self::Closed(waiter) => drop(waiter.send(())),
             Self::Nothing => {}
         }
@@ -45,7 +48,7 @@ impl Op {
     /// Answers that the disk is full; nothing was done.
     pub(crate) fn refuse(self) -> Reply {
         match self {
-            Self::Append { appends, ack, reply } => {
+            Self::Append { appends, ack, reply, .. } => {
                 Reply::Append(ack, reply, appends.iter().map(|_| Err(disk_full())).collect())
             }
             Self::AppendReplica { reply, .. } | Self::Trim { reply, .. } => {
@@ -57,7 +60,13 @@ impl Op {
             | Self::ApplyCursors { reply, .. }
             | Self::TrimReplica { reply, .. }
             | Self::DeleteCursors { reply, .. } => Reply::Done(reply, Err(disk_full())),
-            Self::NoteAcked { .. } | Self::HoldWatermarks { .. } => Reply::Nothing,
+            Self::Transact { reply, .. } => Reply::Transacted(reply, Err(disk_full())),
+            Self::EndTransaction { reply, .. } => {
+                Reply::Append(Ack::Durable, reply, vec![Err(disk_full())])
+            }
+            Self::NoteAcked { .. } | Self::HoldWatermarks { .. } | Self::KeepDecisions { .. } => {
+                Reply::Nothing
+            }
             Self::Close { reply } => Reply::Closed(reply),
         }
     }

@@ -22,7 +22,10 @@ impl Sequencer {
         let (appends, others): (Vec<&Op>, Vec<&Op>) = ops.iter().partition(|op| op.is_append());
         let catalog = &self.state.catalog;
         let others: Need = others.iter().map(|op| op.need(catalog)).sum();
-        let small = others + self.need_of_duties(ops) + self.need_of_synchrony();
+        let small = others
+            + self.need_of_duties(ops)
+            + self.need_of_synchrony()
+            + self.need_of_transactions(ops);
         let need = |op: &&Op| match op {
             Op::Rejoin { rejoin, .. } => self.rejoin_need(rejoin),
             op => op.need(catalog),

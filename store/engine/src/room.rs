@@ -8,6 +8,7 @@ use mainstem_catalog::{Catalog, Command};
 use mainstem_types::limits::{ACE_LENGTH_MAX, PARTITIONS_PER_TOPIC_MAX};
 
 use crate::op::Op;
+use crate::transaction_step::{MARKER_BYTES, TransactionStep};
 
 /// What is set aside in one step, so that appends of others do not wait long for it.
 pub(crate) const ASIDE_BYTES: usize = 1024 * 1024;
@@ -29,6 +30,13 @@ pub(crate) enum Room {
 pub(crate) struct Need {
     pub(crate) payload_bytes: usize,
     pub(crate) frames: usize,
+}
+
+impl Need {
+    /// So many of it.
+    pub(crate) const fn times(self, count: usize) -> Self {
+        Self { payload_bytes: self.payload_bytes * count, frames: self.frames * count }
+    }
 }
 
 impl Add for Need {
@@ -93,11 +101,31 @@ impl Op {
             Self::Trim { .. } => Need { payload_bytes: 0, frames: 1 },
             Self::TrimReplica { starts, .. } => Need { payload_bytes: 0, frames: starts.len() },
             Self::HoldWatermarks { marks, .. } => Need { payload_bytes: 0, frames: marks.len() },
+            Self::Transact { step, .. } => need_of_step(step),
+            Self::KeepDecisions { decisions, .. } => Need {
+                payload_bytes: decisions.iter().map(|one| (1 + one.markers.len()) * 64).sum(),
+                frames: decisions.len(),
+            },
+            // What ends is known to the sequencer: see `Sequencer::need_of_transactions`.
+            Self::EndTransaction { .. } => Need::default(),
             // What may come of it is a duty of the step.
             Self::NoteAcked { .. } => Need::default(),
             Self::Close { .. } => Need::default(),
         }
     }
+}
+
+/// An event, with what the transaction's end may add in the same group.
+fn need_of_step(step: &TransactionStep) -> Need {
+    const EVENT_BYTES: usize = 4 * 1024;
+    let (more, frames) = match step {
+        TransactionStep::Begin { .. } | TransactionStep::AddGroup { .. } => (0, 0),
+        TransactionStep::AddPartitions { partitions, .. } => {
+            (partitions.len() * 2 * MARKER_BYTES, partitions.len())
+        }
+        TransactionStep::AddCursors { .. } => (2 * step.bytes(), 0),
+    };
+    Need { payload_bytes: EVENT_BYTES + more, frames: 2 + frames }
 }
 
 /// A command's events are a few small maps, whose texts have limits, and a first epoch for each

@@ -11,7 +11,7 @@ use mainstem_types::limits::GROUP_BYTES_MAX;
 use mainstem_types::{Error, PartitionNo};
 
 use crate::duties::Housekeeping;
-use crate::op::Op;
+use crate::op::{Ack, LinkDecision, Op};
 use crate::reply::Reply;
 use crate::room::Room;
 use crate::settings::EngineSettings;
@@ -51,6 +51,10 @@ pub(crate) struct Group {
     pub(crate) partitions_given_up: BTreeSet<PartitionNo>,
     pub(crate) cursors: Vec<CursorRecord>,
     pub(crate) catalog_changed: bool,
+    /// Commits that replicas are to hear of.
+    pub(crate) to_tell: Vec<LinkDecision>,
+    /// Producers whose transactions moved.
+    pub(crate) transactions: BTreeSet<i64>,
     /// Batches among the replies.
     pub(crate) promises: usize,
     pub(crate) replies: Vec<Reply>,
@@ -120,6 +124,7 @@ impl Sequencer {
                 {
                     step = Step::Worked;
                 }
+                self.abort_overdue();
                 self.keep_synchrony();
                 self.commit()?;
             }
@@ -147,9 +152,9 @@ impl Sequencer {
     fn sequence(&mut self, op: Op, room: Room) {
         let reply = match op {
             op if room == Room::NoAppends && op.is_append() => op.refuse(),
-            Op::Append { appends, ack, reply } => {
-                let promises: Vec<_> =
-                    appends.into_iter().map(|(no, b)| self.sequence_append(no, b, ack)).collect();
+            Op::Append { appends, ack, are_kept, reply } => {
+                let append = |(no, batch)| self.sequence_append(no, batch, ack, are_kept);
+                let promises: Vec<_> = appends.into_iter().map(append).collect();
                 self.group.promises += promises.len();
                 Reply::Append(ack, reply, promises)
             }
@@ -175,6 +180,19 @@ impl Sequencer {
             }
             Op::TrimReplica { link, starts, reply } => {
                 Reply::Done(reply, self.sequence_replica_trims(link, starts))
+            }
+            Op::Transact { step, reply } => {
+                Reply::Transacted(reply, self.sequence_transaction_step(step))
+            }
+            Op::EndTransaction { producer, commit, reply } => {
+                let promises = self.sequence_end(&producer, commit);
+                self.group.promises += promises.len();
+                Reply::Append(Ack::Durable, reply, promises)
+            }
+            Op::KeepDecisions { link, decisions } => {
+                // As with watermarks.
+                let _ = self.sequence_told(link, &decisions);
+                Reply::Nothing
             }
             Op::NoteAcked { link, ends } => {
                 self.sequence_acked(&link, &ends);
@@ -224,6 +242,8 @@ impl Sequencer {
         for no in &group.partitions_removed {
             self.forget_waiting(*no);
         }
+        // Before the ends that show their markers.
+        self.shared.to_tell.write().extend(std::mem::take(&mut group.to_tell));
         // Before anybody may see more: what waits was promised by an owner, which this is not.
         group.partitions_given_up.iter().for_each(|no| self.turn_away(*no));
         if group.catalog_changed {
@@ -231,17 +251,20 @@ impl Sequencer {
         }
         // Before the new ends: what is held back must never be seen.
         group.partitions.iter().for_each(|no| self.settle_watermark(*no));
+        group.partitions.iter().for_each(|no| self.settle_account(*no));
         let partitions = self.shared.partitions.read();
         for no in &group.partitions {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
             partition.publish_marks(&state.marks);
+            partition.publish_transactions(&state.transactions, self.state.is_left_open(state));
             partition.publish(state.log_start, state.end, state.held, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }
         drop(partitions);
         self.publish_cursors(std::mem::take(&mut group.cursors));
+        self.publish_pending_cursors(&group.transactions);
         // Last: who sees that a topic was given up sees all that was written to it before.
         if group.catalog_changed {
             self.shared.catalog.send_replace(self.state.catalog.clone());

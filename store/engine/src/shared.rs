@@ -13,8 +13,10 @@ use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::health::Health;
 use crate::partition::Partition;
+use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
+use crate::to_tell::ToTell;
 
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
@@ -27,4 +29,8 @@ pub(crate) struct Shared {
     /// Synchronous replicas without which writes are refused now.
     pub(crate) missing: Mutex<BTreeSet<(StreamId, u32)>>,
     pub(crate) damage: Arc<DamageReports>,
+    /// Commits that replicas are to hear of before their markers.
+    pub(crate) to_tell: RwLock<ToTell>,
+    /// Cursors that open transactions are to move.
+    pub(crate) pending_cursors: RwLock<PendingCursors>,
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mainstem_catalog::{Applied, Catalog, Event, PartitionHome, RowKey};
 use mainstem_group::{CursorKey, CursorRecord};
 use mainstem_log::{Frame, FrameKind};
-use mainstem_record::BatchHeader;
-use mainstem_transaction::{BatchProducer, Producers};
-use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo};
+use mainstem_record::{BatchHeader, ControlRecord, control_of};
+use mainstem_transaction::{
+    Account, BatchProducer, Coordinator, Producers, ToldCommit, TransactionEvent,
+};
+use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TransactionalId};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
@@ -24,6 +27,7 @@ pub(crate) struct PartitionState {
     /// Shared with readers and the view's writer, as is the next.
     pub(crate) lineage: Arc<Lineage>,
     pub(crate) producers: Arc<Producers>,
+    pub(crate) transactions: Arc<Account>,
     pub(crate) last_arrival_ms: i64,
     pub(crate) marks: Arc<Marks>,
     /// Readers see no further than this: not all synchronous replicas have the rest, here or, for
@@ -56,6 +60,8 @@ struct PartitionRow {
     marks: Option<Marks>,
     #[n(5)]
     held: Option<i64>,
+    #[cbor(n(20), with = "minicbor::bytes")]
+    transactions: Option<Vec<u8>>,
 }
 
 impl PartitionState {
@@ -66,6 +72,7 @@ impl PartitionState {
             end: 0,
             lineage: Arc::default(),
             producers: Arc::default(),
+            transactions: Arc::default(),
             last_arrival_ms: 0,
             marks: Arc::default(),
             held: None,
@@ -77,12 +84,14 @@ impl PartitionState {
     pub(crate) fn from_row(home: PartitionHome, row: &[u8]) -> Result<Self, Error> {
         let row: PartitionRow =
             minicbor::decode(row).map_err(|e| Error::corrupt(format!("a partition's row: {e}")))?;
+        let transactions = row.transactions.as_deref().map(Account::decode).transpose()?;
         Ok(Self {
             home,
             log_start: row.log_start,
             end: row.end,
             lineage: Arc::new(row.lineage),
             producers: Arc::new(Producers::decode(&row.producers)?),
+            transactions: Arc::new(transactions.unwrap_or_default()),
             last_arrival_ms: row.last_arrival_ms,
             marks: Arc::new(row.marks.unwrap_or_default()),
             held: row.held,
@@ -100,12 +109,13 @@ impl PartitionState {
             last_arrival_ms: self.last_arrival_ms,
             marks: (!self.marks.is_empty()).then(|| Marks::clone(&self.marks)),
             held: self.held,
+            transactions: (!self.transactions.is_empty()).then(|| self.transactions.encode()),
         };
         minicbor::to_vec(row).expect("a Vec takes every byte")
     }
 
     /// Takes note of a batch that stands at the end.
-    pub(crate) fn note_batch(&mut self, header: &BatchHeader, arrival_ms: i64) {
+    pub(crate) fn note_batch(&mut self, header: &BatchHeader, batch: &Bytes, arrival_ms: i64) {
         let next_offset = header.next_offset();
         assert_eq!(header.base_offset, self.end, "I2: a batch stands exactly at the end");
         let producer = producer_of(header);
@@ -114,6 +124,7 @@ impl PartitionState {
             let producers = Arc::make_mut(&mut self.producers);
             producers.record(&producer, header.base_offset, next_offset, arrival_ms);
         }
+        note_transaction(&mut self.transactions, header, batch);
         // What is not kept any more may have come by the clock of another owner.
         let is_empty = self.log_start == self.end;
         let floor_ms = if is_empty { arrival_ms } else { self.last_arrival_ms };
@@ -130,6 +141,9 @@ impl PartitionState {
     /// Moves the start, by retention or, if `by_owner`, because the owner deleted the records.
     pub(crate) fn trim(&mut self, to: i64, by_owner: bool) {
         self.log_start = self.log_start.max(to);
+        if !self.transactions.aborted().is_empty() {
+            Arc::make_mut(&mut self.transactions).trim(self.log_start);
+        }
         if by_owner {
             Arc::make_mut(&mut self.marks).trim(to);
         }
@@ -143,15 +157,24 @@ impl PartitionState {
     }
 
     /// Undoes everything from `to` on, where a batch began. What is left arrived by `arrived_ms`:
-    /// what comes there from elsewhere may have arrived before what is undone.
-    pub(crate) fn truncate(&mut self, to: i64, arrived_ms: i64) {
+    /// what comes there from elsewhere may have arrived before what is undone. `transactions` is
+    /// the account of what is left.
+    pub(crate) fn truncate(&mut self, to: i64, arrived_ms: i64, transactions: Account) {
         self.end = to;
         self.last_arrival_ms = arrived_ms;
         self.log_start = self.log_start.min(to);
         self.held = self.held.map(|held| held.min(to));
         Arc::make_mut(&mut self.producers).truncate(to);
+        self.transactions = Arc::new(transactions);
         Arc::make_mut(&mut self.marks).truncate(to);
         Arc::make_mut(&mut self.lineage).truncate(to);
+    }
+
+    /// Another owner's reign begins: commits that the one before had decided beyond are void.
+    pub(crate) fn forget_told(&mut self, start: i64) {
+        if self.transactions.told_count() > 0 {
+            Arc::make_mut(&mut self.transactions).forget_told(start);
+        }
     }
 
     /// Takes it out of service; the first reason stands.
@@ -180,6 +203,21 @@ impl PartitionState {
     }
 }
 
+/// Takes note of a batch in an account. What is part of no transaction needs no copy of its own.
+pub(crate) fn note_transaction(account: &mut Arc<Account>, header: &BatchHeader, batch: &Bytes) {
+    let (id, offset) = (header.producer_id, header.base_offset);
+    if header.attributes.is_control() {
+        match control_of(batch) {
+            Ok(Some(ControlRecord::Commit)) => Arc::make_mut(account).note_marker(id, true, offset),
+            Ok(Some(ControlRecord::Abort)) => Arc::make_mut(account).note_marker(id, false, offset),
+            // Of a kind that says nothing of transactions, or nothing that can be read.
+            Ok(_) | Err(_) => {}
+        }
+    } else if header.attributes.is_transactional() && account.open_of(id).is_none() {
+        Arc::make_mut(account).note_records(id, header.producer_epoch, offset);
+    }
+}
+
 /// A batch's producer fields.
 pub(crate) fn producer_of(header: &BatchHeader) -> BatchProducer {
     BatchProducer {
@@ -197,19 +235,24 @@ pub(crate) struct Dirty {
     pub(crate) catalog: BTreeSet<RowKey>,
     pub(crate) partitions: BTreeSet<PartitionNo>,
     pub(crate) cursors: BTreeSet<CursorKey>,
+    pub(crate) transactions: BTreeSet<TransactionalId>,
 }
 
 impl Dirty {
     pub(crate) fn is_empty(&self) -> bool {
-        self.catalog.is_empty() && self.partitions.is_empty() && self.cursors.is_empty()
+        self.catalog.is_empty()
+            && self.partitions.is_empty()
+            && self.cursors.is_empty()
+            && self.transactions.is_empty()
     }
 }
 
-/// Catalog and partitions; cursors are shared with readers and passed in.
+/// Catalog, partitions and transactional producers; cursors are shared with readers and passed in.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) catalog: Catalog,
     pub(crate) partitions: HashMap<PartitionNo, PartitionState>,
+    pub(crate) coordinator: Coordinator,
     pub(crate) dirty: Dirty,
 }
 
@@ -240,6 +283,53 @@ impl State {
         applied
     }
 
+    /// Whether a partition keeps what was set aside, and has transactions in it that nobody ends.
+    pub(crate) fn is_left_open(&self, partition: &PartitionState) -> bool {
+        partition.transactions.open_count() > 0
+            && self
+                .catalog
+                .stream(partition.home.stream)
+                .and_then(|stream| stream.topic_by_origin(partition.home.topic))
+                .is_some_and(|topic| topic.aside.is_some())
+    }
+
+    /// Applies what happened to a transactional producer.
+    pub(crate) fn apply_transaction(&mut self, event: &TransactionEvent) {
+        let changed = self.coordinator.apply(event);
+        self.dirty.transactions.extend(changed);
+        let TransactionEvent::Told { decision } = event else { return };
+        for marker in &decision.markers {
+            let Some(partition) = self.partitions.get_mut(&marker.partition) else { continue };
+            let (producer_id, epoch) = (decision.producer_id, decision.epoch);
+            let told = ToldCommit { producer_id, epoch, marker: marker.offset };
+            Arc::make_mut(&mut partition.transactions).note_told(told);
+            self.dirty.partitions.insert(marker.partition);
+        }
+    }
+
+    /// Does again what an event says, with the cursors that moved by it.
+    fn replay_transaction(
+        &mut self,
+        event: &TransactionEvent,
+        cursors: &mut Cursors,
+    ) -> Result<(), Error> {
+        self.apply_transaction(event);
+        if let TransactionEvent::Decided { decision } = event {
+            for record in &decision.cursors {
+                self.replay_cursor(record, cursors)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_cursor(&mut self, payload: &[u8], cursors: &mut Cursors) -> Result<(), Error> {
+        let record: CursorRecord = minicbor::decode(payload)
+            .map_err(|e| Error::corrupt(format!("a cursor's record: {e}")))?;
+        self.dirty.cursors.insert(record.key.clone());
+        cursors.apply(record);
+        Ok(())
+    }
+
     /// Does again what a frame of the log says.
     pub(crate) fn replay(&mut self, frame: &Frame, cursors: &mut Cursors) -> Result<(), Error> {
         match frame.kind {
@@ -247,12 +337,10 @@ impl State {
                 self.apply_event(&Event::decode(&frame.payload)?, cursors);
                 return Ok(());
             }
-            FrameKind::Cursor => {
-                let record: CursorRecord = minicbor::decode(&frame.payload)
-                    .map_err(|e| Error::corrupt(format!("a cursor's record: {e}")))?;
-                self.dirty.cursors.insert(record.key.clone());
-                cursors.apply(record);
-                return Ok(());
+            FrameKind::Cursor => return self.replay_cursor(&frame.payload, cursors),
+            FrameKind::Transaction => {
+                let event = TransactionEvent::decode(&frame.payload)?;
+                return self.replay_transaction(&event, cursors);
             }
             _ => {}
         }
@@ -266,7 +354,7 @@ impl State {
                 let header = BatchHeader::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a stored batch: {e}")))?;
                 partition.note_hole_before(frame.base_offset);
-                partition.note_batch(&header, frame.arrival_ms);
+                partition.note_batch(&header, &frame.payload, frame.arrival_ms);
             }
             FrameKind::Gap => {
                 partition.note_hole_before(frame.base_offset);
@@ -277,14 +365,25 @@ impl State {
                 partition.end = partition.end.max(frame.base_offset);
             }
             FrameKind::TruncateTo => {
-                partition.truncate(frame.base_offset, frame.arrival_ms);
+                let left = match frame.payload.is_empty() {
+                    true => Account::default(),
+                    false => Account::decode(&frame.payload)?,
+                };
+                partition.truncate(frame.base_offset, frame.arrival_ms, left);
             }
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
                 Arc::make_mut(&mut partition.lineage).push(entry);
+                // Of a reign of our own the end of what was open may be still to come.
+                if entry.owner != partition.home.stream {
+                    partition.forget_told(entry.start_offset);
+                }
             }
-            FrameKind::HighWatermark => partition.held = held_by_frame(frame),
+            FrameKind::HighWatermark => {
+                partition.held = held_by_frame(frame);
+                Arc::make_mut(&mut partition.transactions).settle(partition.held);
+            }
             FrameKind::Quarantine => {
                 let why = String::from_utf8_lossy(&frame.payload);
                 partition.quarantine(frame.base_offset, &why);

@@ -12,7 +12,8 @@ use mainstem_catalog::{Catalog, RowKey};
 use mainstem_env::{Disk, DiskFile};
 use mainstem_group::{Cursor, CursorKey};
 use mainstem_log::Position;
-use mainstem_types::{Error, PartitionNo};
+use mainstem_transaction::Transaction;
+use mainstem_types::{Error, PartitionNo, TransactionalId};
 use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::state::PartitionState;
@@ -28,6 +29,7 @@ pub(crate) mod tag {
     pub(crate) const CATALOG: u8 = 1;
     pub(crate) const PARTITION: u8 = 2;
     pub(crate) const CURSOR: u8 = 3;
+    pub(crate) const TRANSACTION: u8 = 4;
 }
 
 /// A key and what it stands for.
@@ -42,6 +44,7 @@ pub(crate) struct ViewChange {
     /// Nothing for one that is gone, as below.
     pub(crate) partitions: Vec<(PartitionNo, Option<PartitionState>)>,
     pub(crate) cursors: Vec<(CursorKey, Option<Cursor>)>,
+    pub(crate) transactions: Vec<(TransactionalId, Option<Transaction>)>,
 }
 
 impl ViewChange {
@@ -59,7 +62,11 @@ impl ViewChange {
             let row = cursor.as_ref().map(encoded);
             (tagged(tag::CURSOR, &encoded(key)), row)
         });
-        catalog.chain(partitions).chain(cursors)
+        let transactions = self.transactions.iter().map(|(id, transaction)| {
+            let row = transaction.as_ref().map(Transaction::encode);
+            (tagged(tag::TRANSACTION, id.as_str().as_bytes()), row)
+        });
+        catalog.chain(partitions).chain(cursors).chain(transactions)
     }
 }
 

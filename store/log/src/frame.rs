@@ -47,8 +47,8 @@ frame_kinds! {
     CatalogEvent = 7,
     /// A consumer group's committed offset.
     Cursor = 8,
-    /// Commit or abort of a transaction.
-    TransactionDecision = 9,
+    /// A step of a transactional producer, its commits and aborts among them.
+    Transaction = 9,
     /// A partition's start (`base_offset`), end (`next_offset`), lineage and producer state, so
     /// that nothing older is needed.
     PartitionCheckpoint = 10,

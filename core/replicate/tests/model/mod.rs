@@ -119,6 +119,8 @@ pub(crate) struct World {
     /// The source's watermarks, where it holds them back; and those that the replica was told.
     pub(crate) watermarks: BTreeMap<(OriginTopicId, u32), i64>,
     pub(crate) held: BTreeMap<(OriginTopicId, u32), i64>,
+    /// The commits that the replica was told of.
+    pub(crate) told: Vec<TransactionDecision>,
     /// What the source was told of the replica, as often as it was.
     pub(crate) acked: Vec<Vec<(OriginTopicId, u32, i64)>>,
     frames_seen: usize,
@@ -147,6 +149,7 @@ impl World {
             lose: None,
             watermarks: BTreeMap::new(),
             held: BTreeMap::new(),
+            told: Vec::new(),
             acked: Vec::new(),
             frames_seen: 0,
             down: VecDeque::new(),
@@ -312,6 +315,14 @@ impl World {
                 self.receiver.handle_kept(Ok(()));
             }
             ReceiverAction::Compare(ends) => self.receiver.handle_compared(ends),
+            ReceiverAction::KeepDecisions(told) => {
+                for marker in told.iter().flat_map(|told| &told.markers) {
+                    let log = self.replica.get(&(marker.origin, marker.partition));
+                    let end = log.map_or(0, Log::end);
+                    assert!(end <= marker.offset, "{marker:?} came before its decision");
+                }
+                self.told.extend(told);
+            }
             ReceiverAction::HoldWatermarks(ends) => {
                 self.held.extend(ends.into_iter().map(|e| ((e.origin, e.partition), e.offset)));
             }

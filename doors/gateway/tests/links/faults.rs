@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstem_catalog::{Command, StreamPatch};
-use mainstem_engine::CursorCommit;
+use mainstem_engine::{CursorCommit, TransactionalProducer};
 use mainstem_group::CursorKey;
 use mainstem_record::{BatchBuilder, Compression};
 use mainstem_types::{OriginTopicId, StreamId, TimestampType};
@@ -138,7 +138,13 @@ async fn fault_12_a_transaction_that_stays_open_holds_up_neither_data_nor_status
     let group = Group::new();
     let nodes = chain(&group, &["sanfrancisco", "newyork"]).await;
     nodes[0].0.create_topic(nodes[0].1, "t", 1).await;
-    let mut open = BatchBuilder::new().producer(77, 0, 0).transactional();
+    let engine = &nodes[0].0.engine;
+    let id = "t".parse().unwrap();
+    let (producer_id, epoch) = engine.begin_producer(&id, None, 60_000).await.unwrap();
+    let producer = TransactionalProducer { id, producer_id, epoch };
+    let no = nodes[0].0.partition(nodes[0].1, "t", 0);
+    engine.add_to_transaction(producer, vec![no]).await.unwrap();
+    let mut open = BatchBuilder::new().producer(producer_id, epoch, 0).transactional();
     open.push(1, None, Some(b"never decided"));
     nodes[0].0.append(nodes[0].1, "t", 0, open.build().freeze()).await.unwrap();
     produce(&nodes[0], 5).await;

@@ -13,4 +13,5 @@ mod setup;
 mod source;
 mod status;
 mod topologies;
+mod transactions;
 mod verify;

@@ -2,16 +2,19 @@
 
 use mainstem_env::{Random, SeededRandom};
 use mainstem_wire::{
-    ApiKey, ApiVersionsRequest, CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, ApiKey,
+    ApiVersionsRequest, CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic,
     CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
     DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeGroupsRequest, FindCoordinatorRequest,
-    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, JoinGroupRequestProtocol,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic, MemberIdentity, MetadataRequest, MetadataRequestTopic, OffsetCommitRequest,
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetFetchRequest,
-    OffsetFetchRequestGroup, OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
-    OffsetForLeaderTopic, Request, SyncGroupRequest, SyncGroupRequestAssignment, encode_request,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeGroupsRequest, EndTxnRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    JoinGroupRequestProtocol, LeaveGroupRequest, ListGroupsRequest, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsTopic, MemberIdentity, MetadataRequest, MetadataRequestTopic,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetForLeaderEpochRequest,
+    OffsetForLeaderPartition, OffsetForLeaderTopic, Request, SyncGroupRequest,
+    SyncGroupRequestAssignment, TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic, encode_request,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -69,7 +72,46 @@ fn requests() -> Vec<Request> {
         .into(),
     ]);
     all.extend(administration());
+    all.extend(transactions());
     all
+}
+
+fn transactions() -> Vec<Request> {
+    let (transactional_id, group_id) = ("t".to_owned(), GROUP.to_owned());
+    vec![
+        InitProducerIdRequest {
+            transactional_id: Some(transactional_id.clone()),
+            transaction_timeout_ms: 1_000,
+            ..Default::default()
+        }
+        .into(),
+        AddPartitionsToTxnRequest {
+            transactional_id: transactional_id.clone(),
+            topics: vec![AddPartitionsToTxnTopic {
+                name: TOPIC.to_owned(),
+                partitions: vec![0, 1],
+            }],
+            ..Default::default()
+        }
+        .into(),
+        AddOffsetsToTxnRequest {
+            transactional_id: transactional_id.clone(),
+            group_id: group_id.clone(),
+            ..Default::default()
+        }
+        .into(),
+        TxnOffsetCommitRequest {
+            transactional_id: transactional_id.clone(),
+            group_id,
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: TOPIC.to_owned(),
+                partitions: vec![TxnOffsetCommitRequestPartition::default()],
+            }],
+            ..Default::default()
+        }
+        .into(),
+        EndTxnRequest { transactional_id, committed: true, ..Default::default() }.into(),
+    ]
 }
 
 fn membership() -> Vec<Request> {

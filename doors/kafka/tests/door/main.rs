@@ -7,3 +7,4 @@ mod hostile;
 mod node;
 mod offsets;
 mod records;
+mod transactions;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use mainstem_catalog::{Command, StreamPatch};
 use mainstem_record::{BatchBuilder, Compression};
 use mainstem_types::{PartitionNo, TimestampType};
-use mainstem_wire::{
-    ApiKey, FetchTopic, InitProducerIdRequest, KafkaError, ProduceRequest, Response,
-};
+use mainstem_wire::{ApiKey, FetchTopic, InitProducerIdRequest, KafkaError, Response};
 
 use crate::node::{TestNode, ask, batch, fetch, produce, values};
 
@@ -215,23 +213,6 @@ async fn idempotent_producers_are_deduplicated() {
     assert_eq!(gap.error_code, KafkaError::OutOfOrderSequenceNumber.code());
     assert_eq!(gap.log_start_offset, 0, "the Java client retries for ever without it");
     assert_eq!(client.fetch(TOPIC, 0).await.high_watermark, 2);
-}
-
-#[tokio::test]
-async fn transactions_are_refused_in_words_that_clients_show() {
-    let node = with_topic().await;
-    let mut client = node.connect().await;
-    let request =
-        InitProducerIdRequest { transactional_id: Some("t".to_owned()), ..Default::default() };
-    let refused = ask!(client, InitProducerId, request, 4);
-    assert_eq!(refused.error_code, KafkaError::TransactionalIdAuthorizationFailed.code());
-    let request = ProduceRequest {
-        transactional_id: Some("t".to_owned()),
-        ..produce(TOPIC, 0, batch(&["a"]), -1)
-    };
-    let response = ask!(client, Produce, request, 9);
-    let error = response.responses[0].partition_responses[0].error_code;
-    assert_eq!(error, KafkaError::InvalidTxnState.code());
 }
 
 #[tokio::test]

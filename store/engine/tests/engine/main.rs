@@ -10,4 +10,5 @@ mod rejoin;
 mod replica;
 mod synchrony;
 mod take_over;
+mod transactions;
 mod world;

@@ -11,10 +11,12 @@ use mainstem_catalog::{
 };
 use mainstem_engine::{
     Ack, AckedEnd, Append, Appended, Appending, HeldWatermark, LinkName, ReplicaLink,
+    TransactionalProducer,
 };
 use mainstem_env::CrashPolicy;
+use mainstem_record::BatchBuilder;
 use mainstem_types::limits::SYNC_TIMEOUT_MS_DEFAULT;
-use mainstem_types::{Error, ErrorKind, PartitionNo, StreamId, Term, TermId};
+use mainstem_types::{Error, ErrorKind, PartitionNo, StreamId, Term, TermId, TransactionalId};
 
 const TIMEOUT_MS: u64 = SYNC_TIMEOUT_MS_DEFAULT as u64;
 
@@ -423,4 +425,45 @@ fn i1_a_stream_that_takes_topics_over_counts_on_nobody_before_it_has_heard_anew(
     assert_eq!(source.replica().sync_state, SyncState::Degraded);
     source.say(&[2]);
     assert_eq!(source.replica().sync_state, SyncState::InForce);
+}
+
+#[test]
+fn i1_a_commit_is_told_and_shown_when_the_replica_has_its_marker() {
+    let mut source = Source::new(31, SyncPolicy::Degrade);
+    let engine = source.world.engine.clone();
+    let id: TransactionalId = "t".parse().unwrap();
+    let begin = async { engine.begin_producer(&id, None, 60_000).await };
+    let (producer_id, epoch) = source.world.run(begin).unwrap();
+    let producer = TransactionalProducer { id: id.clone(), producer_id, epoch };
+    let (adder, no) = (producer.clone(), source.no);
+    let add = async { engine.add_to_transaction(adder, vec![no]).await };
+    source.world.run(add).unwrap();
+    let mut builder = BatchBuilder::new().producer(producer_id, epoch, 0).transactional();
+    builder.push(START_MS, None, Some(b"part"));
+    let append = Append { partition: no, batch: builder.build().freeze() };
+    source.world.run(async { engine.append(vec![append], Ack::Written).await }).unwrap();
+    source.step();
+    source.say(&[1]);
+    let shown = |source: &Source| {
+        let partition = source.world.engine.partition(no).unwrap();
+        (partition.last_stable_offset(), partition.high_watermark(), partition.durable_end())
+    };
+    assert_eq!(shown(&source), (0, 1, 1));
+    let mut ending = Box::pin(engine.end_transaction(producer.clone(), true));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(ending.as_mut().poll(&mut context).is_pending());
+    source.step();
+    assert!(ending.as_mut().poll(&mut context).is_pending(), "the replica lacks the marker");
+    assert_eq!(shown(&source), (0, 1, 2), "and so do readers");
+    let mut again = Box::pin(engine.end_transaction(producer, true));
+    assert!(again.as_mut().poll(&mut context).is_pending());
+    source.step();
+    assert!(again.as_mut().poll(&mut context).is_pending(), "asked again, it waits as well");
+    source.world.crash(CrashPolicy::LoseAll);
+    source.step();
+    let (stable, watermark, end) = shown(&source);
+    assert!(watermark <= 1 && stable == 0 && end == 2, "held still: {stable}, {watermark}");
+    drop((ending, again));
+    source.say(&[2]);
+    assert_eq!(shown(&source), (2, 2, 2));
 }

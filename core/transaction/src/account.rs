@@ -1,0 +1,473 @@
+//! What a partition knows of transactions: which are open in it, and which stretches were aborted.
+//!
+//! Owner and replica keep it alike, from the batches that stand in the partition and from nothing
+//! else, so that a reader of what is committed sees the same at both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mainstem_types::Error;
+use mainstem_types::limits::{ABORTED_PER_PARTITION_MAX, TOLD_COMMITS_PER_PARTITION_MAX};
+use minicbor::{Decode, Encode};
+
+/// Offsets that are remembered at which no transaction was open.
+const QUIET_MAX: usize = 32;
+/// Ends that are remembered while nobody says up to where readers see.
+const LATE_MAX: usize = 64 * 1024;
+const NO_MARKER: i64 = -1;
+
+/// A transaction that has records here and no marker yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// The producer's epoch when it began.
+    pub epoch: i16,
+    /// The offset of its first record.
+    pub first_offset: i64,
+}
+
+/// A transaction of which readers of what is committed skip the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct AbortedRange {
+    /// Whose.
+    #[n(0)]
+    pub producer_id: i64,
+    /// The offset of its first record.
+    #[n(1)]
+    pub first_offset: i64,
+    /// The offset of its marker.
+    #[n(2)]
+    pub marker: i64,
+}
+
+/// A commit that the topic's owner has decided, as it was told before its marker came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ToldCommit {
+    /// Whose.
+    #[n(0)]
+    pub producer_id: i64,
+    /// The marker's epoch.
+    #[n(1)]
+    pub epoch: i16,
+    /// The marker's offset.
+    #[n(2)]
+    pub marker: i64,
+}
+
+/// A partition's account of transactions. Cheap to clone while few are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    open: BTreeMap<i64, OpenTransaction>,
+    /// (first offset, marker) of ended ones whose markers readers may not see yet.
+    late: Vec<(i64, i64)>,
+    /// In the order of their markers. Shared with readers.
+    aborted: Arc<Vec<AbortedRange>>,
+    /// Below it aborted ones were forgotten.
+    known_from: i64,
+    last_marker: i64,
+    /// Commits that the owner has decided and whose markers are not here yet.
+    told: Vec<ToldCommit>,
+    /// Offsets at which none was open, rising and closer together towards the end: from there the
+    /// account can be told anew.
+    quiet: Vec<i64>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            open: BTreeMap::new(),
+            late: Vec::new(),
+            aborted: Arc::default(),
+            known_from: 0,
+            last_marker: NO_MARKER,
+            told: Vec::new(),
+            quiet: Vec::new(),
+        }
+    }
+}
+
+impl Account {
+    /// Takes note of records of a transaction.
+    pub fn note_records(&mut self, producer_id: i64, epoch: i16, first_offset: i64) {
+        self.open.entry(producer_id).or_insert(OpenTransaction { epoch, first_offset });
+    }
+
+    /// Takes note of the marker that ends a producer's transaction, if it has one open here.
+    pub fn note_marker(&mut self, producer_id: i64, is_commit: bool, marker: i64) {
+        self.last_marker = marker;
+        self.told.retain(|told| told.marker > marker);
+        let Some(open) = self.open.remove(&producer_id) else { return };
+        let first_offset = open.first_offset;
+        if !is_commit {
+            Arc::make_mut(&mut self.aborted).push(AbortedRange {
+                producer_id,
+                first_offset,
+                marker,
+            });
+            self.bound_aborted();
+        }
+        if self.late.len() == LATE_MAX {
+            self.late.remove(0);
+        }
+        self.late.push((first_offset, marker));
+        if self.open.is_empty() {
+            self.note_quiet(marker + 1);
+        }
+    }
+
+    /// Takes note of a commit whose marker is still to come; whether that is news.
+    pub fn note_told(&mut self, told: ToldCommit) -> bool {
+        if told.marker <= self.last_marker || self.told.contains(&told) {
+            return false;
+        }
+        if self.told.len() == TOLD_COMMITS_PER_PARTITION_MAX {
+            self.told.remove(0);
+        }
+        self.told.push(told);
+        true
+    }
+
+    /// The commit that was told of the producer's transaction in a partition that ends at `end`: the
+    /// first whose marker was to stand there or later.
+    pub fn told_commit(&self, producer_id: i64, end: i64) -> Option<ToldCommit> {
+        let told = self.told.iter().filter(|told| told.producer_id == producer_id);
+        told.filter(|told| told.marker >= end).min_by_key(|told| told.marker).copied()
+    }
+
+    /// Somebody else's reign begins at `start`: what the one before had decided beyond is void.
+    pub fn forget_told(&mut self, start: i64) {
+        self.told.retain(|told| told.marker < start);
+    }
+
+    /// How many commits are told and not here.
+    pub fn told_count(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Readers see up to `held`, or everything: what ended below that has ended for them too.
+    pub fn settle(&mut self, held: Option<i64>) {
+        self.late.retain(|(_, marker)| held.is_some_and(|held| *marker >= held));
+    }
+
+    /// Whether [`Self::settle`] would change anything.
+    pub fn is_settled(&self, held: Option<i64>) -> bool {
+        self.late.iter().all(|(_, marker)| held.is_some_and(|held| *marker >= held))
+    }
+
+    /// The first offset of any transaction of which readers have not seen the end.
+    pub fn first_unstable(&self) -> Option<i64> {
+        let open = self.open.values().map(|open| open.first_offset);
+        open.chain(self.late.iter().map(|(first_offset, _)| *first_offset)).min()
+    }
+
+    /// The producer's transaction, if it has one open here.
+    pub fn open_of(&self, producer_id: i64) -> Option<OpenTransaction> {
+        self.open.get(&producer_id).copied()
+    }
+
+    /// All that are open, by rising producer id.
+    pub fn open(&self) -> impl Iterator<Item = (i64, OpenTransaction)> {
+        self.open.iter().map(|(id, open)| (*id, *open))
+    }
+
+    /// How many are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Those that were aborted, in the order of their markers.
+    pub const fn aborted(&self) -> &Arc<Vec<AbortedRange>> {
+        &self.aborted
+    }
+
+    /// The first offset from which all that were aborted are known.
+    pub const fn known_from(&self) -> i64 {
+        self.known_from
+    }
+
+    /// Forgets aborted ones that lie below the partition's start.
+    pub fn trim(&mut self, log_start: i64) {
+        let gone = self.aborted.partition_point(|range| range.marker < log_start);
+        if gone > 0 {
+            Arc::make_mut(&mut self.aborted).drain(..gone);
+        }
+    }
+
+    /// If everything from `to` on is undone, a transaction that ended there may be open again, and
+    /// only the batches below tell since where. Gives the offset from which they have to be noted
+    /// again, after [`Self::truncate`] to it; nothing if no marker is undone.
+    pub fn retold_from(&self, to: i64) -> Option<i64> {
+        (self.last_marker >= to)
+            .then(|| self.quiet.iter().rev().find(|quiet| **quiet <= to).copied().unwrap_or(0))
+    }
+
+    /// Forgets everything from `to` on. Exact where no marker is undone, or `to` is an offset that
+    /// [`Self::retold_from`] gave.
+    pub fn truncate(&mut self, to: i64) {
+        let is_retold = self.retold_from(to).is_some();
+        self.open.retain(|_, open| !is_retold && open.first_offset < to);
+        self.late.retain(|(_, marker)| *marker < to);
+        let kept = self.aborted.partition_point(|range| range.marker < to);
+        if kept < self.aborted.len() {
+            Arc::make_mut(&mut self.aborted).truncate(kept);
+        }
+        self.forget_told(to);
+        self.quiet.retain(|quiet| *quiet <= to);
+        self.last_marker = self.last_marker.min(to - 1).max(NO_MARKER);
+        self.known_from = self.known_from.min(to.max(0));
+    }
+
+    /// Whether nothing was ever noted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn note_quiet(&mut self, offset: i64) {
+        self.quiet.push(offset);
+        if self.quiet.len() > QUIET_MAX {
+            let newest = self.quiet.len() - QUIET_MAX / 2;
+            let mut at = 0;
+            self.quiet.retain(|_| {
+                at += 1;
+                at > newest || at % 2 == 0
+            });
+        }
+    }
+
+    fn bound_aborted(&mut self) {
+        const AT_ONCE: usize = ABORTED_PER_PARTITION_MAX / 16;
+        if self.aborted.len() > ABORTED_PER_PARTITION_MAX {
+            let last = self.aborted[AT_ONCE - 1].marker;
+            Arc::make_mut(&mut self.aborted).drain(..AT_ONCE);
+            self.known_from = self.known_from.max(last + 1);
+        }
+    }
+}
+
+/// Those of `aborted` that have records in `from..to`, as readers of it have to know them.
+pub fn aborted_between(aborted: &[AbortedRange], from: i64, to: i64) -> Vec<AbortedRange> {
+    let later = aborted.partition_point(|range| range.marker < from);
+    aborted[later..].iter().filter(|range| range.first_offset < to).copied().collect()
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct AccountRow {
+    #[n(0)]
+    open: Vec<OpenRow>,
+    #[n(1)]
+    aborted: Vec<AbortedRange>,
+    #[n(2)]
+    known_from: i64,
+    #[n(3)]
+    last_marker: i64,
+    #[n(4)]
+    quiet: Vec<i64>,
+    #[n(5)]
+    late: Vec<(i64, i64)>,
+    #[n(6)]
+    told: Option<Vec<ToldCommit>>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct OpenRow {
+    #[n(0)]
+    producer_id: i64,
+    #[n(1)]
+    epoch: i16,
+    #[n(2)]
+    first_offset: i64,
+}
+
+impl Account {
+    /// The account's bytes: a CBOR map, see docs/FORMAT.md.
+    pub fn encode(&self) -> Vec<u8> {
+        let open = self.open().map(|(producer_id, open)| OpenRow {
+            producer_id,
+            epoch: open.epoch,
+            first_offset: open.first_offset,
+        });
+        let row = AccountRow {
+            open: open.collect(),
+            aborted: self.aborted.to_vec(),
+            known_from: self.known_from,
+            last_marker: self.last_marker,
+            quiet: self.quiet.clone(),
+            late: self.late.clone(),
+            told: (!self.told.is_empty()).then(|| self.told.clone()),
+        };
+        minicbor::to_vec(row).expect("writing to memory does not fail")
+    }
+
+    /// The account of these bytes. Unknown fields are skipped; wrong bytes are
+    /// [`Corrupt`](mainstem_types::ErrorKind::Corrupt).
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let row: AccountRow = minicbor::decode(bytes)
+            .map_err(|error| Error::corrupt(format!("an account of transactions: {error}")))?;
+        if !row.aborted.is_sorted_by(|a, b| a.marker < b.marker) {
+            return Err(Error::corrupt("an account of transactions: markers that do not rise"));
+        }
+        let open = row.open.iter().map(|open| {
+            let (epoch, first_offset) = (open.epoch, open.first_offset);
+            (open.producer_id, OpenTransaction { epoch, first_offset })
+        });
+        Ok(Self {
+            open: open.collect(),
+            late: row.late,
+            aborted: Arc::new(row.aborted),
+            known_from: row.known_from,
+            last_marker: row.last_marker,
+            told: row.told.unwrap_or_default(),
+            quiet: row.quiet,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_open_one_bounds_what_is_stable_and_aborted_ones_are_told_by_range() {
+        let mut account = Account::default();
+        account.note_records(1, 0, 10);
+        account.note_records(2, 5, 12);
+        account.note_records(1, 0, 14);
+        assert_eq!(account.first_unstable(), Some(10));
+        account.note_marker(1, false, 20);
+        account.settle(None);
+        assert_eq!(account.first_unstable(), Some(12));
+        account.note_marker(2, true, 21);
+        account.note_marker(3, false, 22);
+        account.settle(None);
+        assert_eq!((account.first_unstable(), account.open_count()), (None, 0));
+        let range = AbortedRange { producer_id: 1, first_offset: 10, marker: 20 };
+        assert_eq!(aborted_between(account.aborted(), 0, 10), []);
+        assert_eq!(aborted_between(account.aborted(), 0, 11), [range]);
+        assert_eq!(aborted_between(account.aborted(), 20, 21), [range]);
+        assert_eq!(aborted_between(account.aborted(), 21, 99), []);
+        account.trim(20);
+        assert_eq!(account.aborted().len(), 1, "its marker is still there");
+        account.trim(21);
+        assert_eq!(account.aborted().len(), 0);
+    }
+
+    #[test]
+    fn an_end_that_readers_may_not_see_yet_is_none_for_them() {
+        let mut account = Account::default();
+        account.note_records(1, 0, 5);
+        account.note_marker(1, true, 9);
+        account.settle(Some(9));
+        assert_eq!(account.first_unstable(), Some(5));
+        assert!(account.is_settled(Some(9)) && !account.is_settled(Some(10)));
+        account.settle(Some(10));
+        assert_eq!(account.first_unstable(), None);
+    }
+
+    #[test]
+    fn a_commit_that_was_told_is_known_until_its_marker_or_another_reign_comes() {
+        let mut account = Account::default();
+        let told = |marker| ToldCommit { producer_id: 1, epoch: 3, marker };
+        account.note_records(1, 3, 5);
+        assert!(account.note_told(told(20)) && account.note_told(told(9)));
+        assert!(!account.note_told(told(9)), "it is known");
+        assert_eq!(account.told_commit(1, 9), Some(told(9)), "the first that may be meant");
+        assert_eq!(account.told_commit(1, 10), Some(told(20)));
+        assert_eq!((account.told_commit(1, 21), account.told_commit(2, 0)), (None, None));
+        assert_eq!(Account::decode(&account.encode()).unwrap(), account);
+        account.note_marker(1, true, 9);
+        assert_eq!(account.told_count(), 1);
+        assert!(!account.note_told(told(9)), "its marker is here");
+        account.forget_told(20);
+        assert_eq!(account.told_count(), 0);
+    }
+
+    #[test]
+    fn the_oldest_aborted_ones_go_and_what_they_covered_is_known_to_be_unknown() {
+        let mut account = Account::default();
+        let end = ABORTED_PER_PARTITION_MAX as i64 + 1;
+        for n in 0..end {
+            account.note_records(1, 0, 2 * n);
+            account.note_marker(1, false, 2 * n + 1);
+        }
+        assert!(account.aborted().len() <= ABORTED_PER_PARTITION_MAX);
+        let oldest = account.aborted().first().map(|range| range.first_offset);
+        assert_eq!(oldest, Some(account.known_from()));
+    }
+
+    const GOLDEN: &str = "a6008183070218640181830502181e02000318280482181f1829058182181e1828";
+
+    fn sample() -> Account {
+        let mut account = Account::default();
+        account.note_records(5, 2, 2);
+        account.note_marker(5, false, 30);
+        account.note_records(5, 2, 30);
+        account.note_marker(5, true, 40);
+        account.settle(Some(40));
+        account.note_records(7, 2, 100);
+        account
+    }
+
+    #[test]
+    fn the_account_is_these_bytes_and_a_part_of_them_is_none() {
+        let bytes = sample().encode();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+        assert_eq!(Account::decode(&bytes).unwrap(), sample());
+        for end in 0..bytes.len() {
+            assert!(Account::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    /// What happens to a partition, one offset each.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Records(i64),
+        Marker(i64, bool),
+        Plain,
+    }
+
+    fn note(account: &mut Account, offset: i64, step: Step) {
+        match step {
+            Step::Records(id) => account.note_records(id, 0, offset),
+            Step::Marker(id, is_commit) => account.note_marker(id, is_commit, offset),
+            Step::Plain => {}
+        }
+        account.settle(None);
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..4_i64).prop_map(Step::Records),
+            (0..4_i64, any::<bool>()).prop_map(|(id, is_commit)| Step::Marker(id, is_commit)),
+            Just(Step::Plain),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn after_a_cut_it_is_as_if_the_rest_had_never_been(
+            steps in prop::collection::vec(step(), 1..200), cut in any::<prop::sample::Index>(),
+        ) {
+            let cut = cut.index(steps.len());
+            let (mut whole, mut part) = (Account::default(), Account::default());
+            for (offset, step) in (0..).zip(&steps) {
+                note(&mut whole, offset, *step);
+                if offset < cut as i64 {
+                    note(&mut part, offset, *step);
+                }
+            }
+            let from = whole.retold_from(cut as i64);
+            whole.truncate(from.unwrap_or(cut as i64));
+            for offset in from.unwrap_or(cut as i64)..cut as i64 {
+                note(&mut whole, offset, steps[offset as usize]);
+            }
+            prop_assert_eq!(whole.open().collect::<Vec<_>>(), part.open().collect::<Vec<_>>());
+            prop_assert_eq!(whole.aborted(), part.aborted());
+            prop_assert_eq!(whole.first_unstable(), part.first_unstable());
+        }
+    }
+}
