@@ -23,7 +23,7 @@ impl World {
         self.connections.clear();
         self.cut_off.clear();
         for link in &mut self.links {
-            link.raising = false;
+            (link.raising, link.deciding) = (false, false);
         }
         for producer in &mut self.producers {
             if let Some(sent) = &mut producer.outstanding {
@@ -77,6 +77,7 @@ impl World {
         self.make_agreements();
         if self.topology.reigns {
             self.decide_between_rivals();
+            self.take_back_overdue();
         } else {
             self.end_conflicts();
         }

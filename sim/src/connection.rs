@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use mainstem_catalog::Catalog;
 use mainstem_engine::LinkName;
 use mainstem_link::{Frame, TermItem, decode_frame, encode_frame};
-use mainstem_replicate::{PartitionView, Receiver, Sender};
+use mainstem_replicate::{HandoverView, PartitionView, Receiver, Sender};
 use mainstem_types::{CatalogSeq, LinkEpoch, OriginTopicId, StreamId, Term};
 
 /// The source's end.
@@ -20,6 +20,7 @@ pub(crate) struct SenderSide {
     pub(crate) is_welcomed: bool,
     /// The terms that its Welcome told, whatever it makes of them.
     pub(crate) told_terms: BTreeMap<OriginTopicId, u64>,
+    pub(crate) handover: Option<HandoverView>,
 }
 
 /// The replica's end.

@@ -21,8 +21,7 @@ impl World {
             stream.upstream_by_id(source).is_some_and(|u| stream.is_multimaster_with(u))
         });
         let feeders = &mut self.sites[site].feeders;
-        feeders.open(id, source, is_mutual);
-        owned.iter().for_each(|origin| feeders.handle_told(id, *origin, true));
+        feeders.open(id, source, is_mutual, owned);
         self.tell_others(site);
     }
 
@@ -56,6 +55,13 @@ impl World {
             self.tell_others(site);
         }
         side.receiver.handle_compared(translate::our_ends(&positions));
+    }
+
+    /// Batches or cursors of a session were taken.
+    pub(crate) fn note_brought(&mut self, id: u64, site: usize, of: &[OriginTopicId]) {
+        let feeders = &mut self.sites[site].feeders;
+        of.iter().for_each(|origin| feeders.handle_brought(id, *origin));
+        self.tell_others(site);
     }
 
     /// Sessions that are gone feed nothing.

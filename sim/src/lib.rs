@@ -8,6 +8,7 @@ mod calm;
 mod check;
 mod connection;
 mod feeding;
+mod handover;
 mod histories;
 mod network;
 mod node;

@@ -11,10 +11,10 @@ use mainstem_engine::{
 };
 use mainstem_env::{CrashPolicy, Env, ManualClock, SeededRandom, SimDisk};
 use mainstem_replicate::AppendToken;
-use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId};
+use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId, Term};
 
 /// What an operation was for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     /// A producer's batch.
     Produce { producer: usize },
@@ -34,16 +34,22 @@ pub(crate) enum Purpose {
     Topic { connection: u64, origin: OriginTopicId },
     /// How far the source's catalog was applied.
     Advance { connection: u64, seq: CatalogSeq },
-    /// Batches of a session, submitted as operation number `at`.
-    Append { connection: u64, token: AppendToken, at: u64 },
+    /// Batches of a session to a site, submitted as operation number `at`.
+    Append { connection: u64, site: usize, token: AppendToken, at: u64 },
     /// A source hears of a higher term.
     Meet { connection: u64 },
     /// A partition rejoins its owner's history.
     Rejoin { connection: u64, token: AppendToken },
     /// A replica is promoted.
     FailOver { site: usize },
-    /// Cursors of a session.
-    Kept { connection: u64 },
+    /// A source writes down that it offers its topics.
+    Offer { connection: u64 },
+    /// Or that it does not any more.
+    TakeBack { link: usize, term: Term },
+    /// A replica takes them.
+    TakeOver { connection: u64, site: usize, term: Term },
+    /// Cursors of these topics, or trims, that a session has brought to a site.
+    Kept { connection: u64, site: usize, cursors_of: Vec<OriginTopicId> },
 }
 
 /// What the engine answered.

@@ -55,6 +55,10 @@ pub enum Plant {
     LoseSetAside,
     /// Two terms of one number are taken for one.
     TermsByNumber,
+    /// A source hands over before its replica has everything.
+    OfferEarly,
+    /// A source takes back what the replica may be about to take.
+    TakeBackOffered,
 }
 
 impl Plant {
@@ -84,6 +88,8 @@ impl Plant {
         Self::IgnoreHigherTerm,
         Self::LoseSetAside,
         Self::TermsByNumber,
+        Self::OfferEarly,
+        Self::TakeBackOffered,
     ];
 
     /// The rule that catches it.
@@ -101,6 +107,7 @@ impl Plant {
             Self::AcceptMisaligned | Self::NameForUuid => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention | Self::LoseSetAside => "I8",
+            Self::OfferEarly | Self::TakeBackOffered => "a hand-over loses nothing",
             Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
             Self::ForgetWatermarks => "watermark",
             Self::GapWithinBatch | Self::KeepDeletedCursors | Self::TermsByNumber => {

@@ -72,7 +72,7 @@ impl World {
         }
         let sites = &self.sites;
         for link in self.links.iter_mut().filter(|link| sites[link.source].node == node) {
-            link.raising = false;
+            (link.raising, link.deciding) = (false, false);
             link.account = Account::default();
         }
         for connection in self.connections.values_mut() {

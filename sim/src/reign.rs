@@ -36,8 +36,9 @@ impl World {
             967..978 => self.crash(self.pick(self.nodes.len())),
             978..988 => self.doom(),
             988..991 => self.change_synchrony(self.pick(self.links.len())),
-            991..995 => self.make_agreements(),
-            _ => self.deliver_one(),
+            991..994 => self.make_agreements(),
+            994..997 => self.switch_over(),
+            _ => self.take_back_overdue(),
         }
     }
 

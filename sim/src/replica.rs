@@ -151,17 +151,19 @@ impl World {
                     Answer::Done(engine.hold_watermarks(name, marks).await)
                 });
             }
+            ReceiverAction::TakeOver(term) => self.take_over(id, connection.link, side, term),
             // No transactions are simulated.
             ReceiverAction::KeepDecisions(_) => {}
-            ReceiverAction::TakeOver(_) => side.blocked = false,
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);
+                let cursors_of = items.iter().map(|item| item.origin).collect();
                 let entry = |item| translate::cursor_entry(name.stream, item);
                 let cursors: Result<Vec<_>, _> = items.into_iter().map(entry).collect();
                 let cursors = cursors.expect("groups of the simulation have legal ids");
                 let engine = self.engine(site).clone();
-                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
+                let kept = Purpose::Kept { connection: id, site, cursors_of };
+                self.node_mut(site).submit(kept, async move {
                     Answer::Done(engine.apply_cursors(name, cursors).await)
                 });
             }
@@ -169,7 +171,8 @@ impl World {
                 let name = self.link_name(site, side);
                 let starts = translate::trim_starts(&self.catalog(site), name, &starts);
                 let engine = self.engine(site).clone();
-                self.node_mut(site).submit(Purpose::Kept { connection: id }, async move {
+                let kept = Purpose::Kept { connection: id, site, cursors_of: Vec::new() };
+                self.node_mut(site).submit(kept, async move {
                     Answer::Done(engine.trim_replica(name, starts).await)
                 });
             }
@@ -269,7 +272,7 @@ impl World {
         let append = translate::replica_append(self.link_name(site, side), batches);
         let engine = self.engine(site).clone();
         let at = self.node(site).next_number();
-        let purpose = Purpose::Append { connection: id, token, at };
+        let purpose = Purpose::Append { connection: id, site, token, at };
         self.node_mut(site).submit(purpose, async move {
             let answer = match engine.append_replica(append).await {
                 Ok(answer) => answer.await.and_then(|result| result),
@@ -287,12 +290,15 @@ impl World {
     pub(crate) fn handle_appended(
         &mut self,
         id: u64,
+        site: usize,
         token: AppendToken,
         at: u64,
         result: &Result<i64, Error>,
     ) {
+        if result.is_ok() {
+            self.note_brought(id, site, &[token.origin]);
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let site = self.links[connection.link].replica;
         let Some(side) = &mut connection.receiver else { return };
         if self.plant != Plant::AckBeforeDurable {
             side.receiver.handle_appended(token, result.clone());

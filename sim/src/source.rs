@@ -36,7 +36,7 @@ impl World {
         let (source, place) = (self.links[link].source, self.replica_place(link));
         let catalog = self.catalog(source);
         let wanted = self.find_replica(&catalog, link).is_some_and(|(_, replica)| !replica.paused);
-        if self.links[link].raising || !wanted {
+        if self.links[link].raising || self.links[link].deciding || !wanted {
             return;
         }
         self.links[link].raising = true;
@@ -64,6 +64,7 @@ impl World {
             replica_id: replica.replica_id,
             is_welcomed: false,
             told_terms: BTreeMap::new(),
+            handover: None,
         };
         let id = self.next_connection;
         self.next_connection += 1;
@@ -76,8 +77,14 @@ impl World {
     /// Lets a sender see what has become durable, and do what it wants to do.
     pub(crate) fn pump_sender(&mut self, id: u64) {
         let Some(mut connection) = self.connections.remove(&id) else { return };
+        if self.links[connection.link].deciding {
+            // Its source waits for an answer of its own.
+            self.connections.insert(id, connection);
+            return;
+        }
         if let Some(mut side) = connection.sender.take() {
             self.tell_sender(connection.link, &mut side, &mut connection);
+            self.tell_handover(id, connection.link, &mut side, &mut connection);
             let mut open = true;
             while let Some(action) = side.sender.poll_action() {
                 open &= self.do_sender(id, &mut connection, &mut side, action);
@@ -156,7 +163,7 @@ impl World {
                 side.replica_id = Some(welcomed.replica_id);
                 self.node_mut(source).change(Purpose::Pin { connection: id }, command);
             }
-            SenderAction::Drained => {}
+            SenderAction::Drained => self.offer(id, link, side),
             SenderAction::Meet(seen, terms) => self.meet(id, link, seen, &terms),
             // All are told at every turn.
             SenderAction::TellCursors => {}
@@ -357,7 +364,7 @@ fn note_held(account: &mut Account, side: &mut SenderSide, frame: &Frame) {
             account.handle_welcome(chunk, !std::mem::replace(&mut side.is_welcomed, true));
         }
         Frame::Ack(ack) => account.handle_ack(ack),
-        Frame::Feed(feed) => account.handle_ends(&feed.ends),
+        Frame::Feed(feed) => account.handle_held(&feed.partitions),
         _ => {}
     }
 }

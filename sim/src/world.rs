@@ -12,6 +12,7 @@ use mainstem_types::{ClusterId, OriginTopicId, StreamId};
 
 use crate::Plant;
 use crate::connection::Connection;
+use crate::handover::Offers;
 use crate::node::{Answer, Node, Purpose};
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
@@ -90,6 +91,8 @@ pub(crate) struct World {
     /// Where owners change.
     pub(crate) histories: Histories,
     pub(crate) fail_overs: u64,
+    pub(crate) hand_overs: u64,
+    pub(crate) offers: Offers,
     pub(crate) producers: Vec<Producer>,
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) verified: BTreeMap<(usize, OriginTopicId, u32), i64>,
@@ -209,6 +212,8 @@ impl World {
             truth: Truth::default(),
             histories: Histories::default(),
             fail_overs: 0,
+            hand_overs: 0,
+            offers: Offers::new(),
             producers,
             acknowledged: Vec::new(),
             verified: BTreeMap::new(),
@@ -372,8 +377,8 @@ impl World {
             (Purpose::Pin { connection }, Answer::Changed(result)) if result.is_err() => {
                 self.hang_up(connection);
             }
-            (Purpose::Append { connection, token, at }, Answer::Replicated(result)) => {
-                self.handle_appended(connection, token, at, &result);
+            (Purpose::Append { connection, site, token, at }, Answer::Replicated(result)) => {
+                self.handle_appended(connection, site, token, at, &result);
             }
             (Purpose::Topic { connection, origin }, Answer::Changed(result)) => {
                 let side = self.connections.get_mut(&connection).and_then(|c| c.receiver.as_mut());
@@ -390,10 +395,25 @@ impl World {
             (Purpose::Rejoin { connection, token }, Answer::Replicated(result)) => {
                 self.handle_rejoined(connection, token, result);
             }
+            (Purpose::Offer { connection }, Answer::Changed(result)) => {
+                self.handle_offered(connection, *result);
+            }
+            (Purpose::TakeBack { link, term }, Answer::Changed(result)) => {
+                self.handle_taken_back(link, term, &result);
+            }
+            (Purpose::TakeOver { connection, site, term }, Answer::Changed(result)) => {
+                if result.is_ok() {
+                    self.check_taken_over(site, term);
+                }
+                self.unblock(connection, |r| r.handle_taken_over(result.map(drop)));
+            }
             (Purpose::FailOver { site }, Answer::Changed(result)) => {
                 self.handle_failed_over(site, &result);
             }
-            (Purpose::Kept { connection }, Answer::Done(result)) => {
+            (Purpose::Kept { connection, site, cursors_of }, Answer::Done(result)) => {
+                if result.is_ok() {
+                    self.note_brought(connection, site, &cursors_of);
+                }
                 self.unblock(connection, |r| r.handle_kept(result));
             }
             _ => {}

@@ -96,11 +96,13 @@ impl KafkaTopicId {
 }
 
 impl OriginTopicId {
-    /// The topic that keeps what a stream set aside of this one when `term` displaced it: the same
-    /// however often it is asked for.
-    pub fn set_aside(self, stream: StreamId, term: TermId) -> Self {
+    /// The topic that keeps what a stream set aside of this one, last written in the term
+    /// `written_in`, when the term `displaced_by` displaced it: the same however often it is asked
+    /// for.
+    pub fn set_aside(self, stream: StreamId, displaced_by: TermId, written_in: TermId) -> Self {
         let namespace = uuid::Uuid::from_u128(self.0);
-        let name = [stream.to_bytes(), term.to_bytes()].concat();
+        let terms = [displaced_by.to_bytes(), written_in.to_bytes()].concat();
+        let name = [stream.to_bytes().to_vec(), terms].concat();
         Self(uuid::Uuid::new_v5(&namespace, &name).as_u128())
     }
 }

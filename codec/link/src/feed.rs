@@ -4,7 +4,7 @@
 use mainstem_types::OriginTopicId;
 use minicbor::{Decode, Encode};
 
-use crate::End;
+use crate::{End, PartitionItem};
 
 /// Ends and nothing else: from a link that is not a topic's feeder. The replica answers with its
 /// own ends, in an Ack.
@@ -26,7 +26,8 @@ pub struct Feed {
     /// Of these send positions only.
     #[cbor(n(1), with = "crate::items", has_nil)]
     pub hold: Vec<OriginTopicId>,
-    /// The replica's ends of topics that are named here or in one of the next frames.
+    /// What the replica has, as in a Welcome, of topics that are named here or in one of the next
+    /// frames: since its Welcome another link may have brought it another history.
     #[cbor(n(2), with = "crate::items", has_nil)]
-    pub ends: Vec<End>,
+    pub partitions: Vec<PartitionItem>,
 }

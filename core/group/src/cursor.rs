@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use mainstem_types::{GroupId, OriginTopicId, StreamId, TermId};
+use mainstem_types::{ClusterId, GroupId, OriginTopicId, StreamId, TermId};
 
 /// Which group stands where: one cursor for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -39,7 +39,8 @@ pub struct CursorValue {
     /// Wall-clock milliseconds of the commit.
     #[n(3)]
     pub commit_ms: i64,
-    /// Rises with every commit in the cluster where it was made.
+    /// Rises with every commit in the cluster where it was made. Even; odd where the commit with the
+    /// next higher one was set back because its data was cut.
     #[n(4)]
     pub version: u64,
     /// The topic's term at the time of the commit.
@@ -52,6 +53,25 @@ impl CursorValue {
     /// was committed before it does not come back.
     pub const fn deletion(commit_ms: i64, version: u64, term: TermId) -> Self {
         Self { offset: -1, leader_epoch: -1, metadata: String::new(), commit_ms, version, term }
+    }
+
+    /// The version of the next commit in a cluster: above all that are known there, and above the
+    /// one that a value which was set back had. Its low byte tells clusters apart that commit in the
+    /// same millisecond: a replica's groups may commit there as well.
+    pub fn next_version(known: u64, now_ms: i64, cluster: ClusterId) -> u64 {
+        const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let mark = (cluster.0.wrapping_mul(MIX) >> 121) << 1;
+        let clock = u64::try_from(now_ms).unwrap_or(0);
+        let tick = clock.max(known >> 8).saturating_add(1);
+        (tick << 8) | u64::try_from(mark).unwrap_or(0)
+    }
+
+    /// The same commit where the log ends at `end` by now. It gives way to the commit as it was,
+    /// should that be told again together with its data.
+    #[must_use]
+    pub fn set_back(self, end: i64) -> Self {
+        let version = self.version.saturating_sub(1) | 1;
+        Self { offset: end, leader_epoch: -1, version, ..self }
     }
 
     /// Whether it says that the cursor was deleted.
@@ -200,6 +220,27 @@ mod tests {
         assert_eq!(cursor.standing().unwrap().replicated, None);
         assert!(value(10, 1).yields_to(&deleted) && deleted.yields_to(&deleted));
         assert!(!deleted.yields_to(&value(10, 1)) && deleted.yields_to(&value(10, 2)));
+    }
+
+    #[test]
+    fn what_was_set_back_gives_way_to_its_commit_and_to_no_earlier_one() {
+        let committed = |version| CursorValue { version, ..value(10, 1) };
+        let next = |known| CursorValue::next_version(known, 0, ClusterId(7));
+        let first = next(41);
+        let second = next(first);
+        let back = committed(second).set_back(7);
+        assert_eq!((back.offset, back.leader_epoch, back.term), (7, -1, TermId(1)));
+        assert!(back.yields_to(&committed(second)) && !back.yields_to(&committed(first)));
+        assert!(!committed(second).yields_to(&back));
+        let again = back.clone().set_back(3);
+        assert_eq!((again.offset, again.version), (3, back.version));
+        for known in [0, 1, first, second, back.version] {
+            assert!(next(known) % 2 == 0 && next(known) > (known | 1));
+        }
+        assert!(next(back.version) > second, "also after a restart");
+        assert_ne!(first, CursorValue::next_version(41, 0, ClusterId(8)));
+        let now = CursorValue::next_version(41, 1_700_000_000_000, ClusterId(7));
+        assert!(now > CursorValue::next_version(41, 1_699_999_999_999, ClusterId(8)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mainstem_link::{Ack, End, Welcome};
+use mainstem_link::{Ack, PartitionItem, Welcome};
 use mainstem_types::{CatalogSeq, OriginTopicId};
 
 /// The ends that a replica said are durable there, and how far it has applied the source's
@@ -22,26 +22,24 @@ impl Account {
         if is_first {
             *self = Self { applied_seq: chunk.applied_seq, ..Self::default() };
         }
-        let ends = Arc::make_mut(&mut self.ends);
-        for item in &chunk.partitions {
-            ends.insert((item.origin, item.partition), item.end);
-        }
+        self.handle_held(&chunk.partitions);
         self.is_heard = !chunk.more;
+    }
+
+    /// What it has now, perhaps by the doing of another link.
+    pub fn handle_held(&mut self, held: &[PartitionItem]) {
+        let ends = Arc::make_mut(&mut self.ends);
+        ends.extend(held.iter().map(|item| ((item.origin, item.partition), item.end)));
     }
 
     /// What has become durable there.
     pub fn handle_ack(&mut self, ack: &Ack) {
         self.applied_seq = self.applied_seq.max(ack.applied_seq);
-        self.handle_ends(&ack.ends);
-    }
-
-    /// What is durable there, perhaps by the doing of another link.
-    pub fn handle_ends(&mut self, durable: &[End]) {
-        if durable.is_empty() {
+        if ack.ends.is_empty() {
             return;
         }
         let ends = Arc::make_mut(&mut self.ends);
-        for end in durable {
+        for end in &ack.ends {
             let known = ends.entry((end.origin, end.partition)).or_default();
             *known = (*known).max(end.offset);
         }
@@ -66,7 +64,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use mainstem_link::PartitionItem;
+    use mainstem_link::{End, PartitionItem};
     use mainstem_types::{ClusterId, LinkEpoch, StreamId, Term, TermId};
 
     use super::*;

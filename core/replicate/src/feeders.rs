@@ -73,13 +73,24 @@ pub struct Feeders {
 }
 
 impl Feeders {
-    /// A session of `upstream` begins; an older one of the same upstream is over.
-    pub fn open(&mut self, session: u64, upstream: StreamId, is_mutual: bool) {
+    /// A session of `upstream`, which owns the topics `owned`, begins: these come unasked, from
+    /// where its Welcome says. An older session of the same upstream is over.
+    pub fn open(
+        &mut self,
+        session: u64,
+        upstream: StreamId,
+        is_mutual: bool,
+        owned: &[OriginTopicId],
+    ) {
         let of_same = |(_, known): &(&u64, &Session)| known.upstream == upstream;
         let older: Vec<u64> = self.sessions.iter().filter(of_same).map(|(no, _)| *no).collect();
         older.into_iter().for_each(|session| self.close(session));
         let standing = if is_mutual { Standing::Mutual } else { Standing::Relay };
         self.sessions.insert(session, Session { upstream, standing, orders: BTreeMap::new() });
+        for origin in owned {
+            self.offer(session, *origin, Standing::Owner);
+            self.give(*origin, session);
+        }
     }
 
     /// A session is over: what it fed is given to others at once.
@@ -109,13 +120,13 @@ impl Feeders {
     pub fn handle_told(&mut self, session: u64, origin: OriginTopicId, is_owner: bool) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         if is_owner {
-            let topic = self.topics.entry(origin).or_default();
-            let before = topic.offers.get(&session).map(|offer| offer.standing);
-            let offer = topic.offers.entry(session).or_insert_with(|| Offer::new(Standing::Owner));
-            offer.standing = Standing::Owner;
             // Once, lest every change of the topic bring back an owner whose link stands still.
-            if before != Some(Standing::Owner) {
-                self.switch(origin, session);
+            if self.offer(session, origin, Standing::Owner) != Some(Standing::Owner) {
+                let before = self.give(origin, session);
+                // What nobody else has fed comes unasked, as its session takes it to.
+                if before.is_some() {
+                    self.order(session, origin, true);
+                }
             }
             return;
         }
@@ -150,6 +161,15 @@ impl Feeders {
         }
         if now_ms >= since.1 + FEEDER_TIMEOUT_MS {
             self.switch(position.origin, session);
+        }
+    }
+
+    /// Batches or cursors that a session brought were taken. If they were under way as another one
+    /// became the topic's feeder, then this one does not know of them.
+    pub fn handle_brought(&mut self, session: u64, origin: OriginTopicId) {
+        let feeder = self.topics.get(&origin).and_then(|topic| topic.feeder);
+        if let Some(feeder) = feeder.filter(|feeder| *feeder != session) {
+            self.order(feeder, origin, true);
         }
     }
 
@@ -189,14 +209,32 @@ impl Feeders {
         self.sessions.keys().copied()
     }
 
+    fn offer(
+        &mut self,
+        session: u64,
+        origin: OriginTopicId,
+        standing: Standing,
+    ) -> Option<Standing> {
+        let offers = &mut self.topics.entry(origin).or_default().offers;
+        let before = offers.get(&session).map(|offer| offer.standing);
+        offers.entry(session).or_insert_with(|| Offer::new(standing)).standing = standing;
+        before
+    }
+
     fn switch(&mut self, origin: OriginTopicId, to: u64) {
+        self.give(origin, to);
+        self.order(to, origin, true);
+    }
+
+    /// Makes a session the feeder, and says which one was before.
+    fn give(&mut self, origin: OriginTopicId, to: u64) -> Option<u64> {
         let topic = self.topics.entry(origin).or_default();
         topic.offers.values_mut().for_each(|offer| offer.ahead.clear());
         let before = topic.feeder.replace(to);
         if let Some(before) = before.filter(|before| *before != to) {
             self.order(before, origin, false);
         }
-        self.order(to, origin, true);
+        before
     }
 
     fn order(&mut self, session: u64, origin: OriginTopicId, feed: bool) {
@@ -218,8 +256,8 @@ mod tests {
 
     fn two_relays() -> Feeders {
         let mut feeders = Feeders::default();
-        feeders.open(1, StreamId(0xb), false);
-        feeders.open(2, StreamId(0xc), false);
+        feeders.open(1, StreamId(0xb), false, &[]);
+        feeders.open(2, StreamId(0xc), false, &[]);
         feeders.handle_position(1, at(0, 0), 0);
         feeders.handle_position(2, at(0, 0), 0);
         assert_eq!(feeders.take_orders(1), [(TOPIC, true)]);
@@ -256,7 +294,7 @@ mod tests {
     #[test]
     fn the_owner_goes_first_and_comes_back_with_a_new_session() {
         let mut feeders = two_relays();
-        feeders.open(3, StreamId(0xa), false);
+        feeders.open(3, StreamId(0xa), false, &[]);
         feeders.handle_told(3, TOPIC, true);
         assert_eq!(feeders.take_orders(1), [(TOPIC, false)]);
         assert_eq!(feeders.take_orders(3), [(TOPIC, true)]);
@@ -265,7 +303,7 @@ mod tests {
         assert!(feeders.feeds(2, TOPIC), "the owner's link may stand still too");
         feeders.handle_told(3, TOPIC, true);
         assert!(feeders.feeds(2, TOPIC), "a change of the topic is not a new link");
-        feeders.open(4, StreamId(0xa), false);
+        feeders.open(4, StreamId(0xa), false, &[]);
         feeders.handle_told(4, TOPIC, true);
         assert!(feeders.feeds(4, TOPIC));
     }
@@ -273,10 +311,10 @@ mod tests {
     #[test]
     fn who_takes_from_us_is_chosen_last() {
         let mut feeders = Feeders::default();
-        feeders.open(1, StreamId(0xa), false);
+        feeders.open(1, StreamId(0xa), false, &[]);
         feeders.handle_told(1, TOPIC, true);
-        feeders.open(2, StreamId(0xb), true);
-        feeders.open(3, StreamId(0xc), false);
+        feeders.open(2, StreamId(0xb), true, &[]);
+        feeders.open(3, StreamId(0xc), false, &[]);
         feeders.handle_position(2, at(9, 9), 0);
         feeders.handle_position(3, at(8, 9), 0);
         feeders.close(1);
@@ -286,7 +324,7 @@ mod tests {
     #[test]
     fn an_owner_that_hands_over_is_told_what_it_sent_unasked() {
         let mut feeders = Feeders::default();
-        feeders.open(1, StreamId(0xa), false);
+        feeders.open(1, StreamId(0xa), false, &[]);
         feeders.handle_told(1, TOPIC, true);
         feeders.take_orders(1);
         feeders.handle_told(1, TOPIC, false);

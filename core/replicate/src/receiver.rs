@@ -143,8 +143,8 @@ pub struct Receiver {
     phase: Phase,
     partitions: HashMap<Key, ReceivePartition>,
     stopped: BTreeMap<(OriginTopicId, Option<u32>), (Code, String)>,
-    /// Names of topics that the source told in this session.
-    names: HashMap<OriginTopicId, TopicName>,
+    /// Names of topics that the source told in this session, and of how many partitions.
+    told: HashMap<OriginTopicId, (TopicName, u32)>,
     taking: Taking,
     outstanding: u64,
     returned: u64,
@@ -174,7 +174,7 @@ impl Receiver {
             phase: Phase::Waiting,
             partitions: HashMap::new(),
             stopped: BTreeMap::new(),
-            names: HashMap::new(),
+            told: HashMap::new(),
             taking: Taking::default(),
             outstanding: 0,
             returned: 0,
@@ -439,7 +439,7 @@ impl Receiver {
             .iter()
             .map(|((origin, partition), (code, message))| FaultNote {
                 origin: *origin,
-                topic: self.names.get(origin).cloned(),
+                topic: self.told.get(origin).map(|(name, _)| name.clone()),
                 partition: *partition,
                 code: *code,
                 message: message.clone(),
@@ -508,15 +508,16 @@ impl Receiver {
     fn handle_topics(&mut self, topics: Topics) {
         for item in topics.tombstones {
             self.stopped.retain(|(origin, _), _| *origin != item.origin);
-            self.names.remove(&item.origin);
+            self.told.remove(&item.origin);
             self.actions.push_back(ReceiverAction::ApplyTombstone(item));
         }
         for item in topics.topics {
             // The source tells a topic again when it changed, which may have cured it.
+            let partitions = item.partitions.min(PARTITIONS_PER_TOPIC_MAX);
             if self.stopped.remove(&(item.origin, None)).is_some() {
-                self.await_restart(item.origin, item.partitions.min(PARTITIONS_PER_TOPIC_MAX));
+                self.await_restart(item.origin, partitions);
             }
-            self.names.insert(item.origin, item.name.clone());
+            self.told.insert(item.origin, (item.name.clone(), partitions));
             self.taking.note_owner(item.origin, self.taking.is_source(item.owner));
             self.actions.push_back(ReceiverAction::ApplyTopic(item));
         }

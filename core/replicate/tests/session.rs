@@ -3,8 +3,8 @@
 mod model;
 
 use mainstem_link::{
-    Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, Feed, Frame, Mode,
-    PartitionItem, TombstoneItem, TransactionDecision, Welcome,
+    Code, Credit, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
+    TombstoneItem, TransactionDecision, Welcome,
 };
 use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
 use mainstem_types::limits::{
@@ -423,8 +423,7 @@ fn a_link_that_stands_aside_says_nothing_of_watermarks_until_it_feeds() {
     };
     world.sender.handle_partition(OriginTopicId(1), 0, view);
     assert_eq!(watermarks(&mut world), []);
-    let ends = vec![End { origin: OriginTopicId(1), partition: 0, offset: 0 }];
-    let feed = Feed { feed: vec![OriginTopicId(1)], hold: Vec::new(), ends };
+    let feed = Feed { feed: vec![OriginTopicId(1)], ..Feed::default() };
     world.sender.handle_frame(feed.into(), 0);
     assert_eq!(watermarks(&mut world), [3]);
 }

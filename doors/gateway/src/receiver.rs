@@ -1,6 +1,6 @@
 //! The receiving end of one session: joins the pure receiver to the engine and a socket.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -74,6 +74,7 @@ pub(crate) async fn serve_link(
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
+    session.settle().await;
     session.leave();
     session.note_end(&closing);
     /// How long the last words may take to leave.
@@ -232,7 +233,14 @@ impl Session<'_> {
                 self.receiver.handle_taken_over(result);
             }
             ReceiverAction::KeepCursors(items) => {
+                let origins: BTreeSet<_> = items.iter().map(|item| item.origin).collect();
                 let result = self.keep_cursors(items).await;
+                if result.is_ok() {
+                    let brought = |feeders: &mut Feeders, number| {
+                        origins.iter().for_each(|origin| feeders.handle_brought(number, *origin));
+                    };
+                    self.feed(brought);
+                }
                 self.receiver.handle_kept(result);
             }
             ReceiverAction::Trim(starts) => {
@@ -253,8 +261,22 @@ impl Session<'_> {
 
     fn handle_answered(&mut self, answered: Answered) {
         match answered {
-            Answered::Append(token, result) => self.receiver.handle_appended(token, result),
+            Answered::Append(token, result) => {
+                if result.is_ok() {
+                    self.feed(|feeders, number| feeders.handle_brought(number, token.origin));
+                }
+                self.receiver.handle_appended(token, result);
+            }
             Answered::Topic(origin, result) => self.receiver.handle_topic_applied(origin, result),
+        }
+    }
+
+    /// What was given to the engine may still be appended, which those who feed its topics after us
+    /// must hear of.
+    async fn settle(&mut self) {
+        while !self.queued.is_empty() {
+            let answered = next_answer(&mut self.queued).await;
+            self.handle_answered(answered);
         }
     }
 
@@ -319,8 +341,7 @@ impl Session<'_> {
             stream.upstream_by_id(link.upstream).is_some_and(|u| stream.is_multimaster_with(u))
         });
         self.feed(|feeders, number| {
-            feeders.open(number, link.upstream, is_mutual);
-            opened.owned.iter().for_each(|origin| feeders.handle_told(number, *origin, true));
+            feeders.open(number, link.upstream, is_mutual, &opened.owned);
         });
     }
 

@@ -268,7 +268,7 @@ impl Session<'_> {
                     // A clock that was set back in between tells nothing.
                     note.round_trip_ms = u64::try_from(now_ms.saturating_sub(beat.echo_ms)).ok();
                 }
-                Frame::Feed(feed) => note.account.handle_ends(&feed.ends),
+                Frame::Feed(feed) => note.account.handle_held(&feed.partitions),
                 _ => {}
             }
         });
@@ -277,7 +277,9 @@ impl Session<'_> {
                 self.look_at(self.partitions.keys().copied().collect());
             }
             Frame::Feed(feed) => {
-                self.look_at(feed.ends.iter().map(|end| (end.origin, end.partition)).collect());
+                self.look_at(
+                    feed.partitions.iter().map(|item| (item.origin, item.partition)).collect(),
+                );
             }
             _ => {}
         }

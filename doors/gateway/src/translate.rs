@@ -177,16 +177,8 @@ pub fn opened(
     let (mut partitions, mut holds) = (Vec::new(), false);
     for topic in others {
         for (index, no) in topic.partitions.iter().enumerate() {
-            let Some(partition) = engine.partition(*no) else { continue };
-            holds |= partition.held_watermark().is_some();
-            partitions.push(PartitionItem {
-                origin: topic.origin,
-                partition: u32::try_from(index).expect("at most 4096 partitions"),
-                log_start: partition.log_start(),
-                end: partition.durable_end(),
-                lineage: partition.lineage().entries().to_vec(),
-                trimmed: Some(partition.marks().trimmed).filter(|trimmed| *trimmed > 0),
-            });
+            holds |= engine.partition(*no).is_some_and(|p| p.held_watermark().is_some());
+            partitions.push(partition_item(engine, topic.origin, index, *no));
         }
     }
     let known = |(key, cursor): (CursorKey, mainstem_group::Cursor)| {
@@ -212,6 +204,25 @@ pub fn opened(
     })
 }
 
+/// What this replica has of a partition, durably: nothing if it is only about to be made.
+fn partition_item(
+    engine: &Engine,
+    origin: OriginTopicId,
+    index: usize,
+    no: PartitionNo,
+) -> PartitionItem {
+    let partition = engine.partition(no);
+    let known = partition.as_ref();
+    PartitionItem {
+        origin,
+        partition: u32::try_from(index).expect("at most 4096 partitions"),
+        log_start: known.map_or(0, |p| p.log_start()),
+        end: known.map_or(0, |p| p.durable_end()),
+        lineage: known.map_or_else(Vec::new, |p| p.lineage().entries().to_vec()),
+        trimmed: known.map(|p| p.marks().trimmed).filter(|trimmed| *trimmed > 0),
+    }
+}
+
 /// I6: a session that was opened in one catalog is the upstream's newest still in a later one, and
 /// does not take another's epoch for its own.
 pub fn check_same_epoch(
@@ -229,7 +240,7 @@ pub fn check_same_epoch(
     }
 }
 
-/// A topic that a session is to feed, from where this replica ends, or not any more.
+/// A topic that a session is to feed, from what this replica has, or not any more.
 pub fn feed_order(
     engine: &Engine,
     stream: &Stream,
@@ -237,9 +248,9 @@ pub fn feed_order(
     feed: bool,
 ) -> FeedOrder {
     let topic = stream.topic_by_origin(origin).filter(|_| feed);
-    let ends = topic.into_iter().flat_map(|topic| &topic.partitions);
-    let ends = ends.map(|no| engine.partition(*no).map_or(0, |partition| partition.durable_end()));
-    FeedOrder { origin, feed, ends: ends.collect() }
+    let numbers = topic.into_iter().flat_map(|topic| &topic.partitions).enumerate();
+    let partitions = numbers.map(|(index, no)| partition_item(engine, origin, index, *no));
+    FeedOrder { origin, feed, partitions: partitions.collect() }
 }
 
 /// How far this replica is where an upstream says how far it is.

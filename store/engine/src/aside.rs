@@ -4,7 +4,7 @@
 use mainstem_catalog::{Command, Stream, Topic};
 use mainstem_log::{Frame, FrameKind, StoredBatch};
 use mainstem_record::BatchHeader;
-use mainstem_types::{Error, ErrorKind, Lineage, PartitionNo};
+use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, PartitionNo, TermId};
 
 use crate::append::batch_frame;
 use crate::op::{Rejoin, Rejoined};
@@ -68,7 +68,9 @@ impl Sequencer {
             frames: 16 + begun + epochs,
         };
         if fork.common < partition.end {
-            let aside = self.known_aside(rejoin).map_or(0, |no| self.state.partitions[&no].end);
+            let written = self.written(fork.no);
+            let aside = written.and_then(|written| self.known_aside(rejoin, written.term_id));
+            let aside = aside.map_or(0, |no| self.state.partitions[&no].end);
             let from = fork.common.max(partition.log_start).max(aside);
             let batches = self.log.reader().read(fork.no, from, partition.end, ASIDE_BYTES);
             // Damage is told by who copies it.
@@ -114,15 +116,22 @@ impl Sequencer {
     }
 
     /// The partition that keeps what is set aside, if it was begun.
-    fn known_aside(&self, rejoin: &Rejoin) -> Option<PartitionNo> {
+    fn known_aside(&self, rejoin: &Rejoin, written_in: TermId) -> Option<PartitionNo> {
         let stream = self.state.catalog.stream(rejoin.link.stream)?;
         let topic = stream.topic_by_origin(rejoin.topic)?;
-        aside_topic(stream, topic)?.partition(rejoin.partition)
+        aside_topic(stream, topic, written_in)?.partition(rejoin.partition)
+    }
+
+    /// Who wrote the last record of a partition, and in which term.
+    fn written(&self, no: PartitionNo) -> Option<LineageEntry> {
+        let partition = &self.state.partitions[&no];
+        let entries = partition.lineage.entries();
+        entries.iter().rfind(|entry| entry.start_offset < partition.end).copied()
     }
 
     /// The partition that keeps what is set aside of `no`.
     fn aside_of(&mut self, rejoin: &Rejoin, no: PartitionNo) -> Result<PartitionNo, Error> {
-        let written = self.state.partitions[&no].lineage.last().copied();
+        let written = self.written(no);
         let written = written.ok_or_else(|| Error::corrupt("records that nobody has written"))?;
         let command = Command::MakeAside {
             stream: rejoin.link.stream,
@@ -131,18 +140,19 @@ impl Sequencer {
             written_in: written.term_id,
         };
         self.sequence_change(&command)?;
-        Ok(self.known_aside(rejoin).expect("MakeAside has just seen to it"))
+        Ok(self.known_aside(rejoin, written.term_id).expect("MakeAside has just seen to it"))
     }
 
-    /// I8: what the same owner displaced before may be another tail, of which another link brought
-    /// more since. It has one place only, so nothing is undone until a person has looked.
+    /// I8: what was last written in one term is the beginning of what that term wrote, so that of two
+    /// tails of it one continues the other. Should what is kept be another one nevertheless, nothing
+    /// is undone until a person has looked. What another link brought again from before what is kept
+    /// was deleted here when that was set aside, and stays so.
     fn check_aside(&self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
         let (ours, kept) = (&self.state.partitions[&fork.no], &self.state.partitions[&aside]);
-        let first = fork.common.max(ours.log_start);
         let is_begun = kept.end > 0;
         let is_same =
             kept.lineage.common_end(kept.end, &ours.lineage, ours.end) >= kept.end.min(ours.end);
-        if is_begun && (!is_same || kept.log_start > first) {
+        if is_begun && !is_same {
             let name = self.state.catalog.partition(aside).and_then(|home| {
                 let stream = self.state.catalog.stream(home.stream)?;
                 Some(stream.topic_by_origin(home.topic)?.name.to_string())
@@ -250,7 +260,7 @@ impl Sequencer {
         }
     }
 
-    fn push_epoch(&mut self, no: PartitionNo, entry: &mainstem_types::LineageEntry) {
+    fn push_epoch(&mut self, no: PartitionNo, entry: &LineageEntry) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
             self.group.frames.push(epoch_frame(no, entry));
@@ -259,8 +269,9 @@ impl Sequencer {
     }
 }
 
-/// The topic that keeps what was set aside when the present owner displaced another.
-fn aside_topic<'a>(stream: &'a Stream, topic: &Topic) -> Option<&'a Topic> {
-    let origin = topic.origin.set_aside(stream.id, topic.owner.term.id);
+/// The topic that keeps what was set aside when the present owner displaced what was last written in
+/// the term `written_in`.
+fn aside_topic<'a>(stream: &'a Stream, topic: &Topic, written_in: TermId) -> Option<&'a Topic> {
+    let origin = topic.origin.set_aside(stream.id, topic.owner.term.id, written_in);
     stream.topic_by_origin(origin).map(|topic| &**topic)
 }

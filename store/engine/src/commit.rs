@@ -124,8 +124,7 @@ impl Sequencer {
             ];
             for (column, value) in columns {
                 if let Some(value) = value.filter(|value| value.offset > end) {
-                    let version = value.version.saturating_sub(1);
-                    let value = CursorValue { offset: end, leader_epoch: -1, version, ..value };
+                    let value = value.set_back(end);
                     // A lower version replaces nothing that is there.
                     self.stage_cursor(key.clone(), column, None);
                     self.stage_cursor(key.clone(), column, Some(value));
@@ -225,9 +224,9 @@ impl Sequencer {
     /// that one's deletion was forgotten, and then the clock has gone on. A replica that still knows
     /// it would take a lower version for an old one.
     pub(crate) fn next_cursor_version(&mut self) -> u64 {
-        let known = self.shared.cursors.read().version();
-        let clock = u64::try_from(self.now_ms).unwrap_or(0);
-        self.cursor_version = self.cursor_version.max(known).max(clock) + 1;
+        let known = self.shared.cursors.read().version().max(self.cursor_version);
+        let cluster = self.state.catalog.cluster().id;
+        self.cursor_version = CursorValue::next_version(known, self.now_ms, cluster);
         self.cursor_version
     }
 

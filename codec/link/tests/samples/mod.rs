@@ -216,7 +216,14 @@ fn reserved() -> Vec<Frame> {
         Feed {
             feed: vec![OriginTopicId(0xa0)],
             hold: vec![OriginTopicId(0xa1), OriginTopicId(0xa2)],
-            ends: vec![end(42)],
+            partitions: vec![PartitionItem {
+                origin: OriginTopicId(0xa0),
+                partition: 3,
+                log_start: 2,
+                end: 42,
+                lineage: Vec::new(),
+                trimmed: None,
+            }],
         }
         .into(),
         Digests {

@@ -86,7 +86,7 @@ impl Catalog {
     ) -> Result<Vec<Event>, Error> {
         let stream = self.expect_stream(stream)?;
         let topic = stream.expect_topic(topic)?;
-        let origin = topic.origin.set_aside(stream.id, topic.owner.term.id);
+        let origin = topic.origin.set_aside(stream.id, topic.owner.term.id, written_in);
         let seq = stream.catalog_seq.next();
         if let Some(there) = stream.topic_by_origin(origin) {
             let added = topic.partition_count().saturating_sub(there.partition_count());
@@ -107,7 +107,7 @@ impl Catalog {
             stream: stream.id,
             origin,
             kafka_id: self.free_kafka_id(origin, stream.id)?,
-            name: self.aside_name(stream, topic)?,
+            name: self.aside_name(stream, topic, written_in, origin)?,
             first_partition: self.cluster.next_partition,
             partitions: topic.partition_count(),
             timestamp_type: topic.timestamp_type,
@@ -126,10 +126,16 @@ impl Catalog {
     }
 
     /// `<topic>.setaside-<term>`, or what is like it where that is taken or too long.
-    fn aside_name(&self, stream: &Stream, topic: &Topic) -> Result<TopicName, Error> {
-        let Term { number, id } = topic.owner.term;
-        let mark = u32::try_from(id.0 & 0xffff_ffff).expect("32 bits");
-        let origin = topic.origin.0;
+    fn aside_name(
+        &self,
+        stream: &Stream,
+        topic: &Topic,
+        written_in: TermId,
+        aside: OriginTopicId,
+    ) -> Result<TopicName, Error> {
+        let number = topic.owner.term.number;
+        let mark = u32::try_from(written_in.0 & 0xffff_ffff).expect("32 bits");
+        let origin = aside.0;
         let names = [
             format!("{}.setaside-{number}", topic.name),
             format!("{}.setaside-{number}-{mark:08x}", topic.name),

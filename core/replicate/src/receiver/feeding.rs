@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mainstem_link::{End, Feed};
+use mainstem_link::{End, Feed, PartitionItem};
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 use mainstem_types::{OriginTopicId, StreamId};
 
@@ -15,8 +15,8 @@ pub struct FeedOrder {
     pub origin: OriginTopicId,
     /// Whether its data is wanted from this session.
     pub feed: bool,
-    /// The replica's durable end of each of its partitions.
-    pub ends: Vec<i64>,
+    /// What the replica has of it durably, if the topic is to be fed.
+    pub partitions: Vec<PartitionItem>,
 }
 
 /// What is taken: by an order, or else of topics that the source owns.
@@ -62,7 +62,8 @@ impl Receiver {
     pub fn handle_orders(&mut self, orders: Vec<FeedOrder>) {
         let mut frames = Vec::new();
         for order in orders {
-            if !self.taking.chooses || self.taking.takes(order.origin) == order.feed {
+            let is_held = !self.taking.takes(order.origin);
+            if !self.taking.chooses || (is_held && !order.feed) {
                 continue;
             }
             self.taking.orders.insert(order.origin, order.feed);
@@ -71,21 +72,38 @@ impl Receiver {
                 frames.push(Feed { hold: vec![order.origin], ..Feed::default() });
                 continue;
             }
-            let ends: Vec<End> = (0u32..)
-                .zip(&order.ends)
-                .map(|(partition, offset)| End { origin: order.origin, partition, offset: *offset })
-                .collect();
-            for end in &ends {
-                self.begin_at((end.origin, end.partition), end.offset);
+            let partitions = self.with_unmade(order.origin, order.partitions);
+            for item in &partitions {
+                self.begin_at((item.origin, item.partition), item.end);
             }
-            self.hold_told(&ends);
-            let chunks = ends.chunks(LINK_CHUNK_ITEMS_MAX);
-            frames.extend(chunks.map(|ends| Feed { ends: ends.to_vec(), ..Feed::default() }));
+            self.hold_told(&partitions);
+            let told = |item| Feed { partitions: vec![item], ..Feed::default() };
+            frames.extend(partitions.into_iter().map(told));
             frames.push(Feed { feed: vec![order.origin], ..Feed::default() });
         }
         for frame in joined(frames) {
             self.actions.push_back(ReceiverAction::Send(frame.into()));
         }
+    }
+
+    /// Partitions that the source has told and that are about to be made here count as empty: it may
+    /// have sent of them what was dropped.
+    fn with_unmade(
+        &self,
+        origin: OriginTopicId,
+        mut made: Vec<PartitionItem>,
+    ) -> Vec<PartitionItem> {
+        let told = self.told.get(&origin).map_or(0, |(_, partitions)| *partitions);
+        let known = u32::try_from(made.len()).unwrap_or(u32::MAX);
+        made.extend((known..told).map(|partition| PartitionItem {
+            origin,
+            partition,
+            log_start: 0,
+            end: 0,
+            lineage: Vec::new(),
+            trimmed: None,
+        }));
+        made
     }
 
     /// How far this replica is with what [`ReceiverAction::Compare`] named.
@@ -132,10 +150,11 @@ impl Receiver {
         }
     }
 
-    fn hold_told(&mut self, ends: &[End]) {
-        let told = ends.iter().filter_map(|end| {
-            let state = self.partitions.get_mut(&(end.origin, end.partition))?;
-            Some(End { offset: state.watermark_told.take()?, ..*end })
+    fn hold_told(&mut self, items: &[PartitionItem]) {
+        let told = items.iter().filter_map(|item| {
+            let (origin, partition) = (item.origin, item.partition);
+            let state = self.partitions.get_mut(&(origin, partition))?;
+            Some(End { origin, partition, offset: state.watermark_told.take()? })
         });
         let told: Vec<End> = told.collect();
         if !told.is_empty() {
@@ -147,19 +166,21 @@ impl Receiver {
 /// As few frames as their limits allow, in the same order.
 fn joined(frames: Vec<Feed>) -> Vec<Feed> {
     let mut joined: Vec<Feed> = Vec::new();
+    let mut items = 0;
     for frame in frames {
-        let room = |have: usize, more: usize| have + more <= LINK_CHUNK_ITEMS_MAX;
-        match joined.last_mut() {
-            Some(last)
-                if room(last.feed.len(), frame.feed.len())
-                    && room(last.hold.len(), frame.hold.len())
-                    && room(last.ends.len(), frame.ends.len()) =>
-            {
+        let lineages = frame.partitions.iter().map(|item| item.lineage.len()).sum::<usize>();
+        let more = frame.feed.len() + frame.hold.len() + frame.partitions.len() + lineages;
+        match joined.last_mut().filter(|_| items + more <= LINK_CHUNK_ITEMS_MAX) {
+            Some(last) => {
                 last.feed.extend(frame.feed);
                 last.hold.extend(frame.hold);
-                last.ends.extend(frame.ends);
+                last.partitions.extend(frame.partitions);
+                items += more;
             }
-            _ => joined.push(frame),
+            None => {
+                joined.push(frame);
+                items = more;
+            }
         }
     }
     joined

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use mainstem_link::{End, Feed, Positions};
-use mainstem_types::OriginTopicId;
+use mainstem_link::{Code, End, Feed, Positions};
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
+use mainstem_types::{Lineage, OriginTopicId};
 
 use super::partition::SendPartition;
 use super::{Key, Sender, SenderAction};
@@ -67,12 +67,28 @@ impl Feeding {
 impl Sender {
     /// The replica takes topics from this link, or from another one instead.
     pub(super) fn handle_feed(&mut self, feed: &Feed) {
-        for end in &feed.ends {
-            if let Some(partition) = self.partitions.get_mut(&(end.origin, end.partition)) {
-                partition.resume(end.offset);
+        for item in &feed.partitions {
+            let key = (item.origin, item.partition);
+            let Some(lineage) = Lineage::from_entries(item.lineage.clone()) else {
+                self.stop(Code::Protocol, "the lineage in a Feed does not rise");
+                return;
+            };
+            let Some(partition) = self.partitions.get_mut(&key) else { continue };
+            let is_ours = partition.view.as_ref().is_some_and(|v| v.lineage.continues(&lineage));
+            if is_ours && self.is_beyond(key, item.end) {
+                self.stop(Code::Fenced, "the replica's history is to be compared anew");
+                return;
+            }
+            if let Some(partition) = self.partitions.get_mut(&key) {
+                partition.resume(item.end, lineage);
             }
         }
         self.feeding.handle_feed(feed);
+        if !feed.feed.is_empty() {
+            // The other link may have brought cursors as well, of an owner of before.
+            self.cursors.forget(|origin, _| feed.feed.contains(&origin));
+            self.actions.push_back(SenderAction::TellCursors);
+        }
         for origin in &feed.feed {
             let keys: Vec<Key> =
                 of_topic(&mut self.partitions, *origin).map(|(key, _)| *key).collect();

@@ -57,7 +57,7 @@ impl Sender {
             !ours
                 || (self.topics.is_told(*origin, *partition)
                     && state.fault.is_none()
-                    && state.acked >= end)
+                    && state.has_to(end))
         };
         self.phase == Phase::Open
             && !self.catalog_dirty

@@ -188,16 +188,15 @@ impl SendPartition {
         true
     }
 
-    /// The replica takes this partition from here, or will: it ends at `end` by now, perhaps by the
-    /// doing of another link, and is told the whole lineage anew.
-    pub(crate) fn resume(&mut self, end: i64) {
-        // Where it ends is only known once it has rejoined our history.
+    /// The replica takes this partition from here, or will: this is what it has by now, perhaps by
+    /// the doing of another link.
+    pub(crate) fn resume(&mut self, end: i64, lineage: Lineage) {
+        // What it has is only known once it has rejoined our history.
         if self.rejoining {
             return;
         }
-        self.acked = self.acked.max(end);
-        self.welcome = Some((end, Lineage::default()));
-        self.lineage_told = Lineage::default();
+        self.acked = end;
+        self.welcome = Some((end, lineage));
         self.is_resumed = true;
         self.next = None;
     }
@@ -228,8 +227,15 @@ impl SendPartition {
         }
     }
 
+    /// Whether the replica has all of our history up to `end`. What it had before it rejoined that is
+    /// another one, however long.
+    pub(crate) fn has_to(&self, end: i64) -> bool {
+        self.next.is_some() && self.acked >= end
+    }
+
     /// A bounded session has nothing more to do here.
     pub(crate) fn is_finished(&self) -> bool {
-        self.fault.is_some() || self.stop.is_some_and(|stop| self.acked >= stop)
+        let has_all = self.stop.is_some_and(|stop| self.acked >= stop) && !self.rejoining;
+        self.fault.is_some() || has_all
     }
 }

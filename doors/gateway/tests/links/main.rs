@@ -5,6 +5,7 @@ mod agreement;
 mod cluster;
 mod copy;
 mod faults;
+mod many;
 mod ownership;
 mod relay;
 mod replicate;

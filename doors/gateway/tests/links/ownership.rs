@@ -1,6 +1,7 @@
 //! Fail-over, the fencing of the old master, and what becomes of records that only it has.
 
 use mainstem_catalog::{Command, Stream};
+use mainstem_record::BatchBuilder;
 use mainstem_types::{ErrorKind, StreamId};
 
 use crate::cluster::{Cluster, Content, Group, until};
@@ -378,4 +379,49 @@ async fn i2_i8_a_failback_ends_with_the_old_master_as_owner_and_both_alike() {
         assert_eq!(kept[..], before[&("t".to_owned(), 0)][5..]);
         pair.stop().await;
     }
+}
+
+/// One idempotent record.
+async fn produce_by(
+    cluster: &Cluster,
+    stream: StreamId,
+    id: i64,
+    sequence: i32,
+    text: &str,
+) -> Result<i64, mainstem_types::Error> {
+    let mut builder = BatchBuilder::new().producer(id, 0, sequence);
+    builder.push(1_700_000_000_000, None, Some(text.as_bytes()));
+    cluster.append(stream, "t", 0, builder.build().freeze()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_01_a_new_producer_after_a_promotion_is_nobody_that_wrote_before() {
+    let pair = Pair::new(true).await;
+    let mut ids = std::collections::BTreeSet::new();
+    for n in 0..5 {
+        let id = pair.a.engine.next_producer_id().await.unwrap();
+        assert!(ids.insert(id));
+        produce_by(&pair.a, pair.from, id, 0, &format!("before {n}")).await.unwrap();
+    }
+    pair.in_step().await;
+    pair.fail_over().await;
+    let end = |pair: &Pair| {
+        pair.b.engine.partition(pair.b.partition(pair.to, "t", 0)).unwrap().durable_end()
+    };
+    for n in 0..5 {
+        let id = pair.b.engine.next_producer_id().await.unwrap();
+        assert!(ids.insert(id), "an id of the other cluster's");
+        let before = end(&pair);
+        let text = format!("after {n}");
+        assert_eq!(produce_by(&pair.b, pair.to, id, 0, &text).await, Ok(before));
+        let kept = &pair.b.content(pair.to)[&("t".to_owned(), 0)];
+        let (offset, _, bytes) = kept.last().unwrap();
+        assert_eq!((*offset, end(&pair)), (before, before + 1), "acknowledged, so it is there");
+        assert!(bytes.ends_with(&[text.as_bytes(), &[0]].concat()), "and nothing else");
+        // A retry is the same record still.
+        assert_eq!(produce_by(&pair.b, pair.to, id, 0, &text).await, Ok(before));
+        assert_eq!(end(&pair), before + 1);
+    }
+    pair.in_step().await;
+    pair.stop().await;
 }

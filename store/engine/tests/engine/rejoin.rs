@@ -101,10 +101,14 @@ impl Old {
     }
 
     fn aside(&self) -> Option<PartitionNo> {
+        self.asides().into_iter().next()
+    }
+
+    fn asides(&self) -> Vec<PartitionNo> {
         let catalog = self.world.engine.catalog();
         let stream = catalog.stream(self.stream).unwrap();
-        let topic = stream.topics.values().find(|topic| topic.aside.is_some())?;
-        topic.partition(0)
+        let asides = stream.topics.values().filter(|topic| topic.aside.is_some());
+        asides.filter_map(|topic| topic.partition(0)).collect()
     }
 
     /// Everything acknowledged is in the topic or set aside, once, byte for byte.
@@ -212,44 +216,53 @@ fn i5_only_the_owners_history_displaces_another() {
     assert_eq!(owner.run_rejoin().unwrap_err().kind(), ErrorKind::Policy);
 }
 
-#[test]
-fn i8_another_tail_that_has_no_place_is_not_undone() {
-    let mut old = Old::new(9);
+/// The new owner's history has nothing in common with ours, and what we had is set aside. Then a
+/// relay that has not heard of the new owner brings `tail`, in the last epoch of `lineage`, and we
+/// are to rejoin once more.
+fn rejoin_with_another_tail(old: &mut Old, lineage: Vec<LineageEntry>) -> Result<i64, Error> {
     let link = old.hello();
-    let entry = |leader_epoch, start_offset, term: u128| LineageEntry {
-        leader_epoch,
-        start_offset,
-        term_id: TermId(term),
-        owner: SOURCE,
-    };
-    // The new owner's history has nothing in common with ours, and goes on where we are not yet.
+    let (topic, partition) = (old.topic, 0);
     let begun = LineageEntry { term_id: NEW_TERM.id, ..entry(7, 40, 0) };
-    let lineage = vec![entry(2, 0, 0xa), begun];
-    let rejoin =
-        Rejoin { link, topic: old.topic, partition: 0, lineage: lineage.clone(), source_end: 50 };
-    let engine = old.world.engine.clone();
-    let again = rejoin.clone();
-    assert_eq!(old.world.run(async move { engine.rejoin(rejoin).await }), Ok(0));
-    let kept = old.world.read_all(old.aside().unwrap());
-    assert_eq!(kept, old.batches);
-    // A relay that has not heard of the new owner brings what somebody else wrote there.
+    let theirs = vec![entry(2, 0, 0xa), begun];
+    let rejoin = Rejoin { link, topic, partition, lineage: theirs, source_end: 50 };
+    let (engine, first) = (old.world.engine.clone(), rejoin.clone());
+    assert_eq!(old.world.run(async move { engine.rejoin(first).await }), Ok(0));
     let mut bytes = batch(4, None, "of a third").to_vec();
-    patch_leader_epoch(&mut bytes, 3);
-    let append = ReplicaAppend {
-        link,
-        topic: old.topic,
-        partition: 0,
-        lineage: vec![entry(2, 0, 0xa), entry(3, 0, 0xb)],
-        gap_to: None,
-        batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
-    };
+    patch_leader_epoch(&mut bytes, lineage.last().unwrap().leader_epoch);
+    let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
+    let append = ReplicaAppend { link, topic, partition, lineage, gap_to: None, batches };
     let engine = old.world.engine.clone();
     let appended = old.world.run(async move { engine.append_replica(append).await?.await? });
     assert_eq!(appended, Ok(4));
     let engine = old.world.engine.clone();
-    let refused = old.world.run(async move { engine.rejoin(again).await }).unwrap_err();
+    old.world.run(async move { engine.rejoin(rejoin).await })
+}
+
+fn entry(leader_epoch: i32, start_offset: i64, term: u128) -> LineageEntry {
+    LineageEntry { leader_epoch, start_offset, term_id: TermId(term), owner: SOURCE }
+}
+
+#[test]
+fn i8_a_tail_of_a_third_term_has_a_place_of_its_own() {
+    let mut old = Old::new(9);
+    let lineage = vec![entry(2, 0, 0xa), entry(3, 0, 0xb)];
+    assert_eq!(rejoin_with_another_tail(&mut old, lineage), Ok(0));
+    let kept: Vec<_> = old.asides().into_iter().map(|no| old.world.read_all(no)).collect();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.contains(&old.batches), "what was set aside first is as it was");
+    assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), old.batches.len() + 1);
+    assert_eq!(old.world.engine.partition(old.no).unwrap().durable_end(), 0);
+}
+
+#[test]
+fn i8_another_tail_that_has_no_place_is_not_undone() {
+    let mut old = Old::new(9);
+    // Our own term once more, which wrote something else there: that cannot be.
+    let ours = old.world.engine.partition(old.no).unwrap().lineage().last().unwrap().term_id;
+    let again = LineageEntry { term_id: ours, ..entry(3, 0, 0) };
+    let refused = rejoin_with_another_tail(&mut old, vec![entry(2, 0, 0xa), again]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Diverged);
     assert!(refused.message().contains("setaside"), "{refused}");
     assert_eq!(old.world.engine.partition(old.no).unwrap().durable_end(), 4);
-    assert_eq!(old.world.read_all(old.aside().unwrap()), kept);
+    assert_eq!(old.world.read_all(old.aside().unwrap()), old.batches);
 }

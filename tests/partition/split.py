@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""A network that parts two clusters, and a promotion on the far side: both take writes for a while.
+The wire is cut by DROP rules under load, the replica is promoted, and clients go on at both. When
+the wire is back, the old master must be fenced; what only it had must be set aside at the offsets
+that it was acknowledged with, and be listed as exactly that range; both sides must be byte for byte
+the same; and the topics must go back under load. Once asynchronous, once synchronous with the
+policy to refuse: then nothing that was acknowledged may be set aside.
+
+usage: tests/partition/split.py [--records N] [--binary PATH] [--keep]
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+from confluent_kafka import Producer
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
+
+# pylint: disable=wrong-import-position
+from clusters import ROOT, CommandFailed, wait_until
+from namespaces import Namespaces
+from pair import Pair
+from raw import Fetcher
+from verify import Findings, compare_bytes, read_all
+
+PARTITIONS = 3
+RATE = 600
+WAIT_S_MAX = 90
+# Calm for so long, a producer that was acknowledged all the time is not any more.
+STANDS_STILL_S = 3
+
+
+class Writer(threading.Thread):
+    """Writes to one cluster until it is stopped, and remembers each acknowledgement."""
+
+    def __init__(self, broker, topic, name):
+        super().__init__(name=name, daemon=True)
+        self.topic = topic
+        self.acknowledged = {}  # (partition, offset) -> value
+        self.refusals = []
+        self._ended = threading.Event()
+        self._producer = Producer({"bootstrap.servers": broker, "acks": "all", "linger.ms": 5,
+                                   "enable.idempotence": True, "message.timeout.ms": 0,
+                                   "retry.backoff.ms": 50, "log_level": 2})
+
+    def run(self):
+        """Refusals end it: whoever is refused turns elsewhere."""
+        number, begun = 0, time.monotonic()
+        while not self._ended.is_set() and not self.refusals:
+            if number < (time.monotonic() - begun) * RATE and len(self._producer) < 2000:
+                value = b"%s/%d" % (self.name.encode(), number)
+                self._producer.produce(self.topic, value, partition=number % PARTITIONS,
+                                       on_delivery=self._told)
+                number += 1
+                self._producer.poll(0)
+            else:
+                self._producer.poll(0.005)
+
+    def _told(self, error, message):
+        if error is None:
+            self.acknowledged[message.partition(), message.offset()] = message.value()
+        else:
+            self.refusals.append(error.name())
+
+    def wait_more(self, records):
+        """Waits for so many acknowledgements more."""
+        wanted = len(self.acknowledged) + records
+        wait_until(f"{self.name}: {records} records more are acknowledged", lambda: (
+            len(self.acknowledged) >= wanted), WAIT_S_MAX)
+
+    def wait_refused(self):
+        """Waits until a cluster says that it is not the owner."""
+        wait_until(f"{self.name} is refused", lambda: self.refusals, WAIT_S_MAX)
+        if self.refusals[0] != "POLICY_VIOLATION":
+            raise AssertionError(f"{self.name} was refused by {self.refusals[0]}")
+
+    def finish(self):
+        """Sends no more; what is under way is answered or given up."""
+        self._ended.set()
+        self.join()
+        if self.refusals:
+            self._producer.purge()
+        self._producer.flush(WAIT_S_MAX)
+
+
+class Course:
+    """One stream, parted and joined again."""
+
+    def __init__(self, pair, spaces, synchronous, records):
+        self.pair, self.spaces, self.records = pair, spaces, records
+        self.synchronous = synchronous
+        name = "split-sync" if synchronous else "split-async"
+        self.path = {side: f"/mapr/{side}/{name}" for side in ("source", "replica")}
+        self.broker = {side: pair.kafka(side) for side in self.path}
+        self.topic = f"{name}.t"
+        self.writers = []
+        self.findings = Findings()
+
+    def run(self):
+        """Everything in turn."""
+        self._set_up()
+        old = self._write("source", "old")
+        old.wait_more(self.records)
+        for chain in ("INPUT", "OUTPUT"):
+            self.spaces.drop(self.spaces.destination, chain)
+        if self.synchronous:
+            self._wait_still(old)
+        else:
+            old.wait_more(self.records)
+        rows = self.pair.rows("stream", "replica", "failover", "-path", self.path["replica"])
+        cut = {row["partition"]: row["offset"] for row in rows if row.get("topic") == "t"}
+        new = self._write("replica", "new")
+        new.wait_more(self.records)
+        if not self.synchronous:
+            old.wait_more(1)  # nobody can have told it yet
+        self.spaces.heal()
+        old.wait_refused()
+        old.finish()
+        self._wait_alike()
+        kept = self._check_set_aside(old, cut)
+        self._go_back(new)
+        self._verify(cut, kept)
+
+    def _set_up(self):
+        run = self.pair.run
+        run("stream", "create", "-path", self.path["source"], "-produceperm", "p",
+            "-consumeperm", "p", "-topicperm", "p")
+        run("stream", "topic", "create", "-path", self.path["source"], "-topic", "t",
+            "-partitions", str(PARTITIONS))
+        run("stream", "replica", "autosetup", "-path", self.path["source"], "-replica",
+            self.path["replica"], "-multimaster", "true")
+        wait_until("the stream replicates both ways", lambda: all(
+            self._row(side)["replicaState"] == "REPLICA_STATE_REPLICATING"
+            and self._row(side)["connected"] for side in self.path), WAIT_S_MAX)
+        if self.synchronous:
+            run("stream", "replica", "edit", "-path", self.path["source"], "-replica",
+                self.path["replica"], "-synchronous", "true", "-synctimeout", "1000",
+                "-syncpolicy", "refuse")
+            wait_until("it is in force", lambda: self._row("source")["syncState"] == "inforce",
+                       WAIT_S_MAX)
+
+    def _row(self, side):
+        return self.pair.rows("stream", "replica", "list", "-path", self.path[side])[0]
+
+    def _write(self, side, name):
+        writer = Writer(self.broker[side], self.topic, name)
+        self.writers.append(writer)
+        writer.start()
+        return writer
+
+    @staticmethod
+    def _wait_still(writer):
+        seen = [len(writer.acknowledged), time.monotonic()]
+
+        def stands_still():
+            if len(writer.acknowledged) != seen[0]:
+                seen[:] = [len(writer.acknowledged), time.monotonic()]
+            return time.monotonic() - seen[1] > STANDS_STILL_S
+        wait_until("nothing is acknowledged any more", stands_still, WAIT_S_MAX)
+
+    def ends(self, side):
+        """The end of each partition."""
+        with Fetcher(self.broker[side]) as fetcher:
+            return [fetcher.end(self.topic, number) for number in range(PARTITIONS)]
+
+    def _wait_alike(self):
+        """Under load: the old master follows the new one, and is never far behind."""
+        wait_until("the old master follows", lambda: (
+            self._row("replica")["connected"] and self._row("replica")["lagSeconds"] < 2
+            and not self._row("replica").get("errors")), WAIT_S_MAX)
+
+    def _check_set_aside(self, old, cut):
+        """What is listed is what was cut off, from the cut to the old master's end."""
+        link = self.pair.rows("stream", "replica", "list", "-path", self.path["source"])[0]
+        kept = {row["partition"]: row for row in link["setAside"] if row["topic"] == "t"}
+        beyond = {}
+        for (partition, offset), value in old.acknowledged.items():
+            if offset >= cut[partition]:
+                beyond.setdefault(partition, {})[offset] = value
+        if self.synchronous and beyond:
+            self.findings.add("acknowledged and not at the replica", f"{beyond}")
+        for partition, values in beyond.items():
+            row = kept.get(partition)
+            if row is None or row["from"] != cut[partition] or row["to"] <= max(values):
+                self.findings.add("window", f"partition {partition}: cut at {cut[partition]}, "
+                                  f"acknowledged to {max(values)}, listed {row}")
+                continue
+            there = {message.offset(): message.value() for message in read_all(
+                self.broker["source"], f"{self.topic.rpartition('.')[0]}.{row['keptIn']}",
+                partition, row["to"], row["from"])}
+            if set(there) != set(range(row["from"], row["to"])):
+                self.findings.add("window", f"partition {partition}: {row} is not all there")
+            wrong = [offset for offset, value in values.items() if there.get(offset) != value]
+            if wrong:
+                self.findings.add("lost", f"partition {partition}, set aside, at {wrong[:5]}")
+        return sum(map(len, beyond.values()))
+
+    def _go_back(self, new):
+        """Under load; then the old master is the owner again."""
+        self.pair.run("stream", "replica", "failback", "-path", self.path["replica"], "-replica",
+                      self.path["source"])
+        new.wait_refused()
+        new.finish()
+        again = self._write("source", "again")
+        again.wait_more(self.records)
+        again.finish()
+
+    def _verify(self, cut, kept):
+        ends = self.ends("source")
+        wait_until("both have the same ends", lambda: self.ends("replica") == ends, WAIT_S_MAX)
+        for partition, end in enumerate(ends):
+            compare_bytes(self.findings, self.broker["source"], self.broker["replica"],
+                          self.topic, partition, end)
+            there = [message.value() for message in read_all(
+                self.broker["replica"], self.topic, partition, end)]
+            if len(set(there)) != len(there):
+                self.findings.add("duplicated", f"partition {partition}")
+            for writer in self.writers:
+                for (number, offset), value in writer.acknowledged.items():
+                    is_here = number == partition and not (
+                        writer.name == "old" and offset >= cut[partition])
+                    if is_here and there[offset] != value:
+                        self.findings.add("lost", f"{value} of {number} at {offset}")
+        told = {writer.name: len(writer.acknowledged) for writer in self.writers}
+        print(f"{self.topic}: acknowledged {told}, set aside {kept} of them, batches compared "
+              f"{self.findings.counts['batches']}", flush=True)
+
+
+def inside(options):
+    """What runs in the tests' own namespace."""
+    spaces = Namespaces()
+    spaces.tests, spaces.source, spaces.destination = options.inside.split(",")
+    failures = []
+    with Pair(options.binary, spaces, options.keep) as pair:
+        for synchronous in (False, True):
+            course = Course(pair, spaces, synchronous, options.records)
+            try:
+                course.run()
+            except (TimeoutError, AssertionError, CommandFailed, OSError, KeyError) as error:
+                failures.append(f"{course.topic}: {error!r}")
+            failures += course.findings.sentences
+        for failure in failures[:20]:
+            print(f"FAIL  {failure}")
+        if failures:
+            print("\n".join(pair.log_text().splitlines()[-60:]))
+    print("FAILED" if failures else "passed")
+    return 1 if failures else 0
+
+
+def main():
+    """Makes the namespaces and runs itself inside."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--records", type=int, default=1500, help="in each stretch of time")
+    options.add_argument("--binary", default=str(ROOT / "target/release/mainstem"))
+    options.add_argument("--keep", action="store_true", help="leave the data in place")
+    options.add_argument("--inside", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.inside:
+        return inside(chosen)
+    with Namespaces() as spaces:
+        names = ",".join((spaces.tests, spaces.source, spaces.destination))
+        words = [sys.executable, "-B", os.path.abspath(__file__), "--records",
+                 str(chosen.records), "--binary", chosen.binary, "--inside", names]
+        words += ["--keep"] if chosen.keep else []
+        return subprocess.run(spaces.command(spaces.tests, *words), check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
