@@ -3,8 +3,8 @@
 mod model;
 
 use mainstem_link::{
-    Code, Credit, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
-    TombstoneItem, TransactionDecision, Welcome,
+    Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, Feed, Frame, Mode,
+    PartitionItem, TombstoneItem, TransactionDecision, Welcome,
 };
 use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
 use mainstem_types::limits::{
