@@ -129,6 +129,10 @@ impl CommitLog for LocalLog {
         if self.is_closed {
             return Err(LogError::Closed);
         }
+        if self.durable < self.written {
+            // What was rewritten last may be lost, and then the old is all there is.
+            return Ok(Retired::default());
+        }
         let unneeded = self.shared.index.write().take_unneeded(applied.min(self.durable));
         let mut retired = Retired::default();
         if !unneeded.is_empty() {
@@ -191,6 +195,13 @@ impl LocalLog {
                 FrameKind::Batch | FrameKind::Gap => {
                     assert_batch(frame, *end);
                     *end = Some(frame.next_offset);
+                }
+                FrameKind::Rewrite => {
+                    assert!(frame.next_offset > frame.base_offset, "what is rewritten has offsets");
+                    assert!(
+                        end.is_some_and(|end| frame.next_offset <= end),
+                        "I2: partition {partition} is rewritten within what it holds"
+                    );
                 }
                 FrameKind::TruncateTo => *end = end.map(|end| end.min(frame.base_offset)),
                 FrameKind::Trim => *end = end.map(|end| end.max(frame.base_offset)),
@@ -277,7 +288,7 @@ impl LocalLog {
     fn footer_bytes(&self) -> usize {
         let index = self.shared.index.read();
         index.open_entries * ENTRY_BYTES
-            + index.partitions.len() * FOOTER_BYTES_PER_PARTITION
+            + (index.partitions.len() + index.open_columns) * FOOTER_BYTES_PER_PARTITION
             + FOOTER_TAIL_BYTES
     }
 
