@@ -36,8 +36,11 @@ pub fn rewrite_batch(
         body.extend_from_slice(&fields);
     }
     // A batch without records has no body, whatever its codec.
-    let packed =
-        if compression.is_none() || records.is_empty() { body } else { compression.compress(&body) };
+    let packed = if compression.is_none() || records.is_empty() {
+        body
+    } else {
+        compression.compress(&body)
+    };
     let codec = if records.is_empty() { Attributes::COMPRESSION } else { 0 };
     let total_bytes = HEADER_BYTES + packed.len();
     let mut out = BytesMut::with_capacity(total_bytes);

@@ -5,8 +5,10 @@
 //! to be written goes out. Who compacts reads a partition twice: once to learn where the newest
 //! record of each key is ([`Newest`]), and once to rewrite what is older ([`compact_row`]).
 
+mod agree;
 mod newest;
 mod row;
 
+pub use agree::agree;
 pub use newest::Newest;
 pub use row::{Left, Place, Row, RowBatch, Rules, compact, compact_row};

@@ -136,8 +136,7 @@ pub fn compact(batch: &Bytes, newest: &Newest, rules: &Rules<'_>) -> (Left, u64)
     let known = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
     let has_tombstones = kept.iter().any(|record| record.key.is_some() && record.value.is_none());
     let kept_ms = i64::try_from(rules.delete_retention_ms).unwrap_or(i64::MAX);
-    let horizon_ms =
-        known.or_else(|| has_tombstones.then(|| rules.now_ms.saturating_add(kept_ms)));
+    let horizon_ms = known.or_else(|| has_tombstones.then(|| rules.now_ms.saturating_add(kept_ms)));
     if gone == 0 && horizon_ms == known {
         return (Left::All, 0);
     }

@@ -176,19 +176,21 @@ impl Sequencer {
         let batches = batches.map_err(|error| self.shared.damage.note(error))?;
         // The owner may have deleted a part of the first batch.
         let begin = batches.first().map_or(first, |batch| batch.base_offset.min(first));
-        self.sequence_gap(aside, begin);
+        let compacted = partition.marks.compacted;
+        self.sequence_gap(aside, begin, 0);
         let known = self.state.partitions[&aside].lineage.entries().len();
         for entry in lineage.entries().iter().skip(known).filter(|e| e.start_offset < end) {
             self.push_epoch(aside, entry);
         }
         if batches.is_empty() {
             // What is left is a gap of retention's making.
-            self.sequence_gap(aside, end);
+            self.sequence_gap(aside, end, compacted);
         }
         for batch in batches {
-            self.sequence_gap(aside, batch.base_offset);
+            self.sequence_gap(aside, batch.base_offset, compacted);
             self.keep_batch(aside, batch)?;
         }
+        self.note_compaction(aside, compacted, 0);
         if self.state.partitions[&aside].log_start < first {
             self.stage_trim(aside, first, false);
         }

@@ -249,8 +249,11 @@ struct Kept {
 }
 
 impl Kept {
-    /// A topic's `retention.ms` and `retention.bytes` come before its stream's ttl.
+    /// Of a topic whose policy is to compact and not to delete, everything. Otherwise a topic's `retention.ms` and `retention.bytes` come before its stream's ttl.
     fn of(stream: &Stream, topic: &Topic) -> Self {
+        if topic.never_expires() {
+            return Self { age_ms: None, bytes: None };
+        }
         let config = |name: &str| topic.config.get(name).and_then(|text| text.parse::<i64>().ok());
         let ttl_ms = match stream.settings.ttl_seconds {
             0 => None,

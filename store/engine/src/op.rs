@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use mainstem_catalog::{Catalog, Command, Place};
+use mainstem_catalog::{Catalog, Command};
+use mainstem_compaction::Place;
 use mainstem_group::{CursorKey, CursorValue};
+use mainstem_transaction::Producers;
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
 
@@ -58,7 +61,7 @@ pub struct ReplicaLink {
     /// The source.
     pub stream: StreamId,
     /// Where the replica lies.
-    pub replica: Place,
+    pub replica: mainstem_catalog::Place,
     /// The epoch that was raised for its Hello.
     pub link_epoch: LinkEpoch,
 }
@@ -98,6 +101,8 @@ pub struct ReplicaAppend {
     pub lineage: Vec<LineageEntry>,
     /// The source keeps nothing from our end up to here: retention or compaction took it.
     pub gap_to: Option<i64>,
+    /// Batches below may have been compacted at the source before they came; 0 for none.
+    pub compacted: i64,
     /// The batches, in order.
     pub batches: Vec<ReplicaBatch>,
 }
@@ -173,6 +178,25 @@ pub(crate) fn closed() -> Error {
     Error::retry("the node is shutting down; try again when it is back")
 }
 
+/// A step of compaction in one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Compact {
+    pub(crate) partition: PartitionNo,
+    /// The partition's cuts and log start when what is written anew was read.
+    pub(crate) seen: (u64, i64),
+    pub(crate) step: CompactStep,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum CompactStep {
+    /// What lies below may be written anew from now on.
+    Begin(i64),
+    /// This stands in the place of what is there.
+    Rewrite(Vec<Place>),
+    /// Every key below was looked at.
+    Done(i64),
+}
+
 /// One operation in the queue.
 pub(crate) enum Op {
     Append {
@@ -187,6 +211,10 @@ pub(crate) enum Op {
     Rejoin {
         rejoin: Rejoin,
         reply: oneshot::Sender<Result<Rejoined, Error>>,
+    },
+    Compact {
+        compact: Compact,
+        reply: oneshot::Sender<Result<Arc<Producers>, Error>>,
     },
     Change {
         command: Box<Command>,
@@ -229,6 +257,32 @@ pub(crate) enum Op {
     },
 }
 
+impl CompactStep {
+    /// The first offset that is written anew.
+    pub(crate) fn begins(&self) -> Option<i64> {
+        match self {
+            Self::Rewrite(places) => places.first().map(|place| place.from),
+            Self::Begin(_) | Self::Done(_) => None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Rewrite(places) => {
+                places.iter().filter_map(|place| place.batch.as_ref()).map(Bytes::len).sum()
+            }
+            Self::Begin(_) | Self::Done(_) => 0,
+        }
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        match self {
+            Self::Rewrite(places) => places.len(),
+            Self::Begin(_) | Self::Done(_) => 1,
+        }
+    }
+}
+
 impl Op {
     /// What it weighs in the queue.
     pub(crate) fn bytes(&self) -> usize {
@@ -246,6 +300,7 @@ impl Op {
                 Self::TrimReplica { starts, .. } => starts.len() * size_of::<(PartitionNo, i64)>(),
                 Self::NoteAcked { ends, .. } => ends.len() * size_of::<AckedEnd>(),
                 Self::HoldWatermarks { marks, .. } => marks.len() * size_of::<HeldWatermark>(),
+                Self::Compact { compact, .. } => compact.step.bytes(),
                 // A group copies so much for each of them.
                 Self::Rejoin { .. } => REJOIN_BYTES,
                 Self::Change { .. } | Self::Trim { .. } | Self::Close { .. } => 0,

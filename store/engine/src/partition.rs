@@ -1,7 +1,7 @@
 //! One partition as readers see it: only what is durable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use mainstem_log::{BatchInfo, LogReader, StoredBatch};
 use mainstem_types::{Error, Lineage, OriginTopicId, PartitionNo, StreamId};
@@ -27,6 +27,8 @@ pub struct Partition {
     watermark: AtomicI64,
     lineage: RwLock<Arc<Lineage>>,
     marks: RwLock<Arc<Marks>>,
+    cuts: AtomicU64,
+    removed: Removed,
     watchers: Watchers,
     log: LogReader,
     damage: Arc<DamageReports>,
@@ -34,6 +36,13 @@ pub struct Partition {
 
 /// A watermark beyond every end.
 const NOT_HELD: i64 = i64::MAX;
+
+/// What compaction took since the start.
+#[derive(Debug, Default)]
+struct Removed {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
 
 /// What lies between an offset and the durable end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +77,8 @@ impl Partition {
             watermark: AtomicI64::new(held.unwrap_or(NOT_HELD)),
             lineage: RwLock::new(lineage),
             marks: RwLock::default(),
+            cuts: AtomicU64::new(0),
+            removed: Removed::default(),
             watchers: Watchers::default(),
             log,
             damage,
@@ -96,7 +107,19 @@ impl Partition {
         Some(self.watermark.load(Ordering::Acquire)).filter(|held| *held != NOT_HELD)
     }
 
-    /// Where the owner deleted records, and the gaps that were declared.
+    /// Up to where compaction may look: nothing from here on was promised to be the last word of
+    /// its producer. Open transactions will hold it back as well.
+    pub fn compactable_end(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    /// Records and bytes that compaction here has taken since the start.
+    pub fn removed_by_compaction(&self) -> (u64, u64) {
+        let Removed { records, bytes } = &self.removed;
+        (records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+
+    /// Where the owner deleted records, the gaps that were declared, and how far it is compacted.
     pub fn marks(&self) -> Arc<Marks> {
         self.marks.read().clone()
     }
@@ -180,6 +203,30 @@ impl Partition {
         if !Arc::ptr_eq(marks, &self.marks.read()) {
             *self.marks.write() = Arc::clone(marks);
         }
+    }
+
+    pub(crate) fn note_removed(&self, records: u64, bytes: u64) {
+        self.removed.records.fetch_add(records, Ordering::Relaxed);
+        self.removed.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How often it was cut back. Ask before reading what is to be written anew.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish_cuts(&self, cuts: u64) {
+        self.cuts.store(cuts, Ordering::Release);
+    }
+
+    /// What the log holds of it, for those who look after it here.
+    pub(crate) const fn log(&self) -> &LogReader {
+        &self.log
+    }
+
+    /// An error of the log as others are told of it.
+    pub(crate) fn note_damage(&self, error: mainstem_log::LogError) -> Error {
+        self.damage.note(error)
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.

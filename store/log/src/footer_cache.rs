@@ -104,9 +104,8 @@ fn rebuild_column(
         let stays = |later: &Entry| is_rewritten && later.base_offset >= entry.next_offset;
         entries.extend(behind.into_iter().filter(stays));
     }
-    let is_live = |entry: &Entry| {
-        entry.base_offset < span.end_offset && entry.next_offset > span.base_offset
-    };
+    let is_live =
+        |entry: &Entry| entry.base_offset < span.end_offset && entry.next_offset > span.base_offset;
     entries.retain(is_live);
     Ok(entries)
 }

@@ -359,8 +359,7 @@ impl Index {
             state.start = row.start;
             state.end = row.end;
             if let Some(known) = self.partitions.get_mut(&row.partition) {
-                self.live_bytes -=
-                    known.pieces.take_out(&mut self.segments, row.end, i64::MAX);
+                self.live_bytes -= known.pieces.take_out(&mut self.segments, row.end, i64::MAX);
             }
             self.trim(row.partition, row.start);
             if row.is_quarantined {

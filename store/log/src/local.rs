@@ -48,6 +48,8 @@ pub struct LocalLog {
     pub(crate) last_checksum: u32,
     pub(crate) written: Position,
     pub(crate) durable: Position,
+    /// Something was written anew that is not yet durable.
+    pub(crate) has_rewritten: bool,
     /// Who keeps which segment, as it was when a segment was last sealed or freed.
     pub(crate) pins: Vec<SegmentPin>,
     /// Segments that left the log but may be in a reader's hands.
@@ -117,6 +119,7 @@ impl CommitLog for LocalLog {
             let synced = current.segment.file.sync_data();
             synced.map_err(LogError::disk("syncing the log")).map_err(|error| self.close(error))?;
             self.durable = self.written;
+            self.has_rewritten = false;
         }
         Ok(self.durable)
     }
@@ -129,8 +132,8 @@ impl CommitLog for LocalLog {
         if self.is_closed {
             return Err(LogError::Closed);
         }
-        if self.durable < self.written {
-            // What was rewritten last may be lost, and then the old is all there is.
+        if self.has_rewritten {
+            // It may be lost, and then what it replaced is all there is.
             return Ok(Retired::default());
         }
         let unneeded = self.shared.index.write().take_unneeded(applied.min(self.durable));
@@ -248,6 +251,7 @@ impl LocalLog {
         self.last_group = place.number;
         self.last_checksum = group.checksum;
         self.written = Position::new(current.segment.number, current.at);
+        self.has_rewritten |= frames.iter().any(|frame| frame.kind == FrameKind::Rewrite);
         self.index_group(frames, &group.frames_at, start);
         Ok(())
     }
@@ -317,6 +321,7 @@ impl LocalLog {
         let segment = Arc::clone(&current.segment);
         segment.file.sync_data().map_err(LogError::disk("syncing the log"))?;
         self.durable = self.written;
+        self.has_rewritten = false;
         let (footer, spans) = self.shared.index.read().footer(current.at);
         let groups = GroupRange {
             first: current.first_group,

@@ -147,8 +147,15 @@ fn i8_what_the_new_owner_lacks_is_set_aside_before_it_is_undone() {
     patch_leader_epoch(&mut bytes, 1);
     let lineage = old.rejoin(link).lineage;
     let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
-    let append =
-        ReplicaAppend { link, topic: old.topic, partition: 0, lineage, gap_to: None, batches };
+    let append = ReplicaAppend {
+        link,
+        topic: old.topic,
+        partition: 0,
+        lineage,
+        gap_to: None,
+        compacted: 0,
+        batches,
+    };
     let engine = old.world.engine.clone();
     let end = old.world.run(async move { engine.append_replica(append).await?.await? });
     assert_eq!(end, Ok(15));
@@ -241,6 +248,7 @@ fn i8_another_tail_that_has_no_place_is_not_undone() {
         partition: 0,
         lineage: vec![entry(2, 0, 0xa), entry(3, 0, 0xb)],
         gap_to: None,
+        compacted: 0,
         batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
     };
     let engine = old.world.engine.clone();

@@ -93,7 +93,9 @@ fn apply(partitions: &mut Partitions, frame: &Frame) {
 fn is_a_gap_behind(now: &Expected) -> bool {
     let last = now.frames.last();
     last.is_some_and(|last| {
-        last.payload.is_empty() && last.next_offset > last.base_offset + 1 && last.base_offset >= now.start
+        last.payload.is_empty()
+            && last.next_offset > last.base_offset + 1
+            && last.base_offset >= now.start
     })
 }
 
