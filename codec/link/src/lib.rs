@@ -45,4 +45,4 @@ pub use reserved::{TransactionDecision, TransactionDecisions};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};
 
-pub use digest::{DigestAnswer, DigestPart, DigestQuery, DigestRange};
+pub use digest::{DigestAnswer, DigestPart, DigestQuery, DigestRange, RECORD_DIGEST_BYTES};

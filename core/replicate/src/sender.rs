@@ -274,6 +274,14 @@ impl Sender {
         self.cursors_dirty = true;
     }
 
+    /// What the source keeps of a partition, asked after a read and told before
+    /// [`Self::handle_read`]: its first offset, and up to where compaction may have written anew.
+    pub fn handle_kept(&mut self, request: &ReadRequest, log_start: i64, compacted: i64) {
+        if let Some(partition) = self.partitions.get_mut(&(request.origin, request.partition)) {
+            partition.kept = (log_start, compacted);
+        }
+    }
+
     /// What a [`ReadRequest`] found. If that is nothing, then nothing is kept below `empty_to`.
     pub fn handle_read(&mut self, request: ReadRequest, empty_to: i64, batches: Vec<SourceBatch>) {
         let key = (request.origin, request.partition);
@@ -675,6 +683,11 @@ impl Sender {
             {
                 frames.push(frame_of(key, &mut next, std::mem::take(&mut run), partition));
             }
+            if run.is_empty() && batch.base_offset > next && partition.is_expired(next) {
+                // What retention took is told by itself, so that it is not taken for compacted.
+                frames.push(gap_frame(key, next, batch.base_offset, partition));
+                next = batch.base_offset;
+            }
             run.push(batch);
         }
         if !run.is_empty() {
@@ -768,6 +781,7 @@ fn frame_of(
         gap_from: (from != *next).then_some(*next),
         lineage: partition.take_lineage(to),
         source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        compacted: partition.compacted_from(*next),
         items: run
             .into_iter()
             .map(|batch| BatchItem { arrival_ms: batch.arrival_ms, bytes: batch.bytes })
@@ -786,6 +800,7 @@ fn gap_frame(key: Key, from: i64, to: i64, partition: &mut SendPartition) -> Bat
         gap_from: Some(from),
         lineage: partition.take_lineage(to),
         source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        compacted: if partition.is_expired(from) { 0 } else { partition.compacted_from(from) },
         items: Vec::new(),
     }
 }

@@ -436,7 +436,11 @@ impl Session<'_> {
 
     fn handle_read(&mut self, request: ReadRequest, result: Result<Vec<StoredBatch>, Error>) {
         let key = (request.origin, request.partition);
-        let log_start = self.partitions.get(&key).map_or(0, |partition| partition.log_start());
+        let partition = self.partitions.get(&key);
+        let log_start = partition.map_or(0, |partition| partition.log_start());
+        // Asked after the read: what was written anew meanwhile lies below.
+        let compacted = partition.map_or(0, |partition| partition.marks().compacted);
+        self.sender.handle_kept(&request, log_start, compacted);
         match result {
             // A gap up to the end, here as at the owner: retention took it before it came.
             Ok(batches) if batches.is_empty() => {

@@ -257,7 +257,7 @@ async fn what_is_not_there_is_said_to_be_unknown() {
     assert_eq!(told, [("new", "unknown"), ("t", "identical")]);
     assert!(rows[0].message.contains("does not hold"), "{}", rows[0].message);
     let range =
-        DigestRange { origin: OriginTopicId(1), partition: 0, from: 0, to: 1, batches: false };
+        DigestRange { origin: OriginTopicId(1), partition: 0, from: 0, to: 1, batches: false, records: false };
     let none = replica.engine.digests(to, 4096, &[range]);
     assert!(none[0].code.is_some() && none[0].parts.is_empty());
     source.stop().await;
