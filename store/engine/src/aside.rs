@@ -230,9 +230,9 @@ impl Sequencer {
         if to <= partition.log_start {
             return Ok(0);
         }
-        let below = self.log.reader().read(no, to - 1, to, 1);
+        let below = self.log.reader().last_arrival_below(no, to);
         let below = below.map_err(|error| self.shared.damage.note(error))?;
-        Ok(below.last().map_or(0, |batch| batch.arrival_ms))
+        Ok(below.unwrap_or(0))
     }
 
     /// The owner's epochs up to the common end, so that clients never see a lower one.

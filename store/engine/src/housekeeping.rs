@@ -139,7 +139,9 @@ impl Sequencer {
         let by_age = cut_ms.and_then(|cut| reader.first_arriving_at_or_after(no, cut).ok());
         let by_size = bytes.and_then(|bytes| reader.start_for_retained_bytes(no, bytes).ok());
         let start = by_age.max(by_size)?.min(partition.shown_end());
-        (start > partition.log_start).then_some(start)
+        // Where compaction left nothing, nothing expires.
+        let is_due = start > partition.log_start && reader.has_batch_below(no, start).ok()?;
+        is_due.then_some(start)
     }
 
     /// DeleteRecords by a client. Returns the new log start.

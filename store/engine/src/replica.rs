@@ -118,7 +118,8 @@ impl Sequencer {
             record_count: if gap_to <= compacted { GAP_BY_COMPACTION } else { 0 },
             ..Frame::at(FrameKind::Gap, no, base_offset)
         };
-        let was_empty = partition.log_start == partition.end;
+        // Compaction leaves the start where it is.
+        let was_empty = partition.log_start == partition.end && gap_to > compacted;
         partition.pass_gap(&gap);
         if was_empty {
             partition.trim(gap_to, false);

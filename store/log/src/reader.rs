@@ -139,6 +139,39 @@ impl LogReader {
         Ok(best)
     }
 
+    /// Whether anything but gaps is kept below an offset.
+    pub fn has_batch_below(&self, partition: PartitionNo, offset: i64) -> Result<bool, LogError> {
+        let first = self.find(partition, i64::MAX, |_| true, |_| true)?;
+        Ok(first.is_some_and(|first| first.base_offset < offset))
+    }
+
+    /// When the last batch below an offset arrived, where a batch or a gap ends; `None` if none is
+    /// kept.
+    pub fn last_arrival_below(
+        &self,
+        partition: PartitionNo,
+        offset: i64,
+    ) -> Result<Option<i64>, LogError> {
+        let is_it = |entry: &&Entry| !entry.is_gap() && entry.next_offset <= offset;
+        let (found, pieces) =
+            self.newest_first(partition, |known| known.open.iter().rev().find(is_it).copied())?;
+        let start = self.start(partition);
+        if let Some(entry) = found {
+            return Ok(Some(entry.arrival_ms));
+        }
+        for (segment, piece) in pieces {
+            if piece.span.base_offset >= offset {
+                continue;
+            }
+            let column = self.column(&segment, partition, &piece)?;
+            let kept = column.iter().rev().filter(|entry| entry.next_offset > start);
+            if let Some(entry) = kept.into_iter().find(is_it) {
+                return Ok(Some(entry.arrival_ms));
+            }
+        }
+        Ok(None)
+    }
+
     /// The base offset of the first batch that arrived at `arrival_ms` or later; the end if all
     /// came before. What expiry by age moves the log start to.
     pub fn first_arriving_at_or_after(
