@@ -292,7 +292,9 @@ impl Narrowing {
             // What one side lacks is explained where that side was compacted.
             found = match (a.get(&offset), b.get(&offset)) {
                 (Some(our), Some(their)) if our != their => Some((offset, Difference::Bytes)),
-                (Some(_), None) if offset >= self.compacted.1 => Some((offset, Difference::Missing)),
+                (Some(_), None) if offset >= self.compacted.1 => {
+                    Some((offset, Difference::Missing))
+                }
                 (None, Some(_)) if offset >= self.compacted.0 => Some((offset, Difference::Extra)),
                 _ => None,
             };

@@ -103,7 +103,8 @@ impl AdminDoor {
             topic: partition.topic,
             partition: partition.index,
             lineage: lineage(arguments)?,
-            gap_to, compacted: 0,
+            gap_to,
+            compacted: 0,
             batches: batches.into_iter().map(batch).collect(),
         };
         self.engine.append_replica(append).await?.await?

@@ -5,8 +5,8 @@ use mainstem_wire::{Request, RequestHeader};
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::{
-    api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join, list_offsets,
-    metadata, produce, producer_ids, topic_admin,
+    alter_configs, api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join,
+    list_offsets, metadata, produce, producer_ids, topic_admin,
 };
 
 /// Submits a request. When this returns, what it changes is in the engine's order, and the next
@@ -69,6 +69,10 @@ pub(crate) async fn submit(
             Answer::now(topic_admin::delete_records(&ctx, request).await)
         }
         Request::InitProducerId(request) => Answer::now(producer_ids::handle(&ctx, &request).await),
+        Request::AlterConfigs(request) => Answer::now(alter_configs::whole(&ctx, request).await),
+        Request::IncrementalAlterConfigs(request) => {
+            Answer::now(alter_configs::by_steps(&ctx, request).await)
+        }
         Request::DescribeConfigs(request) => {
             Answer::later(async move { configs::handle(&ctx, request) })
         }

@@ -369,6 +369,7 @@ impl Cleaner {
             (Work::Rewrite(mut pass), Ok(_)) => {
                 let (records, bytes) = std::mem::take(&mut pass.taken);
                 pass.partition.note_removed(records, bytes);
+                self.shared.removed.add(records, bytes);
                 self.work = Work::Rewrite(pass);
             }
             (Work::Finish(pass), Ok(_)) => {

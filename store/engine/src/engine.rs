@@ -196,6 +196,11 @@ impl Engine {
         Cleaner::new(self.shared.clone(), env, settings)
     }
 
+    /// Records and bytes that log compaction has taken since the start.
+    pub fn removed_by_compaction(&self) -> (u64, u64) {
+        self.shared.removed.get()
+    }
+
     /// Whether those who write wait for their turn: more than a fraction of a group has gathered
     /// while the one before is made durable. What is not urgent yields then.
     pub fn is_loaded(&self) -> bool {

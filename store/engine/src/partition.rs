@@ -39,9 +39,20 @@ const NOT_HELD: i64 = i64::MAX;
 
 /// What compaction took since the start.
 #[derive(Debug, Default)]
-struct Removed {
+pub(crate) struct Removed {
     records: AtomicU64,
     bytes: AtomicU64,
+}
+
+impl Removed {
+    pub(crate) fn add(&self, records: u64, bytes: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// What lies between an offset and the durable end.
@@ -115,8 +126,7 @@ impl Partition {
 
     /// Records and bytes that compaction here has taken since the start.
     pub fn removed_by_compaction(&self) -> (u64, u64) {
-        let Removed { records, bytes } = &self.removed;
-        (records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+        self.removed.get()
     }
 
     /// Where the owner deleted records, the gaps that were declared, and how far it is compacted.
@@ -206,8 +216,7 @@ impl Partition {
     }
 
     pub(crate) fn note_removed(&self, records: u64, bytes: u64) {
-        self.removed.records.fetch_add(records, Ordering::Relaxed);
-        self.removed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.removed.add(records, bytes);
     }
 
     /// How often it was cut back. Ask before reading what is to be written anew.

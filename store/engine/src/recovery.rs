@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::duties::Housekeeping;
-use crate::partition::Partition;
+use crate::partition::{Partition, Removed};
 use crate::queue::Queue;
 use crate::sequencer::{Group, Sequencer};
 use crate::settings::{EngineSettings, ViewMode};
@@ -64,6 +64,7 @@ pub(crate) fn open(
         health: Mutex::default(),
         missing: Mutex::default(),
         damage,
+        removed: Removed::default(),
     };
     let mut sequencer = Sequencer {
         now_ms: env.clock.wall_ms(),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::health::Health;
-use crate::partition::Partition;
+use crate::partition::{Partition, Removed};
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
 
@@ -27,4 +27,6 @@ pub(crate) struct Shared {
     /// Synchronous replicas without which writes are refused now.
     pub(crate) missing: Mutex<BTreeSet<(StreamId, u32)>>,
     pub(crate) damage: Arc<DamageReports>,
+    /// What log compaction took since the start.
+    pub(crate) removed: Removed,
 }

@@ -47,9 +47,9 @@ impl LogReader {
     }
 
     /// Whole batches, beginning with the one that contains `from` (or the first after it, across
-    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer at the end of a
-    /// segment, and the first whatever its size. Below the partition's start it reads from there.
-    /// May read the disk.
+    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer where they lie
+    /// scattered, and the first whatever its size. Below the partition's start it reads from there.
+    /// May read the disk. What cannot be read is an error only where it stands first.
     pub fn read(
         &self,
         partition: PartitionNo,
@@ -57,28 +57,59 @@ impl LogReader {
         up_to: i64,
         bytes_max: usize,
     ) -> Result<Vec<StoredBatch>, LogError> {
-        let mut from = from;
+        /// Compaction leaves small pieces, each of which costs a look at the disk.
+        const PIECES_AT_ONCE: usize = 32;
+        let mut found: Vec<StoredBatch> = Vec::new();
+        let (mut from, mut room, mut pieces) = (from, bytes_max, 0);
         loop {
-            if let Some(batches) = self.read_tail(partition, from, up_to, bytes_max) {
-                return Ok(batches);
+            let (batches, next) =
+                match self.read_piece(partition, from, up_to, room, found.is_empty()) {
+                    Err(_) if !found.is_empty() => return Ok(found),
+                    read => read?,
+                };
+            room = room.saturating_sub(batches.iter().map(|batch| batch.bytes.len()).sum());
+            found.extend(batches);
+            pieces += 1;
+            let is_enough = pieces >= PIECES_AT_ONCE && !found.is_empty();
+            if next >= up_to || room == 0 || is_enough {
+                return Ok(found);
             }
-            let select = |known: &PartitionIndex, from: i64| {
-                let first = known.open.partition_point(|entry| entry.next_offset <= from);
-                select(known.open.iter().skip(first), from, up_to, bytes_max)
-            };
-            match self.place(partition, from, |_| true, select)? {
-                Place::End => return Ok(Vec::new()),
-                Place::Open(segment, entries) => return segment.read_batches(partition, &entries),
-                Place::Piece(segment, piece) => {
-                    let column = self.column(&segment, partition, &piece)?;
-                    let start = self.start(partition);
-                    let entries = select_column(&column, from.max(start), up_to, bytes_max);
-                    if !entries.is_empty() || piece.span.end_offset >= up_to {
-                        return segment.read_batches(partition, &entries);
-                    }
-                    // Nothing but gaps up to the end of this piece.
-                    from = piece.span.end_offset;
-                }
+            from = next;
+        }
+    }
+
+    /// The batches of one piece, and where to read on; the highest offset if that is for the next
+    /// time.
+    fn read_piece(
+        &self,
+        partition: PartitionNo,
+        from: i64,
+        up_to: i64,
+        room: usize,
+        is_first: bool,
+    ) -> Result<(Vec<StoredBatch>, i64), LogError> {
+        if let Some(batches) = self.read_tail(partition, from, up_to, room) {
+            let fits = is_first || batches.first().is_none_or(|batch| batch.bytes.len() <= room);
+            return Ok((if fits { batches } else { Vec::new() }, i64::MAX));
+        }
+        let in_open = |known: &PartitionIndex, from: i64| {
+            let first = known.open.partition_point(|entry| entry.next_offset <= from);
+            select(known.open.iter().skip(first), (from, up_to, room, is_first))
+        };
+        match self.place(partition, from, |_| true, in_open)? {
+            Place::End => Ok((Vec::new(), i64::MAX)),
+            Place::Open(segment, entries) => {
+                Ok((segment.read_batches(partition, &entries)?, i64::MAX))
+            }
+            Place::Piece(segment, piece) => {
+                let column = self.column(&segment, partition, &piece)?;
+                let from = from.max(self.start(partition));
+                let first = column.partition_point(|entry| entry.next_offset <= from);
+                let entries = select(column[first..].iter(), (from, up_to, room, is_first));
+                let batches = segment.read_batches(partition, &entries)?;
+                let count = column[first..].iter().filter(|entry| !entry.is_gap()).count();
+                let next = if batches.len() == count { piece.span.end_offset } else { i64::MAX };
+                Ok((batches, next))
             }
         }
     }
@@ -419,23 +450,18 @@ fn segment_of(index: &Index, piece: &Piece) -> Arc<Segment> {
     Arc::clone(sealed.or(index.open.as_ref()).expect("a segment with a live piece stays"))
 }
 
-fn select_column(column: &[Entry], from: i64, up_to: i64, bytes_max: usize) -> Vec<Entry> {
-    let first = column.partition_point(|entry| entry.next_offset <= from);
-    select(column[first..].iter(), from, up_to, bytes_max)
-}
-
-/// The entries that one read returns: those of batches, the first whatever its size.
+/// The entries that one read returns: those of batches from an offset up to another, within so many
+/// bytes, the first of all whatever its size.
 fn select<'a>(
     entries: impl Iterator<Item = &'a Entry>,
-    from: i64,
-    up_to: i64,
-    bytes_max: usize,
+    (from, up_to, bytes_max, is_first): (i64, i64, usize, bool),
 ) -> Vec<Entry> {
     let mut bytes = 0;
     let mut selected = Vec::new();
     for entry in entries.filter(|entry| entry.next_offset > from && !entry.is_gap()) {
         bytes += entry.payload_bytes as usize;
-        if entry.next_offset > up_to || !selected.is_empty() && bytes > bytes_max {
+        let is_forced = is_first && selected.is_empty();
+        if entry.next_offset > up_to || !is_forced && bytes > bytes_max {
             break;
         }
         selected.push(*entry);

@@ -46,7 +46,8 @@ fn a_batch_larger_than_everything_goes_through() {
         assert_eq!((read.len(), read[0].base_offset), (1, base));
         assert_eq!(read[0].bytes, batch(1, base, BYTES).payload);
     }
-    assert_eq!(reader.read(PartitionNo(2), 0, 3, 1000).unwrap().len(), 1, "one segment at a time");
+    assert_eq!(reader.read(PartitionNo(2), 0, 3, 1000).unwrap().len(), 3, "across segments");
+    assert_eq!(reader.read(PartitionNo(2), 0, 3, 20).unwrap().len(), 2, "as far as there is room");
 }
 
 #[test]

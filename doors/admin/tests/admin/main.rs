@@ -34,7 +34,6 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         ("stream/create?path=/b&cluster=newyork", 22, "ask newyork"),
         ("stream/create?path=/b&copymetafrom=/c", 2, "/c is not a valid stream"),
         ("stream/create?path=/b&copymetafrom=/mapr/newyork/c", 95, "use the command line"),
-        ("stream/edit?path=/a&compact=true", 95, "not served"),
         ("stream/info?path=/missing", 2, "/missing is not a valid stream"),
         ("stream/delete?path=/missing", 2, "is not a valid stream"),
         ("stream/topic/create?path=/a&topic=b.c", 17, "already in /a"),

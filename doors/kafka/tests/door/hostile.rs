@@ -2,16 +2,18 @@
 
 use mainstem_env::{Random, SeededRandom};
 use mainstem_wire::{
-    ApiKey, ApiVersionsRequest, CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
-    DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeGroupsRequest, FindCoordinatorRequest,
-    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, JoinGroupRequestProtocol,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic, MemberIdentity, MetadataRequest, MetadataRequestTopic, OffsetCommitRequest,
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetFetchRequest,
-    OffsetFetchRequestGroup, OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
-    OffsetForLeaderTopic, Request, SyncGroupRequest, SyncGroupRequestAssignment, encode_request,
+    AlterConfigsRequest, AlterConfigsResource, AlterableConfig, ApiKey, ApiVersionsRequest,
+    CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+    DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeConfigsResource, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource, IncrementallyAlterableConfig,
+    InitProducerIdRequest, JoinGroupRequest, JoinGroupRequestProtocol, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, MemberIdentity,
+    MetadataRequest, MetadataRequestTopic, OffsetCommitRequest, OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic, OffsetFetchRequest, OffsetFetchRequestGroup,
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic, Request,
+    SyncGroupRequest, SyncGroupRequestAssignment, encode_request,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -143,6 +145,28 @@ fn administration() -> Vec<Request> {
         .into(),
         CreatePartitionsRequest {
             topics: vec![CreatePartitionsTopic { name: topic(), count: 3, ..Default::default() }],
+            ..Default::default()
+        }
+        .into(),
+        AlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: topic(),
+                configs: vec![AlterableConfig { name: "retention.ms".into(), value: None }],
+            }],
+            ..Default::default()
+        }
+        .into(),
+        IncrementalAlterConfigsRequest {
+            resources: vec![IncrementalAlterConfigsResource {
+                resource_type: 2,
+                resource_name: topic(),
+                configs: vec![IncrementallyAlterableConfig {
+                    name: "retention.ms".into(),
+                    config_operation: 0,
+                    value: Some("-1".into()),
+                }],
+            }],
             ..Default::default()
         }
         .into(),
