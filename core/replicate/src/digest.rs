@@ -224,7 +224,8 @@ impl<'a> Parts<'a> {
         let is_in = |(offset, _): &(i64, _)| (self.at..self.to).contains(offset);
         let entries: Vec<_> = entries.into_iter().filter(is_in).collect();
         for chunk in entries.chunks(RECORDS_PER_PART_MAX) {
-            if self.is_full() {
+            // The bytes are read whatever becomes of them.
+            if self.room.parts == 0 || self.done.len() >= LINK_CHUNK_ITEMS_MAX {
                 return false;
             }
             let (from, to) = (chunk[0].0, chunk[chunk.len() - 1].0 + 1);
