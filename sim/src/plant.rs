@@ -55,6 +55,8 @@ pub enum Plant {
     LoseSetAside,
     /// Two terms of one number are taken for one.
     TermsByNumber,
+    /// Nobody tells a replica what was compacted before it came.
+    CompactedUntold,
 }
 
 impl Plant {
@@ -84,6 +86,7 @@ impl Plant {
         Self::IgnoreHigherTerm,
         Self::LoseSetAside,
         Self::TermsByNumber,
+        Self::CompactedUntold,
     ];
 
     /// The rule that catches it.
@@ -98,7 +101,7 @@ impl Plant {
             Self::TwoFeeders => "one feeder",
             Self::SendBack => "not sent back",
             Self::ConflictOverwrites | Self::IgnoreHigherTerm => "I5",
-            Self::AcceptMisaligned | Self::NameForUuid => "I2",
+            Self::AcceptMisaligned | Self::NameForUuid | Self::CompactedUntold => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention | Self::LoseSetAside => "I8",
             Self::AckBeforeReplica | Self::DegradeInMemory => "I1 in force",
