@@ -3,6 +3,7 @@
 mod cursors;
 mod feeding;
 mod handover;
+mod kept;
 mod partition;
 mod terms;
 mod topics;
@@ -272,14 +273,6 @@ impl Sender {
     pub fn handle_cursors(&mut self, items: impl IntoIterator<Item = CursorItem>) {
         items.into_iter().for_each(|item| self.cursors.push(item));
         self.cursors_dirty = true;
-    }
-
-    /// What the source keeps of a partition, asked after a read and told before
-    /// [`Self::handle_read`]: its first offset, and up to where compaction may have written anew.
-    pub fn handle_kept(&mut self, request: &ReadRequest, log_start: i64, compacted: i64) {
-        if let Some(partition) = self.partitions.get_mut(&(request.origin, request.partition)) {
-            partition.kept = (log_start, compacted);
-        }
     }
 
     /// What a [`ReadRequest`] found. If that is nothing, then nothing is kept below `empty_to`.

@@ -10,7 +10,7 @@ use crate::entry::Entry;
 use crate::footer::{FooterBuilder, Row, Span};
 use crate::footer_cache::FooterCache;
 use crate::frame_header::FrameHeader;
-use crate::pieces::{Piece, Pieces, Segments, release};
+use crate::pieces::{Piece, Pieces, SealedSegment, Segments, release};
 use crate::segment::Segment;
 use crate::tail::TailCache;
 use crate::{FrameKind, LogSettings, Position, Quarantine, SegmentPin};
@@ -51,14 +51,6 @@ pub(crate) struct Index {
     /// Payload bytes of batches that are kept; about, where only a part of a piece is left.
     pub(crate) live_bytes: u64,
     pub(crate) tail: TailCache,
-}
-
-/// A sealed segment and how many pieces of it are still needed.
-pub(crate) struct SealedSegment {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) end: Position,
-    pub(crate) bytes: u64,
-    pub(crate) live_pieces: u32,
 }
 
 /// One partition.

@@ -14,7 +14,8 @@ use crate::group::{
     DIRECTORY_ENTRY_BYTES, DIRECTORY_TAIL_BYTES, EncodedGroup, GROUP_ALIGN_BYTES,
     GROUP_HEADER_BYTES, GroupPlace, group_bytes,
 };
-use crate::index::{SealedSegment, Shared};
+use crate::index::Shared;
+use crate::pieces::SealedSegment;
 use crate::reserve::Reserve;
 use crate::segment::{FileName, Segment};
 use crate::{

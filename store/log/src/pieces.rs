@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::Position;
 use crate::entry::Entry;
 use crate::footer::Span;
-use crate::index::SealedSegment;
+use crate::segment::Segment;
 
 /// Entries of one piece in memory at most, so that adding to one that a reader holds copies little.
 const REWRITTEN_ENTRIES_MAX: usize = 4096;
@@ -114,6 +115,14 @@ impl Deref for Column {
 #[derive(Default)]
 pub(crate) struct Pieces {
     pub(crate) all: VecDeque<Piece>,
+}
+
+/// A sealed segment and how many pieces of it are still needed.
+pub(crate) struct SealedSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) end: Position,
+    pub(crate) bytes: u64,
+    pub(crate) live_pieces: u32,
 }
 
 /// The sealed segments by number.
