@@ -94,7 +94,7 @@ impl World {
                     newest.insert(name, record.offset);
                 }
             }
-            for site in 0..self.sites.len() {
+            for (site, name) in NAMES.iter().enumerate().take(self.sites.len()) {
                 let Some(partition) = self.partition(site, *key) else { continue };
                 let from = partition.log_start().max(self.kept_from(site, *key));
                 let end = partition.durable_end();
@@ -105,7 +105,7 @@ impl World {
                         && !kept.contains(&record.offset)
                 };
                 if let Some(record) = written.iter().find(is_lost) {
-                    let (offset, name) = (record.offset, NAMES[site]);
+                    let offset = record.offset;
                     lost = Some(format!(
                         "{key:?}: offset {offset}, its key's last, is gone at {name}"
                     ));

@@ -72,7 +72,7 @@ pub(crate) fn packed(from: i64, entries: &[(i64, Hash)]) -> Vec<u8> {
 
 /// What a part tells; `None` if it does not tell of records.
 pub(crate) fn unpacked(part: &DigestPart) -> Option<Vec<(i64, Hash)>> {
-    if part.digest.len() % RECORD_DIGEST_BYTES != 0 {
+    if !part.digest.len().is_multiple_of(RECORD_DIGEST_BYTES) {
         return None;
     }
     let entry = |bytes: &[u8]| {

@@ -70,7 +70,7 @@ pub struct Cleaner {
     work: Work,
     answer: Option<oneshot::Receiver<Result<Arc<Producers>, Error>>>,
     /// What the queue had no room for.
-    unsent: Option<Box<Op>>,
+    unsent: Option<Op>,
     look_at_ms: u64,
     /// What was known of partitions when they were last looked at.
     known: HashMap<PartitionNo, Known>,
@@ -341,18 +341,18 @@ impl Cleaner {
         self.look_at_ms = self.env.clock.monotonic_ms() + self.settings.interval_ms;
     }
 
-    fn op(&mut self, pass: &Pass, step: CompactStep) -> Box<Op> {
+    fn op(&mut self, pass: &Pass, step: CompactStep) -> Op {
         let (reply, answer) = oneshot::channel();
         self.answer = Some(answer);
         let (partition, seen) = (pass.partition.no, pass.seen);
-        Box::new(Op::Compact { compact: Compact { partition, seen, step }, reply })
+        Op::Compact { compact: Compact { partition, seen, step }, reply }
     }
 
-    fn push(&mut self, op: Box<Op>) -> Cleaning {
-        match self.shared.queue.try_push(*op) {
+    fn push(&mut self, op: Op) -> Cleaning {
+        match self.shared.queue.try_push(op) {
             Ok(()) => Cleaning::Worked,
             Err(TryPush::Full(op)) => {
-                self.unsent = Some(op);
+                self.unsent = Some(*op);
                 Cleaning::Waiting
             }
             Err(TryPush::Closed) => Cleaning::Closed,
