@@ -210,6 +210,40 @@ fn a_deletion_is_kept_for_its_time_and_young_records_are_left_alone() {
     world.clock.advance_ms(60_001);
     step_until_idle(&mut world, &mut cleaner);
     assert_eq!(offsets(&world), [7, 9]);
+    let start = world.engine.partition(no).unwrap().log_start();
+    assert_eq!(start, 0, "where compaction left nothing, nothing expires");
+}
+
+#[test]
+fn what_is_only_compacted_does_not_expire() {
+    const WEEKS_MS: u64 = 30 * 24 * 3_600_000;
+    for (policy, left) in [("compact", 2), ("compact,delete", 0)] {
+        let mut world = World::new(10);
+        let settings = StreamSettings { ttl_seconds: 604_800, ..StreamSettings::default() };
+        let first = world.owned("/a", settings);
+        let stream = world.engine.catalog().streams().next().unwrap().id;
+        world
+            .change(Command::CreateTopic {
+                stream,
+                name: "compacted".parse().unwrap(),
+                partitions: Some(1),
+                timestamp_type: None,
+                config: [("cleanup.policy".to_owned(), policy.to_owned())].into(),
+            })
+            .unwrap();
+        let no = PartitionNo(first.0 + 1);
+        for value in ["old", "new"] {
+            world.append(first, batch(&["k"], Some(value))).unwrap();
+            world.append(no, batch(&["k"], Some(value))).unwrap();
+        }
+        world.append(no, batch(&["z"], Some("end"))).unwrap();
+        clean(&mut world);
+        world.clock.advance_ms(WEEKS_MS);
+        world.sequencer.step().unwrap();
+        world.sequencer.step().unwrap();
+        assert_eq!(all_records(&world, first), []);
+        assert_eq!(all_records(&world, no).len(), left, "{policy}");
+    }
 }
 
 #[test]
