@@ -223,6 +223,15 @@ mod tests {
     }
 
     fn compared(a: &[Kept], b: &[Kept], range: (i64, i64)) -> (Counts, Vec<Kept>, Vec<Kept>) {
+        compared_below(a, b, range, (0, 0))
+    }
+
+    fn compared_below(
+        a: &[Kept],
+        b: &[Kept],
+        range: (i64, i64),
+        compacted: (i64, i64),
+    ) -> (Counts, Vec<Kept>, Vec<Kept>) {
         let (for_b, for_a) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
         let counts = {
             let side = |batches: &[Kept], into: &'static str| {
@@ -236,7 +245,7 @@ mod tests {
                     }),
                 )
             };
-            compare(&mut side(a, "b"), &mut side(b, "a"), range, (0, 0), false).unwrap()
+            compare(&mut side(a, "b"), &mut side(b, "a"), range, compacted, false).unwrap()
         };
         (counts, for_b.into_inner(), for_a.into_inner())
     }
@@ -271,6 +280,16 @@ mod tests {
         // What is lacking whole goes byte for byte.
         let (_, for_b, _) = compared(&a, &b[..1], ALL);
         assert_eq!(for_b[1], a[1]);
+    }
+
+    #[test]
+    fn what_compaction_took_is_no_difference() {
+        let a = [batch(0, &["1", "2"], None), batch(2, &["3"], None)];
+        let b = [batch(0, &["1"], None), batch(3, &["4"], None)];
+        let (counts, for_b, for_a) = compared_below(&a, &b, ALL, (4, 2));
+        let wanted = Counts { same: 1, source_only: 1, compacted: 2, ..Counts::default() };
+        assert_eq!(counts, wanted);
+        assert_eq!((for_b, for_a.len()), (vec![a[1].clone()], 0), "only what is really lacking");
     }
 
     #[test]

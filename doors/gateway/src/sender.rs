@@ -225,7 +225,9 @@ impl Session<'_> {
                 note.bytes_sent += bytes;
                 note.records_sent += records;
             });
-            if let Some(from) = batches.gap_from {
+            // What compaction took is no loss.
+            let is_lost = batches.from > batches.compacted;
+            if let Some(from) = batches.gap_from.filter(|_| is_lost) {
                 self.note_gap(batches, from);
             }
         }

@@ -104,8 +104,10 @@ enum Work {
 struct Pass {
     partition: Arc<Partition>,
     rules: Compaction,
-    /// The partition's cuts and log start when the pass began.
-    seen: (u64, i64),
+    /// The partition's cuts when the pass began, asked before anything was read.
+    cuts: u64,
+    /// Its log start then.
+    start: i64,
     newest: Newest,
     producers: Arc<Producers>,
     /// There was no room for all keys.
@@ -226,15 +228,15 @@ impl Cleaner {
     }
 
     fn begin_if_due(&mut self, partition: Arc<Partition>, rules: Compaction) -> Option<Pass> {
-        let seen = (partition.cuts(), partition.log_start());
+        let (cuts, start) = (partition.cuts(), partition.log_start());
         // Damage is told by who reads it; it is not compacted.
         let upto = upto(&partition, &rules, self.env.clock.wall_ms()).ok()?;
         let now_ms = self.env.clock.wall_ms();
-        let cleaned = partition.marks().cleaned.clamp(seen.1, upto.max(seen.1));
+        let cleaned = partition.marks().cleaned.clamp(start, upto.max(start));
         // Whether a pass before the last start left tombstones is not known; if so they are old by
         // then.
         let retention_ms = i64::try_from(rules.delete_retention_ms).unwrap_or(i64::MAX);
-        let old_ms = (cleaned > seen.1).then_some(now_ms.saturating_add(retention_ms));
+        let old_ms = (cleaned > start).then_some(now_ms.saturating_add(retention_ms));
         let known = self.known.entry(partition.no);
         let known = known.or_insert(Known { horizon_ms: old_ms, ..Known::default() });
         if self.env.clock.monotonic_ms() < known.not_before_ms {
@@ -242,17 +244,18 @@ impl Cleaner {
         }
         let is_over =
             known.horizon_ms.is_some_and(|horizon_ms| horizon_ms <= now_ms) || known.is_unfinished;
-        if upto <= seen.1 || upto == known.upto && !is_over && rules.max_lag_ms.is_none() {
+        if upto <= start || upto == known.upto && !is_over && rules.max_lag_ms.is_none() {
             return None;
         }
-        if !is_over && !is_dirty(&partition, &rules, (seen.1, cleaned, upto), now_ms) {
+        if !is_over && !is_dirty(&partition, &rules, (start, cleaned, upto), now_ms) {
             known.upto = upto;
             return None;
         }
         Some(Pass {
             partition,
             rules,
-            seen,
+            cuts,
+            start,
             newest: Newest::new(self.settings.map_bytes),
             producers: Arc::default(),
             is_full: false,
@@ -278,7 +281,7 @@ impl Cleaner {
             return Cleaning::Worked;
         }
         pass.upto = if pass.is_full { pass.at } else { pass.upto };
-        pass.at = pass.seen.1;
+        pass.at = pass.start;
         let step = CompactStep::Begin(pass.upto);
         let op = self.op(&pass, step);
         self.work = Work::Begin(pass);
@@ -335,8 +338,10 @@ impl Cleaner {
     fn abandon(&mut self, no: PartitionNo, error: &Error) {
         tracing::debug!(partition = no.0, %error, "a pass of log compaction was given up");
         if let Some(known) = self.known.get_mut(&no) {
-            // It is looked at again, as if something had come.
+            // It is looked at again, as if something had come, and not at once: the disk may be full.
             known.upto = -1;
+            let now_ms = self.env.clock.monotonic_ms();
+            known.not_before_ms = now_ms + self.settings.pass_interval_ms;
         }
         self.look_at_ms = self.env.clock.monotonic_ms() + self.settings.interval_ms;
     }
@@ -344,8 +349,8 @@ impl Cleaner {
     fn op(&mut self, pass: &Pass, step: CompactStep) -> Op {
         let (reply, answer) = oneshot::channel();
         self.answer = Some(answer);
-        let (partition, seen) = (pass.partition.no, pass.seen);
-        Op::Compact { compact: Compact { partition, seen, step }, reply }
+        let (partition, cuts) = (pass.partition.no, pass.cuts);
+        Op::Compact { compact: Compact { partition, cuts, step }, reply }
     }
 
     fn push(&mut self, op: Op) -> Cleaning {

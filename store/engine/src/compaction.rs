@@ -30,12 +30,9 @@ impl Sequencer {
         let gone = || Error::not_found("the partition does not exist any more");
         let partition = self.state.partitions.get(&no).ok_or_else(gone)?;
         partition.check_in_service()?;
-        let (cuts, log_start) = compact.seen;
-        // What lies wholly above a trim that came between is as it was.
-        let begins = compact.step.begins().unwrap_or(i64::MAX);
-        let is_trimmed = log_start != partition.log_start && begins < partition.log_start;
-        if cuts != partition.cuts || is_trimmed {
-            return Err(Error::retry("the partition was cut or trimmed meanwhile"));
+        // A trim that came between does not matter: what is below the start stays below it.
+        if compact.cuts != partition.cuts {
+            return Err(Error::retry("the partition was cut back meanwhile"));
         }
         let end = partition.end;
         match compact.step {

@@ -182,8 +182,8 @@ pub(crate) fn closed() -> Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Compact {
     pub(crate) partition: PartitionNo,
-    /// The partition's cuts and log start when what is written anew was read.
-    pub(crate) seen: (u64, i64),
+    /// The partition's cuts when the pass began.
+    pub(crate) cuts: u64,
     pub(crate) step: CompactStep,
 }
 
@@ -258,14 +258,6 @@ pub(crate) enum Op {
 }
 
 impl CompactStep {
-    /// The first offset that is written anew.
-    pub(crate) fn begins(&self) -> Option<i64> {
-        match self {
-            Self::Rewrite(places) => places.first().map(|place| place.from),
-            Self::Begin(_) | Self::Done(_) => None,
-        }
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Rewrite(places) => {

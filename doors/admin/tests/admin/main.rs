@@ -108,6 +108,18 @@ async fn a_form_and_a_query_do_the_same() {
 }
 
 #[tokio::test]
+async fn compaction_is_switched_on_and_shown() {
+    let world = World::new().await;
+    world.rows("stream/create?path=/a&deleteretention=70").await;
+    world.rows("stream/edit?path=/a&compact=true&mincompactionlag=5").await;
+    let info = world.rows("stream/info?path=/a").await.remove(0);
+    let shown = ["compact", "mincompactionlagms", "deleteretentionms", "recordscompacted"];
+    assert_eq!(shown.map(|key| info[key].to_string()), ["true", "5", "70", "0"]);
+    world.rows("stream/edit?path=/a&compact=false").await;
+    assert_eq!(world.rows("stream/info?path=/a").await[0]["compact"], false);
+}
+
+#[tokio::test]
 async fn the_door_opens_on_loopback_only() {
     let world = World::new().await;
     let door = |insecure| {

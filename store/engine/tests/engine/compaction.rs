@@ -268,7 +268,7 @@ fn a_repetition_is_known_although_its_batch_was_compacted() {
 }
 
 #[test]
-fn what_was_cut_or_trimmed_meanwhile_is_not_written_anew() {
+fn what_was_trimmed_meanwhile_does_not_come_back() {
     let mut world = World::new(6);
     let no = world.owned("/a", compacted());
     fill(&mut world, no);
