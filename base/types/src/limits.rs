@@ -134,4 +134,5 @@ const _: () = assert!(FEEDER_TIMEOUT_MS < LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_DEFAULT as u64 >= LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_MIN < SYNC_TIMEOUT_MS_DEFAULT);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);
+const _: () = assert!(COMPACTION_STEP_BYTES <= GROUP_BYTES_MAX);
 const _: () = assert!(DIGEST_PART_BYTES < DIGEST_ANSWER_BYTES);

@@ -213,6 +213,14 @@ impl Sequencer {
         let to = fork.common;
         let arrival_ms = self.last_arrival_below(fork.no, to)?;
         let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
+        if partition.marks.cleaned > to {
+            tracing::warn!(
+                partition = fork.no.0,
+                to,
+                "log compaction here took records below the cut that others above it superseded; \
+                 the topic's owner still has them"
+            );
+        }
         partition.truncate(to, arrival_ms);
         self.keep_cursors_within(&[fork.no]);
         let frame = Frame { arrival_ms, ..Frame::at(FrameKind::TruncateTo, fork.no, to) };

@@ -4,7 +4,9 @@
 //! `mainstem_compaction` what is left of them, and hands that to the sequencer a step at a time.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mainstem_catalog::Compaction;
@@ -20,7 +22,6 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::op::{Compact, CompactStep, Op};
 use crate::partition::Partition;
-use crate::queue::TryPush;
 use crate::shared::Shared;
 
 /// How compaction goes about its work.
@@ -62,6 +63,8 @@ pub enum Cleaning {
     Closed,
 }
 
+type Pushing = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
 /// Compacts one partition after the other.
 pub struct Cleaner {
     shared: Arc<Shared>,
@@ -69,8 +72,8 @@ pub struct Cleaner {
     settings: CleanerSettings,
     work: Work,
     answer: Option<oneshot::Receiver<Result<Arc<Producers>, Error>>>,
-    /// What the queue had no room for.
-    unsent: Option<Op>,
+    /// Waits for its turn in the queue.
+    pushing: Option<Pushing>,
     look_at_ms: u64,
     /// What was known of partitions when they were last looked at.
     known: HashMap<PartitionNo, Known>,
@@ -128,7 +131,7 @@ impl Cleaner {
             settings,
             work: Work::Idle,
             answer: None,
-            unsent: None,
+            pushing: None,
             look_at_ms: 0,
             known: HashMap::new(),
             last: PartitionNo(0),
@@ -166,8 +169,8 @@ impl Cleaner {
         if self.shared.queue.is_closed() {
             return Cleaning::Closed;
         }
-        if let Some(op) = self.unsent.take() {
-            return self.push(op);
+        if let Some(pushing) = self.pushing.take() {
+            return self.poll_push(pushing);
         }
         if let Some(answer) = &mut self.answer {
             let answered = match answer.try_recv() {
@@ -353,14 +356,20 @@ impl Cleaner {
         Op::Compact { compact: Compact { partition, cuts, step }, reply }
     }
 
+    /// Queues behind all others that wait for room there, so that it has its turn under any load.
     fn push(&mut self, op: Op) -> Cleaning {
-        match self.shared.queue.try_push(op) {
-            Ok(()) => Cleaning::Worked,
-            Err(TryPush::Full(op)) => {
-                self.unsent = Some(*op);
+        let shared = self.shared.clone();
+        self.poll_push(Box::pin(async move { shared.queue.push(op).await }))
+    }
+
+    fn poll_push(&mut self, mut pushing: Pushing) -> Cleaning {
+        match pushing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Cleaning::Worked,
+            Poll::Ready(Err(_)) => Cleaning::Closed,
+            Poll::Pending => {
+                self.pushing = Some(pushing);
                 Cleaning::Waiting
             }
-            Err(TryPush::Closed) => Cleaning::Closed,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_types::Error;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::op::{Op, closed};
 
@@ -22,12 +22,6 @@ pub(crate) struct Queue {
 struct Inner {
     ops: VecDeque<(Op, OwnedSemaphorePermit)>,
     is_closed: bool,
-}
-
-/// Why nothing was queued.
-pub(crate) enum TryPush {
-    Full(Box<Op>),
-    Closed,
 }
 
 impl Queue {
@@ -47,25 +41,6 @@ impl Queue {
         let mut inner = self.inner.lock();
         if inner.is_closed {
             return Err(closed());
-        }
-        inner.ops.push_back((op, room));
-        drop(inner);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Queues if there is room now, and gives back what there is no room for. Others come first:
-    /// who asks so has no turn to keep.
-    pub(crate) fn try_push(&self, op: Op) -> Result<(), TryPush> {
-        let bytes = u32::try_from(op.bytes().min(self.bytes_max)).unwrap_or(u32::MAX);
-        let room = match self.room.clone().try_acquire_many_owned(bytes) {
-            Ok(room) => room,
-            Err(TryAcquireError::NoPermits) => return Err(TryPush::Full(Box::new(op))),
-            Err(TryAcquireError::Closed) => return Err(TryPush::Closed),
-        };
-        let mut inner = self.inner.lock();
-        if inner.is_closed {
-            return Err(TryPush::Closed);
         }
         inner.ops.push_back((op, room));
         drop(inner);
