@@ -22,7 +22,8 @@ const ABOUT: &str = "Compares offsets, times, keys, values, headers and producer
     the first offset that both keep on, topic by topic of the same name, whoever owns them. Writes \
     two directories under -outdir in the format of `mapr exportstream`: opsForDst, what the \
     destination lacks of the source, and opsForSrc, the other way; `mapr importstream` reads them. \
-    Exits with 0 if all is the same, 1 if not, 2 if it could not be told. A replica in use is \
+    What one stream lacks because log compaction took it there counts as compacted, not as a \
+    difference. Exits with 0 if all is the same, 1 if not, 2 if it could not be told. A replica in use is \
     better proved by `stream replica verify`, which waits for nothing and moves no data.";
 
 const FLAGS: &[Flag] = &[
@@ -40,7 +41,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 const OUTPUT: &[&str] =
-    &["topic", "partition", "from", "to", "same", "srcOnly", "dstOnly", "different"];
+    &["topic", "partition", "from", "to", "same", "srcOnly", "dstOnly", "different", "compacted"];
 
 const fn command(words: &'static [&'static str], summary: &'static str) -> CommandSpec {
     CommandSpec {
@@ -73,6 +74,8 @@ struct Pair {
     from: i64,
     /// The lower and the higher end.
     ends: (i64, i64),
+    /// Below these the source, the destination may lack records by log compaction.
+    compacted: (i64, i64),
     found: Counts,
     files: (Option<FileEntry>, Option<FileEntry>),
 }
@@ -157,6 +160,7 @@ fn subjects(ours: &Manifest, theirs: &Manifest) -> Vec<Pair> {
             let from = both.iter().map(|(start, _)| *start).max().unwrap_or(0);
             let high = both.iter().map(|(_, end)| *end).max().unwrap_or(0);
             let low = both.iter().map(|(_, end)| *end).min().unwrap_or(0);
+            let compacted = |side: Option<&PartitionEntry>| side.map_or(0, |side| side.compacted);
             let low = if both.len() == 2 { low.max(from) } else { from };
             pairs.push(Pair {
                 topic: name.to_owned(),
@@ -164,6 +168,7 @@ fn subjects(ours: &Manifest, theirs: &Manifest) -> Vec<Pair> {
                 there: (a.is_some(), b.is_some()),
                 from,
                 ends: (low, high.max(from)),
+                compacted: (compacted(a), compacted(b)),
                 found: Counts::default(),
                 files: (None, None),
             });
@@ -210,7 +215,7 @@ impl Diff<'_> {
                 self.side(&self.source, pair.there.0, pair, range, &mut a, &paths.0)?;
             let mut target =
                 self.side(&self.target, pair.there.1, pair, range, &mut b, &paths.1)?;
-            let found = compare(&mut source, &mut target, range, self.first_exit)?;
+            let found = compare(&mut source, &mut target, range, pair.compacted, self.first_exit)?;
             drop((source, target));
             pair.found.add(&found);
             if self.first_exit && !found.is_same() {
@@ -350,5 +355,6 @@ fn row(pair: &Pair) -> Value {
         "srcOnly": pair.found.source_only,
         "dstOnly": pair.found.target_only,
         "different": pair.found.different,
+        "compacted": pair.found.compacted,
     })
 }

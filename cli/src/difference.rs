@@ -25,6 +25,8 @@ pub(crate) struct Counts {
     pub(crate) target_only: u64,
     /// At the same offset, with other bytes, times, headers or producers.
     pub(crate) different: u64,
+    /// At one side only, since log compaction took them at the other: no difference.
+    pub(crate) compacted: u64,
 }
 
 impl Counts {
@@ -37,6 +39,7 @@ impl Counts {
         self.source_only += other.source_only;
         self.target_only += other.target_only;
         self.different += other.different;
+        self.compacted += other.compacted;
     }
 }
 
@@ -148,11 +151,13 @@ fn part_of(header: &BatchHeader, run: &[Record]) -> Bytes {
 }
 
 /// Compares the records of both sides from an offset on, until both end or, if `first_exit`, at
-/// the first difference.
+/// the first difference. Below the `compacted` offset of a side (source, target) that side may lack
+/// records.
 pub(crate) fn compare(
     source: &mut Side<'_>,
     target: &mut Side<'_>,
     (from, to): (i64, i64),
+    compacted: (i64, i64),
     first_exit: bool,
 ) -> Result<Counts, Refusal> {
     let mut counts = Counts::default();
@@ -174,13 +179,17 @@ pub(crate) fn compare(
                 target.pass(!is_same);
             }
             (Some((x, _)), y) if y.is_none_or(|(y, _)| x.offset < y.offset) => {
-                counts.source_only += 1;
-                source.pass(true);
+                let is_lacking = x.offset >= compacted.1;
+                *(if is_lacking { &mut counts.source_only } else { &mut counts.compacted }) += 1;
+                source.pass(is_lacking);
             }
-            _ => {
-                counts.target_only += 1;
-                target.pass(true);
+            (_, Some((y, _))) => {
+                let is_lacking = y.offset >= compacted.0;
+                *(if is_lacking { &mut counts.target_only } else { &mut counts.compacted }) += 1;
+                target.pass(is_lacking);
             }
+            // Nothing is left that was not met above.
+            (Some(_), None) => break,
         }
         if first_exit && !counts.is_same() {
             break;
@@ -214,6 +223,15 @@ mod tests {
     }
 
     fn compared(a: &[Kept], b: &[Kept], range: (i64, i64)) -> (Counts, Vec<Kept>, Vec<Kept>) {
+        compared_below(a, b, range, (0, 0))
+    }
+
+    fn compared_below(
+        a: &[Kept],
+        b: &[Kept],
+        range: (i64, i64),
+        compacted: (i64, i64),
+    ) -> (Counts, Vec<Kept>, Vec<Kept>) {
         let (for_b, for_a) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
         let counts = {
             let side = |batches: &[Kept], into: &'static str| {
@@ -227,7 +245,7 @@ mod tests {
                     }),
                 )
             };
-            compare(&mut side(a, "b"), &mut side(b, "a"), range, false).unwrap()
+            compare(&mut side(a, "b"), &mut side(b, "a"), range, compacted, false).unwrap()
         };
         (counts, for_b.into_inner(), for_a.into_inner())
     }
@@ -262,6 +280,16 @@ mod tests {
         // What is lacking whole goes byte for byte.
         let (_, for_b, _) = compared(&a, &b[..1], ALL);
         assert_eq!(for_b[1], a[1]);
+    }
+
+    #[test]
+    fn what_compaction_took_is_no_difference() {
+        let a = [batch(0, &["1", "2"], None), batch(2, &["3"], None)];
+        let b = [batch(0, &["1"], None), batch(3, &["4"], None)];
+        let (counts, for_b, for_a) = compared_below(&a, &b, ALL, (4, 2));
+        let wanted = Counts { same: 1, source_only: 1, compacted: 2, ..Counts::default() };
+        assert_eq!(counts, wanted);
+        assert_eq!((for_b, for_a.len()), (vec![a[1].clone()], 0), "only what is really lacking");
     }
 
     #[test]

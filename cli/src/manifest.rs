@@ -73,10 +73,18 @@ pub(crate) struct TopicEntry {
 pub(crate) struct PartitionEntry {
     pub(crate) log_start: i64,
     pub(crate) end: i64,
+    /// Below it log compaction may have taken records; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) compacted: i64,
     pub(crate) lineage: Vec<Value>,
     /// Its file, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<FileEntry>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+const fn is_zero(offset: &i64) -> bool {
+    *offset == 0
 }
 
 /// What a file must be to be whole.

@@ -68,6 +68,7 @@ impl World {
             self.check_kept();
         } else {
             self.check_promises();
+            self.check_what_is_left();
             self.check_verdicts();
         }
     }

@@ -98,6 +98,19 @@ impl World {
             .filter(|batch| batch.base >= verified && batch.next <= end)
             .cloned()
             .collect();
+        if self.compacts {
+            let lineage = partition.lineage().entries().to_vec();
+            let is_told = self.truth.0[&key].lineage.starts_with(&lineage);
+            let left = self.check_compacted(partition, &ours, &theirs, kept_from);
+            match left {
+                Ok(()) if is_told => {
+                    self.verified.insert((site, key.0, key.1), end);
+                }
+                Ok(()) => self.violate("I2", "another lineage".into()),
+                Err(what) => self.violate("I2", format!("{} {}: {what}", NAMES[site], key.0)),
+            }
+            return;
+        }
         // I8: what is missing here is what retention took there before it could be sent.
         let theirs: Vec<_> = theirs
             .into_iter()

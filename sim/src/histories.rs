@@ -99,14 +99,19 @@ impl World {
                 reign_of(&lineage, base).ok_or_else(|| format!("nobody reigned at {base}"))?;
             let written = self.histories.written.get(&(origin, index, reign.term_id));
             let wrote = written.and_then(|written| written.batches.get(&base));
-            if wrote != Some(&batch) {
+            let is_it = match wrote {
+                Some(wrote) if self.compacts => self.is_left_of(wrote, &batch, partition),
+                wrote => wrote == Some(&batch),
+            };
+            if !is_it {
                 return Err(format!("its owner of {} did not write {batch:?}", reign.term_id));
             }
             // What only retention took may be missing, also what it took here before: a successor
-            // that had it as a gap gives that back.
+            // that had it as a gap gives that back. And compaction where it has been.
             let starts =
                 (0..self.sites.len()).filter_map(|at| self.starts.get(&(at, origin, index)));
-            if base > next && base > starts.copied().max().unwrap_or(0).max(from) {
+            let taken = starts.copied().max().unwrap_or(0).max(partition.marks().compacted);
+            if base > next && base > taken.max(from) {
                 return Err(format!("nothing lies between {next} and {base}"));
             }
             next = batch.next;
@@ -275,6 +280,10 @@ impl World {
         }
         if let Some(unseen) = unseen {
             self.violate("watermark", unseen);
+        }
+        if self.compacts {
+            self.check_superseded(&kept);
+            return;
         }
         let expired = |key: Key, next: i64| {
             let sites = 0..self.sites.len();

@@ -6,6 +6,7 @@
 
 mod calm;
 mod check;
+mod compaction;
 mod connection;
 mod feeding;
 mod handover;

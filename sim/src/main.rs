@@ -118,12 +118,13 @@ fn run_all(settings: &Settings) -> ExitCode {
     let seeds: u64 = results.iter().map(|(_, seeds, _)| seeds).sum();
     println!(
         "{seeds} seeds: {} records acknowledged, {} sessions, {} crashes, {} frames of batches, \
-         {} gaps, {} ms",
+         {} gaps, {} records compacted, {} ms",
         total.records,
         total.sessions,
         total.crashes,
         total.frames,
         total.gaps,
+        total.compacted,
         clock.monotonic_ms()
     );
     let violations: Vec<Violation> = results.into_iter().filter_map(|(_, _, v)| v).collect();
@@ -138,6 +139,7 @@ fn add(sum: &mut Report, report: &Report) {
     sum.bytes += report.bytes;
     sum.frames += report.frames;
     sum.gaps += report.gaps;
+    sum.compacted += report.compacted;
     sum.sessions += report.sessions;
     sum.crashes += report.crashes;
 }

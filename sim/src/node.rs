@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use mainstem_catalog::{Catalog, Command};
 use mainstem_engine::{
-    Appended, Engine, EngineSettings, LogSettings, ReserveMode, Sequencer, ViewMode,
+    Appended, Cleaner, CleanerSettings, Engine, EngineSettings, LogSettings, ReserveMode,
+    Sequencer, ViewMode,
 };
 use mainstem_env::{CrashPolicy, Env, ManualClock, SeededRandom, SimDisk};
 use mainstem_replicate::AppendToken;
@@ -60,12 +61,19 @@ pub(crate) enum Answer {
     Done(Result<(), Error>),
 }
 
+/// Eager, and with little memory, so that passes are many and cut into pieces.
+const CLEANER: CleanerSettings =
+    CleanerSettings { interval_ms: 0, pass_interval_ms: 0, map_bytes: 20 * 48, step_bytes: 1_500 };
+
 type Future_ = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// A cluster.
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     sequencer: Sequencer,
+    cleaner: Cleaner,
+    /// Records that compaction took before the last crash.
+    compacted: u64,
     disk: SimDisk,
     env: Env,
     pub(crate) clock: Arc<ManualClock>,
@@ -80,7 +88,18 @@ impl Node {
         let disk = SimDisk::new(seed);
         let (engine, sequencer) = open(&env, &disk);
         let operations = Vec::new();
-        let mut node = Self { engine, sequencer, disk, env, clock, operations, submitted: 0 };
+        let cleaner = engine.cleaner(env.clone(), CLEANER);
+        let mut node = Self {
+            engine,
+            sequencer,
+            cleaner,
+            compacted: 0,
+            disk,
+            env,
+            clock,
+            operations,
+            submitted: 0,
+        };
         let name = name.parse().expect("a legal name");
         let found = Command::FoundCluster { id, name, incarnation: 1 };
         node.change_now(found);
@@ -141,6 +160,16 @@ impl Node {
         Some(answers)
     }
 
+    /// Records that compaction has taken.
+    pub(crate) fn compacted(&self) -> u64 {
+        self.compacted + self.engine.removed_by_compaction().0
+    }
+
+    /// The node's compaction looks for work, reads, or hands over what it has done.
+    pub(crate) fn compact_a_step(&mut self) {
+        self.cleaner.step();
+    }
+
     /// The number that the next operation will have.
     pub(crate) const fn next_number(&self) -> u64 {
         self.submitted + 1
@@ -160,6 +189,8 @@ impl Node {
         self.operations.clear();
         self.disk.crash(policy);
         let (engine, sequencer) = open(&self.env, &self.disk);
+        self.compacted = self.compacted();
+        self.cleaner = engine.cleaner(self.env.clone(), CLEANER);
         self.engine = engine;
         self.sequencer = sequencer;
     }

@@ -16,6 +16,9 @@ use crate::world::{Fence, World};
 /// Begins names that several sites may use.
 const SHARED: &str = "x";
 
+/// Keys that are written where anybody compacts.
+const KEYS: u64 = 9;
+
 /// The retention of a source that has one.
 const TTL_SECONDS: u64 = 30;
 
@@ -42,7 +45,8 @@ impl World {
             let count = 1 + i32::try_from(self.random.below(5)).expect("a small number");
             let size = self.pick(300);
             let packed = self.random.below(3) == 0;
-            self.producers[at].make(target, count, size, packed);
+            let keys = if self.compacts { KEYS } else { 0 };
+            self.producers[at].make(target, count, size, packed, keys);
         }
         self.send(at);
     }
@@ -127,7 +131,7 @@ impl World {
         let Some(no) = foreign.and_then(|topic| topic.partition(0)) else { return };
         let mut intruder = Producer::new(9_000);
         let target = Target { site, no, origin: OriginTopicId(0), index: 0 };
-        intruder.make(target, 1, 1, false);
+        intruder.make(target, 1, 1, false, 0);
         let batch = intruder.outstanding.expect("just made").batch;
         self.append(site, Purpose::Intrude, no, batch);
     }

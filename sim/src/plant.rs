@@ -59,6 +59,8 @@ pub enum Plant {
     OfferEarly,
     /// A source takes back what the replica may be about to take.
     TakeBackOffered,
+    /// Nobody tells a replica what was compacted before it came.
+    CompactedUntold,
 }
 
 impl Plant {
@@ -90,6 +92,7 @@ impl Plant {
         Self::TermsByNumber,
         Self::OfferEarly,
         Self::TakeBackOffered,
+        Self::CompactedUntold,
     ];
 
     /// The rule that catches it.
@@ -104,7 +107,7 @@ impl Plant {
             Self::TwoFeeders => "one feeder",
             Self::SendBack => "not sent back",
             Self::ConflictOverwrites | Self::IgnoreHigherTerm => "I5",
-            Self::AcceptMisaligned | Self::NameForUuid => "I2",
+            Self::AcceptMisaligned | Self::NameForUuid | Self::CompactedUntold => "I2",
             Self::TellTrimsOnce => "trims are carried",
             Self::CarryRetention | Self::LoseSetAside => "I8",
             Self::OfferEarly | Self::TakeBackOffered => "a hand-over loses nothing",

@@ -50,8 +50,15 @@ impl Producer {
         Self { id, sequences: BTreeMap::new(), outstanding: None, made: 0 }
     }
 
-    /// Makes the next batch for a partition.
-    pub(crate) fn make(&mut self, target: Target, count: i32, size: usize, packed: bool) {
+    /// Makes the next batch for a partition; its records have one of so many keys, or none.
+    pub(crate) fn make(
+        &mut self,
+        target: Target,
+        count: i32,
+        size: usize,
+        packed: bool,
+        keys: u64,
+    ) {
         let sequence = self.sequences.get(&(target.origin, target.index)).copied().unwrap_or(0);
         let mut builder = BatchBuilder::new().producer(self.id, 0, sequence);
         if packed {
@@ -60,7 +67,9 @@ impl Producer {
         for at in 0..count {
             self.made += 1;
             let value = format!("{} {} {}", self.id, self.made, "x".repeat(size));
-            builder.push(1_700_000_000_000 + i64::from(at), None, Some(value.as_bytes()));
+            let key = (self.made * 7).checked_rem(keys).map(|key| format!("k{key}"));
+            let key = key.as_deref().map(str::as_bytes);
+            builder.push(1_700_000_000_000 + i64::from(at), key, Some(value.as_bytes()));
         }
         let batch = builder.build().freeze();
         self.outstanding = Some(Outstanding { target, batch, sequence, count, is_queued: false });

@@ -269,7 +269,10 @@ impl World {
         batches: Batches,
     ) {
         let to = batches.to;
-        let append = translate::replica_append(self.link_name(site, side), batches);
+        let mut append = translate::replica_append(self.link_name(site, side), batches);
+        if self.plant == Plant::CompactedUntold {
+            append.compacted = 0;
+        }
         let engine = self.engine(site).clone();
         let at = self.node(site).next_number();
         let purpose = Purpose::Append { connection: id, site, token, at };

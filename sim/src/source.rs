@@ -325,6 +325,7 @@ impl World {
                 bytes: bytes.freeze(),
             });
         }
+        side.sender.handle_kept(&request, partition.log_start(), partition.marks().compacted);
         side.sender.handle_read(request, empty_to, batches);
     }
 

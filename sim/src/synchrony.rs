@@ -203,9 +203,10 @@ impl World {
             let Some(partition) = self.partition(at, (promise.origin, promise.index)) else {
                 continue; // Deleted, here as at the source.
             };
-            // Retention took it, here or before it came here.
+            // Retention took it, here or before it came here, or compaction may have.
             let key = (promise.origin, promise.index);
-            if promise.base_offset < partition.log_start().max(self.kept_from(at, key)) {
+            let taken = partition.log_start().max(partition.marks().compacted);
+            if promise.base_offset < taken.max(self.kept_from(at, key)) {
                 continue;
             }
             let found = partition.read(promise.base_offset, 1).ok();

@@ -9,6 +9,7 @@ use mainstem_replicate::{
 use mainstem_types::{Error, OriginTopicId};
 
 use crate::Plant;
+use crate::compaction::{Compared, is_true};
 use crate::truth::batches_from;
 use crate::world::World;
 
@@ -23,6 +24,8 @@ struct Frozen {
     start: i64,
     end: i64,
     batches: Vec<SourceBatch>,
+    /// Batches below may be compacted.
+    compacted: i64,
     /// A planted bug: the leader epoch is not looked at.
     epochless: bool,
 }
@@ -34,6 +37,10 @@ impl KeptLog for Frozen {
 
     fn end(&self) -> i64 {
         self.end
+    }
+
+    fn compacted(&self) -> i64 {
+        self.compacted
     }
 
     fn read(&self, from: i64) -> Result<Vec<SourceBatch>, Error> {
@@ -53,6 +60,13 @@ fn patched(bytes: &Bytes, range: std::ops::Range<usize>, new: impl Fn(u8) -> u8)
     let mut bytes = bytes.to_vec();
     bytes[range].iter_mut().for_each(|byte| *byte = new(*byte));
     bytes.into()
+}
+
+impl Frozen {
+    fn compared(&self) -> Compared<'_> {
+        let Self { start, end, compacted, .. } = *self;
+        Compared { batches: &self.batches, start, end, compacted }
+    }
 }
 
 impl World {
@@ -88,6 +102,7 @@ impl World {
             start: partition.log_start(),
             end: partition.durable_end(),
             batches: batches_from(&partition, 0).into_iter().map(batch).collect(),
+            compacted: partition.marks().compacted,
             epochless: self.plant == Plant::DigestWithoutEpoch,
         })
     }
@@ -114,6 +129,9 @@ impl World {
         let (from, to) = (ours.start.max(theirs.start), ours.end.min(theirs.end));
         let is_true = match (&verdict, from > to) {
             (Some(verdict), true) => matches!(verdict.finding, Finding::Unknown(_)),
+            (Some(verdict), false) if self.compacts => {
+                verdict.from == from && is_true(verdict, &ours.compared(), &theirs.compared())
+            }
             (Some(verdict), false) => verdict.finding == wanted && verdict.from == from,
             (None, _) => false,
         };

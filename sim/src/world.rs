@@ -59,6 +59,8 @@ pub struct Report {
     pub frames: u64,
     /// Gaps declared, where retention overtook a link.
     pub gaps: u64,
+    /// Records that log compaction took, anywhere.
+    pub compacted: u64,
     /// Sessions begun.
     pub sessions: u64,
     /// Crashes of either side.
@@ -101,6 +103,8 @@ pub(crate) struct World {
     pub(crate) fences: Vec<Fence>,
     /// Most replicas are synchronous.
     pub(crate) synchronous: bool,
+    /// Records have keys, and some sites compact.
+    pub(crate) compacts: bool,
     pub(crate) sync: SyncWatch,
     pub(crate) event: u64,
     pub(crate) violation: Option<Violation>,
@@ -153,8 +157,10 @@ pub fn topologies() -> Vec<&'static str> {
 }
 
 fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
+    world.switch_compaction_on(world.seed);
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
+        world.compact_a_step();
         match world.topology.reigns {
             true => world.happen_in_reigns(),
             false => world.happen(),
@@ -220,6 +226,7 @@ impl World {
             starts: BTreeMap::new(),
             fences: Vec::new(),
             synchronous,
+            compacts: false,
             sync: SyncWatch::default(),
             event: 0,
             violation: None,
@@ -444,6 +451,7 @@ impl World {
             bytes: self.bytes,
             frames: self.frames,
             gaps: self.gaps,
+            compacted: self.nodes.iter().map(Node::compacted).sum(),
             sessions: self.sessions,
             crashes: self.crashes,
             fingerprint,

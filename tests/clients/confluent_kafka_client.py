@@ -11,7 +11,13 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+)
 
 import scenarios
 from scenarios import Read
@@ -21,6 +27,7 @@ TIMEOUT_S = 10.0
 
 class ConfluentKafka(scenarios.Adapter):
     name = "confluent-kafka"
+    read_patience_s = scenarios.DEADLINE_S
 
     def produce(self, broker, topic, records, codec="none", acks="all", idempotent=False):
         producer = Producer({
@@ -59,7 +66,7 @@ class ConfluentKafka(scenarios.Adapter):
         consumer = self._consumer(broker, f"once-{uuid.uuid4()}")
         try:
             consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-            found, end = [], time.monotonic() + scenarios.DEADLINE_S
+            found, end = [], time.monotonic() + self.read_patience_s
             while len(found) < count and time.monotonic() < end:
                 found.extend(read_of(m) for m in consumer.consume(count - len(found), 0.5))
             return found
@@ -75,6 +82,22 @@ class ConfluentKafka(scenarios.Adapter):
     def create_topic(self, broker, topic, partitions):
         admin = self._admin(broker)
         admin.create_topics([NewTopic(topic, num_partitions=partitions)])[topic].result(TIMEOUT_S)
+
+    def create_compacted(self, broker, topic):
+        admin = self._admin(broker)
+        config = {"cleanup.policy": "compact"}
+        new = NewTopic(topic, num_partitions=1, config=config)
+        admin.create_topics([new])[topic].result(TIMEOUT_S)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        # Changed and put back, as tools do.
+        for value in ["compact,delete", "compact"]:
+            step = ConfigEntry("cleanup.policy", value, incremental_operation=AlterConfigOpType.SET)
+            changed = ConfigResource(
+                ConfigResource.Type.TOPIC, topic, incremental_configs=[step]
+            )
+            admin.incremental_alter_configs([changed])[changed].result(TIMEOUT_S)
+        described = admin.describe_configs([resource])[resource].result(TIMEOUT_S)
+        return described["cleanup.policy"].value
 
     def delete_topic(self, broker, topic):
         # The client must outlive its future.

@@ -373,6 +373,38 @@ def replica_refuses_a_producer(bench):
     bench.check_read(bench.replica, topic)
 
 
+def compacted_topic(bench):
+    """For adapters that create a topic with settings and look at them: `create_compacted`."""
+    topic, client = bench.topic("compacted"), bench.client
+    same(client.create_compacted(bench.source, topic), "compact", "its cleanup.policy")
+    try:
+        told = client.produce(bench.source, topic, [Sent(None, b"no key")])
+    except Exception as error:
+        assert "INVALID_RECORD" in str(error), f"not a clear refusal: {error}"
+    else:
+        raise AssertionError(f"a record without a key was accepted at {told}")
+    last = {}
+    for i in range(60):
+        # One batch each, so that whole batches are superseded.
+        key, value = b"key %d" % (i % 4), b"value %d" % i
+        last[key] = (i, value)
+        client.produce(bench.source, topic, [Sent(key, value)])
+    client.produce(bench.source, topic, [Sent(b"end", b"end")])
+
+    def newest(broker):
+        found = client.read(broker, topic, 0, 61)
+        same([r.offset for r in found], sorted({r.offset for r in found}), "offsets rise")
+        seen = {r.key: (r.offset, r.value) for r in found}
+        same({key: seen.get(key) for key in last}, last, "the newest of each key")
+        return len(found)
+
+    # Each look reads until nothing comes for a while.
+    client.read_patience_s = 2
+    until(lambda: newest(bench.source) < 15, "old records go", 60)
+    same(client.watermarks(bench.source, topic, 0), (0, 61), "the offsets stay")
+    until(lambda: newest(bench.replica) >= 5, "the replica has the newest")
+
+
 def scenarios(adapter):
     """The list in order: later ones look at what earlier ones wrote."""
     listed = [(f"produce and consume, {codec}", codec_scenario(codec)) for codec in adapter.codecs]
@@ -389,7 +421,7 @@ def scenarios(adapter):
         ("committed offsets reach the replica", replica_has_the_cursors),
         ("the group goes on at the replica", group_goes_on_at_the_replica),
         ("the replica refuses a producer", replica_refuses_a_producer),
-    ]
+    ] + ([("a compacted topic", compacted_topic)] if hasattr(adapter, "create_compacted") else [])
 
 
 def main(adapter, listed=None):

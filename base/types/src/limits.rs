@@ -93,6 +93,11 @@ pub const LINK_CREDIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Items (topics, partitions, cursors) in one chunk of a hello, welcome or metadata frame.
 pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
 
+/// What compaction knows of keys in one pass: a million and a half of them.
+pub const COMPACTION_MAP_BYTES: usize = 64 * 1024 * 1024;
+/// What compaction reads, and writes, in one step.
+pub const COMPACTION_STEP_BYTES: usize = 1024 * 1024;
+
 /// Offsets of one stride of the proof of equality: one digest of some 50 bytes for each.
 pub const DIGEST_STRIDE_OFFSETS: u32 = 4096;
 /// Bytes of batches after which a digest ends within its stride, so that none takes long.
@@ -151,4 +156,5 @@ const _: () = assert!(FEEDER_TIMEOUT_MS < LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_DEFAULT as u64 >= LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_MIN < SYNC_TIMEOUT_MS_DEFAULT);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);
+const _: () = assert!(COMPACTION_STEP_BYTES <= GROUP_BYTES_MAX);
 const _: () = assert!(DIGEST_PART_BYTES < DIGEST_ANSWER_BYTES);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
 use mainstem_catalog::Command;
 use mainstem_cli::Clusters;
-use mainstem_engine::{Engine, EngineSettings, LogSettings};
+use mainstem_engine::{CleanerSettings, Engine, EngineSettings, LogSettings};
 use mainstem_env::{Disk, Env, SystemDisk};
 use mainstem_gateway::{
     CertificatePem, Directory, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
@@ -101,6 +101,7 @@ fn open_engine(settings: &ServeSettings, env: &Env) -> Result<Engine, Error> {
         .map_err(|e| e.context(settings.data.display()))?;
     // It ends with the process: at once when the disk fails, else after `Engine::close`.
     sequencer.spawn()?;
+    engine.cleaner(env.clone(), CleanerSettings::default()).spawn()?;
     Ok(engine)
 }
 

@@ -76,6 +76,7 @@ impl Links for Silent {
             to: 5,
             time_ms: 1,
             lag_records: 0,
+            by_records: None,
             offset: None,
             difference: None,
             message: "looked at".into(),

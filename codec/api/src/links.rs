@@ -261,6 +261,9 @@ pub struct VerifiedPartition {
     pub time_ms: i64,
     /// Offsets that the source has and the replica does not have yet: no difference.
     pub lag_records: u64,
+    /// Where records were compared by themselves instead of digests of batches, as either side was
+    /// compacted there: from this offset to that, and how many records both keep.
+    pub by_records: Option<(i64, i64, u64)>,
     /// The first batch that differs.
     pub offset: Option<i64>,
     /// How: `bytes`, `epoch`, `missing`, `extra`.

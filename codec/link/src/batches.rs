@@ -23,6 +23,9 @@ pub struct Batches {
     pub lineage: Vec<LineageEntry>,
     /// The source's durable end when this was read.
     pub source_end: i64,
+    /// Below it the source's batches may lack records, or be missing, by log compaction, where that
+    /// concerns this frame; 0 otherwise.
+    pub compacted: i64,
     /// The batches.
     pub items: Vec<BatchItem>,
 }
@@ -58,6 +61,8 @@ pub(crate) struct BatchesHeader {
     arrivals_ms: Vec<i64>,
     #[cbor(n(8), with = "crate::items", has_nil)]
     lengths: Vec<u32>,
+    #[n(9)]
+    compacted: Option<i64>,
 }
 
 impl Batches {
@@ -75,6 +80,7 @@ impl Batches {
             gap_from: self.gap_from,
             lineage: self.lineage.clone(),
             source_end: self.source_end,
+            compacted: (self.compacted > 0).then_some(self.compacted),
             arrivals_ms: self.items.iter().map(|item| item.arrival_ms).collect(),
             lengths: self
                 .items
@@ -108,6 +114,7 @@ impl Batches {
             gap_from: header.gap_from,
             lineage: header.lineage,
             source_end: header.source_end,
+            compacted: header.compacted.unwrap_or(0),
             items,
         })
     }

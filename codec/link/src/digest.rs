@@ -42,6 +42,18 @@ pub struct DigestRange {
     /// Each batch by itself, rather than strides.
     #[n(4)]
     pub batches: bool,
+    /// Each record by itself, as [`RECORD_DIGEST_BYTES`] says; comes before `batches`.
+    #[cbor(n(5), default, skip_if = "is_false")]
+    pub records: bool,
+}
+
+/// What a part says of one record, if records are asked for: the number of offsets from the part's
+/// first to it (4 bytes, most significant first), and the first 16 bytes of SHA-256.
+pub const RECORD_DIGEST_BYTES: usize = 20;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the encoding wants it")]
+const fn is_false(word: &bool) -> bool {
+    !*word
 }
 
 /// What a side holds of a range.
@@ -69,6 +81,9 @@ pub struct DigestAnswer {
     /// The same for people.
     #[n(6)]
     pub message: Option<String>,
+    /// Below it batches may lack records, or be missing, by log compaction; absent for none.
+    #[n(7)]
+    pub compacted: Option<i64>,
 }
 
 /// One stride, or a piece of it, or one batch.
@@ -85,7 +100,7 @@ pub struct DigestPart {
     /// covers it.
     #[n(2)]
     pub leader_epoch: i32,
-    /// SHA-256.
+    /// SHA-256, or one entry for each record.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub digest: Vec<u8>,
 }

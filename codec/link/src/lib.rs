@@ -46,4 +46,4 @@ pub use reserved::{DigestItem, Digests};
 pub use topics::{TombstoneItem, TopicItem, Topics};
 pub use welcome::{CursorVersion, PartitionItem, Welcome};
 
-pub use digest::{DigestAnswer, DigestPart, DigestQuery, DigestRange};
+pub use digest::{DigestAnswer, DigestPart, DigestQuery, DigestRange, RECORD_DIGEST_BYTES};

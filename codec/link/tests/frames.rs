@@ -130,6 +130,7 @@ fn batches_account_for_every_byte() {
         gap_from: None,
         lineage: Vec::new(),
         source_end: 1,
+        compacted: 0,
         items: vec![BatchItem { arrival_ms: 0, bytes: Bytes::from_static(b"12345") }],
     };
     let mut longer = encoded(&batches.clone().into());
@@ -153,6 +154,7 @@ fn a_small_batch_does_not_hold_the_buffer_it_came_in() {
         gap_from: None,
         lineage: Vec::new(),
         source_end: 1,
+        compacted: 0,
         items: vec![BatchItem { arrival_ms: 0, bytes: vec![7; length].into() }],
     };
     for (length, shares) in [(100, false), (200_000, true)] {
@@ -170,11 +172,12 @@ proptest! {
     #[test]
     fn what_was_written_is_read(
         origin: u128, partition: u32, from: i64, to: i64, gap: Option<i64>, source_end: i64,
+        compacted in 0..i64::MAX,
         items in proptest::collection::vec((any::<i64>(), "[a-z]{0,40}"), 0..20),
         lineage in proptest::collection::vec((any::<i32>(), any::<i64>(), any::<u128>()), 0..5),
     ) {
         let frame = Frame::Batches(Batches {
-            origin: OriginTopicId(origin), partition, from, to, gap_from: gap, source_end,
+            origin: OriginTopicId(origin), partition, from, to, gap_from: gap, source_end, compacted,
             lineage: lineage.into_iter().map(|(leader_epoch, start_offset, id)| mainstem_types::LineageEntry {
                 leader_epoch, start_offset, term_id: mainstem_types::TermId(id),
                 owner: mainstem_types::StreamId(!id),
@@ -227,7 +230,7 @@ fn what_came_after_the_first_version_is_as_it_was_released() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/link/v1");
     let later = [("welcome-trimmed.bin", samples::welcome_with_trims())];
     let later = later.into_iter().chain(samples::of_status()).chain(samples::of_a_proof());
-    let later = later.chain(samples::of_another_owner());
+    let later = later.chain(samples::of_another_owner()).chain(samples::of_compaction());
     for (name, frame) in samples::of_a_copy().into_iter().chain(later) {
         let path = folder.join(name);
         if std::env::var_os("MAINSTEM_WRITE_GOLDEN").is_some() {

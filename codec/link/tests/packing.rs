@@ -20,6 +20,7 @@ fn batches(items: &[&'static [u8]]) -> Batches {
         gap_from: None,
         lineage: Vec::new(),
         source_end: 1,
+        compacted: 0,
         items: items.iter().map(item).collect(),
     }
 }

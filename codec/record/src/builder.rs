@@ -125,12 +125,12 @@ impl BatchBuilder {
         fields.push(0);
         varint::write(fields, timestamp_ms.wrapping_sub(self.base_timestamp));
         varint::write(fields, i64::from(self.next_delta));
-        write_nullable(fields, key);
-        write_nullable(fields, value);
+        varint::write_nullable(fields, key);
+        varint::write_nullable(fields, value);
         varint::write(fields, headers.len() as i64);
         for (name, value) in headers {
-            write_nullable(fields, Some(name.as_bytes()));
-            write_nullable(fields, *value);
+            varint::write_nullable(fields, Some(name.as_bytes()));
+            varint::write_nullable(fields, *value);
         }
         varint::write(&mut self.body, fields.len() as i64);
         self.body.extend_from_slice(fields);
@@ -194,15 +194,5 @@ impl BatchBuilder {
         let crc = crc32c::crc32c(&out[ATTRIBUTES_AT..]);
         out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
         out
-    }
-}
-
-fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => varint::write(out, -1),
-        Some(bytes) => {
-            varint::write(out, bytes.len() as i64);
-            out.extend_from_slice(bytes);
-        }
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod header;
 mod patch;
 mod record;
+mod rewrite;
 mod snappy;
 mod time;
 mod varint;
@@ -32,4 +33,5 @@ pub use header::{
 };
 pub use patch::{patch_base_offset, patch_leader_epoch, patch_log_append_time};
 pub use record::{Header, Record, Records, records};
+pub use rewrite::rewrite_batch;
 pub use time::{offset_of_max_timestamp, offset_of_timestamp};

@@ -38,6 +38,17 @@ pub(crate) fn write(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
+/// Appends bytes behind their length, or a length of -1 for none.
+pub(crate) fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => write(out, -1),
+        Some(bytes) => {
+            write(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
 /// Bytes that [`write`] appends for `value`.
 pub(crate) fn size(value: i64) -> usize {
     let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;

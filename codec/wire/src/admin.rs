@@ -135,6 +135,65 @@ messages! {
         source: i8, ..;
     }
 
+    /// Settings that topics shall have, and no others.
+    message AlterConfigsRequest 0..=2, flexible 2.. {
+        resources: Vec<AlterConfigsResource>, ..;
+        validate_only: bool, ..;
+    }
+
+    /// All settings of one topic.
+    part AlterConfigsResource {
+        resource_type: i8, ..;
+        resource_name: String, ..;
+        configs: Vec<AlterableConfig>, ..;
+    }
+
+    /// One setting; null for the default.
+    part AlterableConfig {
+        name: String, ..;
+        value: Option<String>, ..;
+    }
+
+    /// What became of each resource.
+    message AlterConfigsResponse 0..=2, flexible 2.. {
+        throttle_time_ms: i32, ..;
+        responses: Vec<AlterConfigsResourceResponse>, ..;
+    }
+
+    /// What became of one resource.
+    part AlterConfigsResourceResponse {
+        error_code: i16, ..;
+        error_message: Option<String>, ..;
+        resource_type: i8, ..;
+        resource_name: String, ..;
+    }
+
+    /// Changes to settings of topics.
+    message IncrementalAlterConfigsRequest 0..=1, flexible 1.. {
+        resources: Vec<IncrementalAlterConfigsResource>, ..;
+        validate_only: bool, ..;
+    }
+
+    /// Changes to settings of one topic.
+    part IncrementalAlterConfigsResource {
+        resource_type: i8, ..;
+        resource_name: String, ..;
+        configs: Vec<IncrementallyAlterableConfig>, ..;
+    }
+
+    /// Operation 0 sets, 1 goes back to the default, 2 adds to a list, 3 takes from it.
+    part IncrementallyAlterableConfig {
+        name: String, ..;
+        config_operation: i8, ..;
+        value: Option<String>, ..;
+    }
+
+    /// What became of each resource.
+    message IncrementalAlterConfigsResponse 0..=1, flexible 1.. {
+        throttle_time_ms: i32, ..;
+        responses: Vec<AlterConfigsResourceResponse>, ..;
+    }
+
     /// Topics that shall have more partitions.
     message CreatePartitionsRequest 0..=3, flexible 2.. {
         topics: Vec<CreatePartitionsTopic>, ..;

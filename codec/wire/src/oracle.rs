@@ -108,7 +108,8 @@ oracle! {
     topics_agree: CreateTopicsRequest CreateTopicsResponse DeleteTopicsRequest
         DeleteTopicsResponse CreatePartitionsRequest CreatePartitionsResponse;
     trims_agree: DeleteRecordsRequest DeleteRecordsResponse;
-    configs_agree: DescribeConfigsRequest DescribeConfigsResponse;
+    configs_agree: DescribeConfigsRequest DescribeConfigsResponse AlterConfigsRequest
+        AlterConfigsResponse IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
     transactions_agree: AddPartitionsToTxnRequest AddPartitionsToTxnResponse
         AddOffsetsToTxnRequest AddOffsetsToTxnResponse EndTxnRequest EndTxnResponse
         TxnOffsetCommitRequest TxnOffsetCommitResponse;

@@ -9,6 +9,7 @@ mod agreement;
 mod apply;
 mod catalog;
 mod command;
+mod compaction;
 mod decide;
 mod event;
 mod names;
@@ -24,6 +25,7 @@ pub use agreement::{
 pub use apply::Applied;
 pub use catalog::{Catalog, Cluster, PartitionHome};
 pub use command::{Command, NewSetup, ReplicaPatch, StreamPatch, TopicPatch};
+pub use compaction::{CleanupPolicy, Compaction};
 pub use event::Event;
 pub use names::ResolvedTopic;
 pub use row::RowKey;

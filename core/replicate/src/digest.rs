@@ -10,6 +10,7 @@ use mainstem_types::{Error, ErrorKind};
 
 use crate::SourceBatch;
 use crate::closing::code_of;
+use crate::record_digest::{RECORDS_PER_PART_MAX, entries_of};
 
 /// The durable part of a partition, to be read through once.
 pub trait KeptLog {
@@ -18,6 +19,11 @@ pub trait KeptLog {
 
     /// The next offset after everything durable.
     fn end(&self) -> i64;
+
+    /// Below it batches may lack records, or be missing, by log compaction; 0 for none.
+    fn compacted(&self) -> i64 {
+        0
+    }
 
     /// Some batches, from the one that holds `from` on, or the first after it; none if there is
     /// nothing but a gap up to the end.
@@ -61,7 +67,12 @@ pub fn answer_range(
 ) -> DigestAnswer {
     let from = range.from.max(log.log_start());
     let to = range.to.min(log.end());
-    let mut parts = Parts::new(range.batches, i64::from(stride.max(1)), from, to, room);
+    let kind = match (range.records, range.batches) {
+        (true, _) => Kind::Records,
+        (false, true) => Kind::Batches,
+        (false, false) => Kind::Strides(i64::from(stride.max(1))),
+    };
+    let mut parts = Parts::new(kind, from, to, room);
     let read = if parts.room.is_spent() { Ok(range.from) } else { parts.read(log, from, to) };
     let (upto, error) = match read {
         Ok(upto) => (upto, None),
@@ -77,7 +88,20 @@ pub fn answer_range(
         arrival_ms: parts.arrival_ms,
         code: error.as_ref().map(code_of),
         message: error.map(|error| error.message().to_owned()),
+        // Asked last: what was written anew while this was read lies below.
+        compacted: Some(log.compacted()).filter(|compacted| *compacted > 0),
     }
+}
+
+/// What a part is.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A stride of so many offsets.
+    Strides(i64),
+    /// A batch.
+    Batches,
+    /// Records of one batch.
+    Records,
 }
 
 /// The digest of one batch without its leader epoch, so that a difference in the epoch alone can
@@ -97,8 +121,7 @@ pub fn digest_of_batch(bytes: &Bytes) -> Vec<u8> {
 
 /// The parts of an answer in the making.
 struct Parts<'a> {
-    each_batch: bool,
-    stride: i64,
+    kind: Kind,
     to: i64,
     /// Everything below is in `done`, and the next part begins here or later.
     at: i64,
@@ -118,9 +141,9 @@ struct OpenPart {
 }
 
 impl<'a> Parts<'a> {
-    fn new(each_batch: bool, stride: i64, from: i64, to: i64, room: &'a mut DigestRoom) -> Self {
+    fn new(kind: Kind, from: i64, to: i64, room: &'a mut DigestRoom) -> Self {
         let (open, done) = (None, Vec::new());
-        Self { each_batch, stride, to, at: from, open, done, arrival_ms: 0, room }
+        Self { kind, to, at: from, open, done, arrival_ms: 0, room }
     }
 
     /// Reads up to `to` or until the answer is full; gives the offset up to which it speaks.
@@ -144,6 +167,12 @@ impl<'a> Parts<'a> {
                     return Ok(self.at);
                 }
                 at = batch.next_offset;
+                if matches!(self.kind, Kind::Records) {
+                    if !self.take_records(&batch) {
+                        return Ok(self.at);
+                    }
+                    continue;
+                }
                 self.take(&batch, place);
             }
         }
@@ -157,7 +186,11 @@ impl<'a> Parts<'a> {
 
     fn take(&mut self, batch: &SourceBatch, place: i64) {
         self.room.bytes = self.room.bytes.saturating_sub(batch.bytes.len());
-        if self.each_batch {
+        let stride = match self.kind {
+            Kind::Strides(stride) => stride,
+            Kind::Batches | Kind::Records => 1,
+        };
+        if matches!(self.kind, Kind::Batches) {
             let part = DigestPart {
                 from: batch.base_offset,
                 to: batch.next_offset,
@@ -167,10 +200,10 @@ impl<'a> Parts<'a> {
             self.push(part, batch.arrival_ms);
             return;
         }
-        let stride_start = place - place.rem_euclid(self.stride);
+        let stride_start = place - place.rem_euclid(stride);
         let open = self.open.get_or_insert_with(|| OpenPart {
             from: stride_start.max(self.at),
-            stride_end: stride_start.saturating_add(self.stride).min(self.to),
+            stride_end: stride_start.saturating_add(stride).min(self.to),
             digest: Context::new(&SHA256),
             bytes: 0,
             arrival_ms: 0,
@@ -182,6 +215,28 @@ impl<'a> Parts<'a> {
         if open.bytes >= self.room.part_bytes {
             self.close(batch.next_offset);
         }
+    }
+
+    /// The records of a batch that the range holds; false if there is no room for all of them.
+    fn take_records(&mut self, batch: &SourceBatch) -> bool {
+        self.room.bytes = self.room.bytes.saturating_sub(batch.bytes.len());
+        let entries = entries_of(&batch.bytes, batch.base_offset);
+        let is_in = |(offset, _): &(i64, _)| (self.at..self.to).contains(offset);
+        let entries: Vec<_> = entries.into_iter().filter(is_in).collect();
+        for chunk in entries.chunks(RECORDS_PER_PART_MAX) {
+            // The bytes are read whatever becomes of them.
+            if self.room.parts == 0 || self.done.len() >= LINK_CHUNK_ITEMS_MAX {
+                return false;
+            }
+            let (from, to) = (chunk[0].0, chunk[chunk.len() - 1].0 + 1);
+            let leader_epoch = epoch_of(&batch.bytes);
+            let digest = crate::record_digest::packed(from, chunk);
+            // Such a part is as long as several others.
+            self.room.parts = self.room.parts.saturating_sub(chunk.len() / 4);
+            self.push(DigestPart { from, to, leader_epoch, digest }, batch.arrival_ms);
+        }
+        self.at = batch.next_offset.min(self.to).max(self.at);
+        true
     }
 
     /// A part ends with its stride.

@@ -21,6 +21,7 @@ mod synchrony;
 
 mod digest;
 mod narrowing;
+mod record_digest;
 
 pub use account::Account;
 pub use backoff::Backoff;
@@ -37,5 +38,5 @@ pub use setup::{SetupAction, SetupEvent, SetupPlan, SetupStage};
 pub use status::{CopyProgress, FaultNote, Pending};
 
 pub use digest::{DigestRoom, KeptLog, answer_range, digest_of_batch};
-pub use narrowing::{Difference, Finding, Narrowing, Verdict};
+pub use narrowing::{ByRecords, Difference, Finding, Narrowing, Verdict};
 pub use synchrony::{Frontiers, SyncMember, SyncWish, Synchrony};

@@ -1,7 +1,11 @@
 //! Finds the first batch in which two logs differ, by questions about digests.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use mainstem_link::{Code, DigestAnswer, DigestPart, DigestRange};
 use mainstem_types::OriginTopicId;
+
+use crate::record_digest::{Hash, unpacked};
 
 /// How the first batch differs that does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +59,21 @@ pub struct Verdict {
     pub arrival_ms: i64,
     /// What the source has that the replica does not have yet, in offsets.
     pub lag: u64,
+    /// What of it was compared record by record, since either side was compacted there.
+    pub by_records: Option<ByRecords>,
     /// The outcome.
     pub finding: Finding,
+}
+
+/// Where records were compared by themselves, because either side's batches were compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByRecords {
+    /// The first offset.
+    pub from: i64,
+    /// The next offset after it.
+    pub to: i64,
+    /// Records that both keep.
+    pub records: u64,
 }
 
 /// One partition under comparison. Ask both sides its [`question`](Self::question), tell it the
@@ -75,6 +92,11 @@ pub struct Narrowing {
     common_end: Option<i64>,
     /// Batches are looked at up to here, because strides differed.
     batches_to: Option<i64>,
+    /// Records are looked at up to here, because strides differed where either side was compacted.
+    records_to: Option<i64>,
+    by_records: Option<ByRecords>,
+    /// Below these the sides' batches may be compacted.
+    compacted: (i64, i64),
     /// The source owns the topic, so the replica is never ahead of it (I3).
     owned: bool,
     /// The replica was beyond the source's end at the first answer.
@@ -99,6 +121,9 @@ impl Narrowing {
             end,
             common_end: None,
             batches_to: None,
+            records_to: None,
+            by_records: None,
+            compacted: (0, 0),
             owned,
             is_ahead: false,
             arrival_ms: 0,
@@ -116,8 +141,9 @@ impl Narrowing {
             origin: self.origin,
             partition: self.partition,
             from: self.at,
-            to: self.batches_to.map_or(end, |to| to.min(end)),
+            to: self.records_to.or(self.batches_to).map_or(end, |to| to.min(end)),
             batches: self.batches_to.is_some(),
+            records: self.records_to.is_some(),
         };
         Some(range)
     }
@@ -131,6 +157,7 @@ impl Narrowing {
             to: self.at,
             arrival_ms: self.arrival_ms,
             lag: u64::try_from(self.end.saturating_sub(common_end)).unwrap_or(0),
+            by_records: self.by_records,
             finding,
         })
     }
@@ -157,6 +184,7 @@ impl Narrowing {
             return true;
         }
         self.end = ours.end;
+        self.compacted = (ours.compacted.unwrap_or(0), theirs.compacted.unwrap_or(0));
         let end = ours.end.min(theirs.end);
         self.is_ahead |= self.common_end.is_none() && self.owned && theirs.end > ours.end;
         let common_end = *self.common_end.get_or_insert(end);
@@ -172,20 +200,22 @@ impl Narrowing {
         }
         if self.at < self.from {
             // What was answered may lack what retention took meanwhile.
-            (self.at, self.batches_to) = (self.from, None);
+            (self.at, self.batches_to, self.records_to) = (self.from, None, None);
             self.conclude(common_end);
             return true;
         }
-        let before = (self.at, self.batches_to, asked.to);
-        match asked.batches {
-            false => self.compare_parts(&asked, common_end, ours, theirs),
-            true => self.compare_batches(ours, theirs),
+        let before = (self.at, self.batches_to, self.records_to, asked.to);
+        match (asked.records, asked.batches) {
+            (true, _) => self.compare_records(&asked, ours, theirs),
+            (false, false) => self.compare_parts(&asked, common_end, ours, theirs),
+            (false, true) => self.compare_batches(ours, theirs),
         }
         if self.finding.is_none() {
             self.note_damage(ours, theirs);
         }
         self.conclude(common_end);
-        let after = (self.at, self.batches_to, self.question().map_or(0, |range| range.to));
+        let to = self.question().map_or(0, |range| range.to);
+        let after = (self.at, self.batches_to, self.records_to, to);
         self.finding.is_some() || before != after
     }
 
@@ -203,7 +233,10 @@ impl Narrowing {
                 // Beyond the common end only one side speaks: ask again up to there.
                 if asked.to == common_end {
                     let to = a.into_iter().chain(b).map(|part| part.to).max();
-                    self.batches_to = to;
+                    match to.and_then(|to| self.compacted_to(to)) {
+                        Some(to) => self.records_to = Some(to),
+                        None => self.batches_to = to,
+                    }
                 }
             }
         }
@@ -217,6 +250,13 @@ impl Narrowing {
             }
             return;
         };
+        let offset = lower(a, b);
+        if let Some(to) = self.batches_to.and_then(|to| self.compacted_to_from(offset, to)) {
+            // Compaction has come as far as this meanwhile.
+            self.at = self.at.max(offset);
+            (self.batches_to, self.records_to) = (None, Some(to));
+            return;
+        }
         let how = match (a, b) {
             (Some(a), Some(b)) if a.from == b.from && (a.to, &a.digest) == (b.to, &b.digest) => {
                 Difference::Epoch
@@ -225,9 +265,57 @@ impl Narrowing {
             (Some(a), b) if b.is_none_or(|b| a.from < b.from) => Difference::Missing,
             _ => Difference::Extra,
         };
-        let offset = lower(a, b);
         self.at = self.at.max(offset);
         self.finding = Some(Finding::Different { offset, how });
+    }
+
+    /// Up to where records are to be looked at before `to`, if either side was compacted from here.
+    fn compacted_to(&self, to: i64) -> Option<i64> {
+        self.compacted_to_from(self.at, to)
+    }
+
+    fn compacted_to_from(&self, from: i64, to: i64) -> Option<i64> {
+        let compacted = self.compacted.0.max(self.compacted.1).min(to);
+        (compacted > from).then_some(compacted)
+    }
+
+    fn compare_records(&mut self, asked: &DigestRange, ours: &DigestAnswer, theirs: &DigestAnswer) {
+        let upto = ours.upto.min(theirs.upto).min(asked.to);
+        let (Some(a), Some(b)) = (by_offset(ours, upto), by_offset(theirs, upto)) else {
+            let what = "a side is too old to compare what was compacted; upgrade it";
+            return self.give_up(what.to_owned());
+        };
+        let offsets: BTreeSet<i64> = a.keys().chain(b.keys()).copied().collect();
+        let mut records = 0;
+        let mut found = None;
+        for offset in offsets {
+            // What one side lacks is explained where that side was compacted.
+            found = match (a.get(&offset), b.get(&offset)) {
+                (Some(our), Some(their)) if our != their => Some((offset, Difference::Bytes)),
+                (Some(_), None) if offset >= self.compacted.1 => {
+                    Some((offset, Difference::Missing))
+                }
+                (None, Some(_)) if offset >= self.compacted.0 => Some((offset, Difference::Extra)),
+                _ => None,
+            };
+            if found.is_some() {
+                break;
+            }
+            records += u64::from(a.contains_key(&offset) && b.contains_key(&offset));
+        }
+        let from = self.at;
+        match found {
+            Some((offset, how)) => {
+                self.at = self.at.max(offset);
+                self.finding = Some(Finding::Different { offset, how });
+            }
+            None => self.pass(upto, ours),
+        }
+        let known = self.by_records.get_or_insert(ByRecords { from, to: from, records: 0 });
+        (known.to, known.records) = (known.to.max(self.at), known.records + records);
+        if self.records_to.is_some_and(|to| self.at >= to) {
+            self.records_to = None;
+        }
     }
 
     fn pass(&mut self, upto: i64, ours: &DigestAnswer) {
@@ -259,6 +347,12 @@ impl Narrowing {
             Finding::Identical
         });
     }
+}
+
+/// The records that an answer tells below `upto`; `None` if it does not tell of records.
+fn by_offset(answer: &DigestAnswer, upto: i64) -> Option<BTreeMap<i64, Hash>> {
+    let parts = answer.parts.iter().map(unpacked).collect::<Option<Vec<_>>>()?;
+    Some(parts.into_iter().flatten().filter(|(offset, _)| *offset < upto).collect())
 }
 
 type Pair<'a> = (Option<&'a DigestPart>, Option<&'a DigestPart>);

@@ -4,6 +4,7 @@ mod cursors;
 mod decisions;
 mod feeding;
 mod handover;
+mod kept;
 mod partition;
 mod terms;
 mod topics;
@@ -680,6 +681,11 @@ impl Sender {
             {
                 frames.push(frame_of(key, &mut next, std::mem::take(&mut run), partition));
             }
+            if run.is_empty() && batch.base_offset > next && partition.is_expired(next) {
+                // What retention took is told by itself, so that it is not taken for compacted.
+                frames.push(gap_frame(key, next, batch.base_offset, partition));
+                next = batch.base_offset;
+            }
             run.push(batch);
         }
         if !run.is_empty() {
@@ -773,6 +779,7 @@ fn frame_of(
         gap_from: (from != *next).then_some(*next),
         lineage: partition.take_lineage(to),
         source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        compacted: partition.compacted_from(*next),
         items: run
             .into_iter()
             .map(|batch| BatchItem { arrival_ms: batch.arrival_ms, bytes: batch.bytes })
@@ -791,6 +798,7 @@ fn gap_frame(key: Key, from: i64, to: i64, partition: &mut SendPartition) -> Bat
         gap_from: Some(from),
         lineage: partition.take_lineage(to),
         source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
+        compacted: if partition.is_expired(from) { 0 } else { partition.compacted_from(from) },
         items: Vec::new(),
     }
 }

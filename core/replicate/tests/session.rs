@@ -739,3 +739,45 @@ fn fault_22_a_damaged_batch_stops_its_partition_and_no_other() {
     }
     assert_eq!(world.closed, None, "and the session stands");
 }
+
+#[test]
+fn what_retention_took_of_a_compacted_source_is_told_by_itself() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.tell_source();
+    world.sender.handle_frame(welcome(Vec::new(), Vec::new()), 0);
+    let lineage = Lineage::from_entries(world.source[&(OriginTopicId(1), 0)].lineage.clone());
+    let view = PartitionView {
+        log_start: 0,
+        durable_end: 900,
+        trimmed: 0,
+        lineage: lineage.unwrap(),
+        watermark: None,
+    };
+    world.sender.handle_partition(OriginTopicId(1), 0, view);
+    let batch = |base_offset, next_offset| SourceBatch {
+        base_offset,
+        next_offset,
+        arrival_ms: 0,
+        bytes: bytes::Bytes::from_static(b"as it is"),
+    };
+    let mut reads = [vec![batch(120, 130), batch(300, 310)], vec![batch(800, 810)]].into_iter();
+    let mut sent = Vec::new();
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            SenderAction::Read(request) => {
+                let Some(batches) = reads.next() else { break };
+                // Retention took what is below 100, compaction what else is missing below 500.
+                world.sender.handle_kept(&request, 100, 500);
+                world.sender.handle_read(request, 100, batches);
+            }
+            SenderAction::Send(Frame::Batches(b)) => sent.push((b.gap_from, b.from, b.compacted)),
+            _ => {}
+        }
+    }
+    let gap = Some;
+    assert_eq!(
+        sent,
+        [(gap(0), 120, 0), (None, 120, 500), (gap(130), 300, 500), (gap(310), 800, 500)],
+        "what retention took is no compaction"
+    );
+}

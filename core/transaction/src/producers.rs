@@ -192,6 +192,13 @@ impl Producers {
         self.by_id.values_mut().for_each(|producer| producer.inherited = true);
     }
 
+    /// Whether the batch at this offset is among the last of its producer, by which a repetition of
+    /// it is known.
+    pub fn remembers(&self, producer_id: i64, base_offset: i64) -> bool {
+        let producer = self.by_id.get(&producer_id);
+        producer.is_some_and(|known| known.batches.iter().any(|b| b.base_offset == base_offset))
+    }
+
     /// How many producers are remembered.
     pub fn len(&self) -> usize {
         self.by_id.len()

@@ -104,6 +104,7 @@ impl AdminDoor {
             partition: partition.index,
             lineage: lineage(arguments)?,
             gap_to,
+            compacted: 0,
             batches: batches.into_iter().map(batch).collect(),
         };
         self.engine.append_replica(append).await?.await?

@@ -48,6 +48,7 @@ impl AdminDoor {
             json!({
                 "logStart": partition.log_start(),
                 "end": partition.durable_end(),
+                "compacted": partition.marks().compacted,
                 "lineage": entries.collect::<Vec<_>>(),
             })
         });
@@ -79,6 +80,7 @@ impl AdminDoor {
             from: offset("from"),
             to: offset("to"),
             batches: false,
+            records: false,
         };
         let answers = self.engine.digests(stream.id, DIGEST_STRIDE_OFFSETS, &[range]);
         let one = |answer: &mainstem_link::DigestAnswer| -> Result<Row, Error> {

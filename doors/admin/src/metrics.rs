@@ -177,6 +177,13 @@ impl AdminDoor {
         ] {
             page.one(&format!("mainstem_{name}"), "gauge", help, value);
         }
+        let (records, bytes) = self.engine.removed_by_compaction();
+        for (name, help, value) in [
+            ("compaction_removed_records_total", "records that log compaction took", records),
+            ("compaction_removed_bytes_total", "bytes that log compaction took", bytes),
+        ] {
+            page.one(&format!("mainstem_{name}"), "counter", help, value as f64);
+        }
         let syncs = &health.syncs;
         let name = "mainstem_log_sync_seconds";
         page.metric(name, "histogram", "time of the sync that makes a group of appends durable");

@@ -80,6 +80,12 @@ impl AdminDoor {
         let bytes = self.stream_bytes(&stream)?;
         row.insert("physicalsize".to_owned(), json!(bytes));
         row.insert("logicalsize".to_owned(), json!(bytes));
+        let all = stream.topics.values().flat_map(|topic| self.partitions(topic));
+        let removed = all.map(|partition| partition.removed_by_compaction());
+        let (records, bytes) =
+            removed.fold((0, 0), |(records, bytes), (r, b)| (records + r, bytes + b));
+        row.insert("recordscompacted".to_owned(), json!(records));
+        row.insert("bytescompacted".to_owned(), json!(bytes));
         Ok(vec![row])
     }
 
@@ -135,6 +141,8 @@ pub(crate) fn info_row(stream: &Stream) -> Row {
         "compact": settings.compact,
         "mincompactionlagms": settings.min_compaction_lag_ms,
         "deleteretentionms": settings.delete_retention_ms,
+        "recordscompacted": 0,
+        "bytescompacted": 0,
         "pidexpirysecs": settings.pid_expiry_seconds,
         "repllagsecalarmthresh": settings.lag_alarm_seconds.unwrap_or(LAG_ALARM_SECONDS),
         "uuid": stream.id.to_string(),

@@ -104,6 +104,7 @@ impl AdminDoor {
         let slowest_time = slowest.map(|offset| time_at(partition, offset)).transpose()?.flatten();
         let last = partition.batch_of_max_timestamp()?.map(|batch| batch.max_timestamp_ms);
         let marks = partition.marks();
+        let removed = partition.removed_by_compaction();
         let gaps: Vec<_> =
             marks.gaps.iter().map(|gap| gap_value(gap.from, gap.to, gap.at_ms)).collect();
         Ok(row(json!({
@@ -126,6 +127,10 @@ impl AdminDoor {
             "kafkaname": kafka_name(stream, topic),
             "trimmedoffset": marks.trimmed,
             "gaps": gaps,
+            "compactedoffset": marks.compacted,
+            "cleanedoffset": marks.cleaned,
+            "recordscompacted": removed.0,
+            "bytescompacted": removed.1,
         })))
     }
 

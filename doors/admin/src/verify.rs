@@ -53,6 +53,8 @@ fn partition_row(found: &VerifiedPartition) -> Row {
         "to": found.to,
         "time": found.time_ms,
         "lagRecords": found.lag_records,
+        "recordsFrom": found.by_records.map(|(from, ..)| from),
+        "recordsTo": found.by_records.map(|(_, to, _)| to),
         "offset": found.offset,
         "difference": found.difference,
         "message": found.message,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_catalog::{Catalog, Command, GrantId};
+use mainstem_catalog::{Catalog, Command, GrantId, StreamSettings};
 use mainstem_link::{CheckCopy, Code, Described, DigestAnswer, DigestQuery, Frame, Reply, Request};
 use mainstem_types::{ClusterName, Error, ErrorKind, Lineage};
 use tokio::sync::watch;
@@ -196,7 +196,9 @@ fn check_copy(
 /// The one change that a request asks for.
 fn command_of(grant: GrantId, request: Request) -> Result<Command, Error> {
     if let Some(create) = request.create_stream {
-        let settings = translate::settings_from_text(&create.settings)?;
+        // A replica gets what compaction leaves at its source, and compacts when it is told to.
+        let settings =
+            StreamSettings { compact: false, ..translate::settings_from_text(&create.settings)? };
         return Ok(Command::CreateByGrant { grant, replica_id: create.stream, settings });
     }
     if let Some(add) = request.add_upstream {

@@ -229,7 +229,9 @@ impl Session<'_> {
                 note.bytes_sent += bytes;
                 note.records_sent += records;
             });
-            if let Some(from) = batches.gap_from {
+            // What compaction took is no loss.
+            let is_lost = batches.from > batches.compacted;
+            if let Some(from) = batches.gap_from.filter(|_| is_lost) {
                 self.note_gap(batches, from);
             }
         }
@@ -442,7 +444,11 @@ impl Session<'_> {
 
     fn handle_read(&mut self, request: ReadRequest, result: Result<Vec<StoredBatch>, Error>) {
         let key = (request.origin, request.partition);
-        let log_start = self.partitions.get(&key).map_or(0, |partition| partition.log_start());
+        let partition = self.partitions.get(&key);
+        let log_start = partition.map_or(0, |partition| partition.log_start());
+        // Asked after the read: what was written anew meanwhile lies below.
+        let compacted = partition.map_or(0, |partition| partition.marks().compacted);
+        self.sender.handle_kept(&request, log_start, compacted);
         self.tell_commits();
         match result {
             // A gap up to the end, here as at the owner: retention took it before it came.

@@ -312,6 +312,7 @@ pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
         partition: batches.partition,
         lineage: batches.lineage,
         gap_to: batches.gap_from.map(|_| batches.from),
+        compacted: batches.compacted,
         batches: batches
             .items
             .into_iter()

@@ -338,10 +338,18 @@ async fn call(ctx: &Context, catalog: &Catalog, place: &Place) -> Result<(Dialle
 }
 
 fn row(compared: &Compared, verdict: Verdict) -> VerifiedPartition {
-    let Verdict { from, to, arrival_ms, lag, finding } = verdict;
+    let Verdict { from, to, arrival_ms, lag, by_records, finding } = verdict;
     let (status, offset, difference, message) = match finding {
         Finding::Identical => {
-            ("identical", None, None, format!("identical from offset {from} to offset {to}"))
+            let how = by_records.map_or_else(String::new, |by| {
+                format!(
+                    "; from {} to {}, where either side was compacted, in the {} records that \
+                     both keep",
+                    by.from, by.to, by.records
+                )
+            });
+            let what = format!("identical from offset {from} to offset {to}{how}");
+            ("identical", None, None, what)
         }
         Finding::Different { offset, how } => {
             let what =
@@ -358,6 +366,7 @@ fn row(compared: &Compared, verdict: Verdict) -> VerifiedPartition {
         to,
         time_ms: arrival_ms,
         lag_records: lag,
+        by_records: by_records.map(|by| (by.from, by.to, by.records)),
         offset,
         difference,
         message,

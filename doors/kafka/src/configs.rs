@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::distinct::distinct;
 use crate::names::Found;
 
-const TOPIC: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 /// The topic's own setting.
 const SOURCE_TOPIC: i8 = 1;
@@ -156,6 +156,12 @@ pub(crate) fn check_topic_config(name: &str, value: &str) -> Result<(), String> 
     if kind.allows(value) { Ok(()) } else { Err(format!("{name} cannot be \"{value}\"")) }
 }
 
+/// Whether a setting is a list, of which words may be added and taken away.
+pub(crate) fn is_list(name: &str) -> bool {
+    let known = TOPIC_CONFIGS.iter().find(|(known, ..)| *known == name);
+    known.is_some_and(|(_, kind, _)| matches!(kind, Kind::List | Kind::Words(_)))
+}
+
 /// All settings of a topic: its own, else its stream's, else Kafka's defaults as they hold here.
 pub(crate) fn topic_configs(found: &Found) -> Vec<TopicConfig> {
     let configs = TOPIC_CONFIGS.iter().map(|(name, kind, fallback)| {
@@ -172,7 +178,12 @@ impl Fallback {
         let settings = &found.stream.settings;
         match self {
             Self::Fixed(value) => value.to_owned(),
-            Self::Cleanup => if settings.compact { COMPACT } else { DELETE }.to_owned(),
+            // A stream's time to live goes on to hold when it is compacted.
+            Self::Cleanup => match (settings.compact, settings.ttl_seconds) {
+                (true, 0) => COMPACT.to_owned(),
+                (true, _) => format!("{COMPACT},{DELETE}"),
+                (false, _) => DELETE.to_owned(),
+            },
             Self::DeleteRetention => settings.delete_retention_ms.to_string(),
             Self::MaxBatchBytes => BATCH_BYTES_MAX.to_string(),
             Self::MinCompactionLag => settings.min_compaction_lag_ms.to_string(),

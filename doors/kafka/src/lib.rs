@@ -4,6 +4,7 @@
 //! requests into operations of the engine and answers back, and decides nothing that outlives a
 //! connection but consumer groups' membership.
 
+mod alter_configs;
 mod answer;
 mod api_versions;
 mod blocking;

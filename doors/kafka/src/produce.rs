@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_engine::{Ack, Append, Appended, Engine};
-use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced};
-use mainstem_types::limits::BATCH_BYTES_MAX;
+use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced, records};
+use mainstem_types::limits::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX};
 use mainstem_types::{Error, PartitionNo};
 use mainstem_wire::{
     KafkaError, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
@@ -128,11 +128,21 @@ fn check(
     }
     let header = check_produced(&batch)
         .map_err(|error| (record_error(&error), format!("the batch was refused: {error}")))?;
+    if found.stream.compaction_of(&found.topic).is_some() && !has_keys(&batch) {
+        let sentence = "a compacted topic takes records with a key only".to_owned();
+        return Err((KafkaError::InvalidRecord, sentence));
+    }
     if version < ZSTD_FROM && header.attributes.compression() == Ok(Compression::Zstd) {
         let sentence = format!("zstd needs Produce version {ZSTD_FROM} or later");
         return Err((KafkaError::UnsupportedCompressionType, sentence));
     }
     Ok((partition, batch))
+}
+
+/// Whether every record can be read and has a key: by it compaction knows which are old.
+fn has_keys(batch: &Bytes) -> bool {
+    let all = records(batch, DECOMPRESSED_BYTES_MAX);
+    all.is_ok_and(|mut all| all.all(|record| record.is_ok_and(|record| record.key.is_some())))
 }
 
 fn record_error(error: &RecordError) -> KafkaError {

@@ -5,8 +5,8 @@ use mainstem_wire::{Request, RequestHeader};
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::{
-    api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join, list_offsets,
-    metadata, produce, producer_ids, topic_admin, transactions,
+    alter_configs, api_versions, cluster, commit, configs, create_topics, fetch, group_admin, join,
+    list_offsets, metadata, produce, producer_ids, topic_admin, transactions,
 };
 
 /// Submits a request. When this returns, what it changes is in the engine's order, and the next
@@ -80,6 +80,10 @@ pub(crate) async fn submit(
         Request::EndTxn(request) => Answer::now(transactions::end(&ctx, version, &request).await),
         Request::TxnOffsetCommit(request) => {
             Answer::now(transactions::commit_offsets(&ctx, request).await)
+        }
+        Request::AlterConfigs(request) => Answer::now(alter_configs::whole(&ctx, request).await),
+        Request::IncrementalAlterConfigs(request) => {
+            Answer::now(alter_configs::by_steps(&ctx, request).await)
         }
         Request::DescribeConfigs(request) => {
             Answer::later(async move { configs::handle(&ctx, request) })

@@ -95,13 +95,15 @@ pub(crate) fn batch_frame(
     arrival_ms: i64,
     payload: bytes::Bytes,
 ) -> Frame {
+    // A batch that compaction left without records is found by no time.
+    let max_timestamp_ms = if header.record_count == 0 { -1 } else { header.max_timestamp };
     Frame {
         kind: FrameKind::Batch,
         partition: no,
         base_offset: header.base_offset,
         next_offset: header.next_offset(),
         arrival_ms,
-        max_timestamp_ms: header.max_timestamp,
+        max_timestamp_ms,
         record_count: u32::try_from(header.record_count).unwrap_or(0),
         leader_epoch: header.leader_epoch,
         payload,

@@ -189,19 +189,21 @@ impl Sequencer {
         let batches = batches.map_err(|error| self.shared.damage.note(error))?;
         // The owner may have deleted a part of the first batch.
         let begin = batches.first().map_or(first, |batch| batch.base_offset.min(first));
-        self.sequence_gap(aside, begin);
+        let compacted = partition.marks.compacted;
+        self.sequence_gap(aside, begin, 0);
         let known = self.state.partitions[&aside].lineage.entries().len();
         for entry in lineage.entries().iter().skip(known).filter(|e| e.start_offset < end) {
             self.push_epoch(aside, entry);
         }
         if batches.is_empty() {
             // What is left is a gap of retention's making.
-            self.sequence_gap(aside, end);
+            self.sequence_gap(aside, end, compacted);
         }
         for batch in batches {
-            self.sequence_gap(aside, batch.base_offset);
+            self.sequence_gap(aside, batch.base_offset, compacted);
             self.keep_batch(aside, batch)?;
         }
+        self.note_compaction(aside, compacted, 0);
         if self.state.partitions[&aside].log_start < first {
             self.stage_trim(aside, first, false);
         }
@@ -226,6 +228,14 @@ impl Sequencer {
         let left = self.account_below(fork.no, to)?;
         let payload = if left.is_empty() { Vec::new() } else { left.encode() };
         let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
+        if partition.marks.cleaned > to {
+            tracing::warn!(
+                partition = fork.no.0,
+                to,
+                "log compaction here took records below the cut that others above it superseded; \
+                 the topic's owner still has them"
+            );
+        }
         partition.truncate(to, arrival_ms, left);
         self.keep_cursors_within(&[fork.no]);
         let payload = payload.into();
@@ -244,9 +254,9 @@ impl Sequencer {
         if to <= partition.log_start {
             return Ok(0);
         }
-        let below = self.log.reader().read(no, to - 1, to, 1);
+        let below = self.log.reader().last_arrival_below(no, to);
         let below = below.map_err(|error| self.shared.damage.note(error))?;
-        Ok(below.last().map_or(0, |batch| batch.arrival_ms))
+        Ok(below.unwrap_or(0))
     }
 
     /// The owner's epochs up to the common end, so that clients never see a lower one.

@@ -18,6 +18,10 @@ impl KeptLog for Partition {
         self.durable_end()
     }
 
+    fn compacted(&self) -> i64 {
+        self.marks().compacted
+    }
+
     fn read(&self, from: i64) -> Result<Vec<SourceBatch>, Error> {
         let batches = Self::read(self, from, READ_BYTES)?;
         let batch = |batch: mainstem_log::StoredBatch| SourceBatch {

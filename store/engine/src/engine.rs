@@ -12,6 +12,7 @@ use mainstem_transaction::{ProducerIdBlock, ProducerIdPrefix};
 use mainstem_types::{Error, PartitionNo, StreamId};
 use tokio::sync::{oneshot, watch};
 
+use crate::cleaner::{Cleaner, CleanerSettings};
 use crate::health::Health;
 use crate::op::{
     Ack, AckedEnd, Answer, Append, Appending, Changing, CursorCommit, HeldWatermark, LinkName, Op,
@@ -205,11 +206,20 @@ impl Engine {
         self.done(|reply| Op::TrimReplica { link, starts, reply }).await
     }
 
+    /// What compacts partitions in the background, which the caller spawns or steps.
+    pub fn cleaner(&self, env: Env, settings: CleanerSettings) -> Cleaner {
+        Cleaner::new(self.shared.clone(), env, settings)
+    }
+
+    /// Records and bytes that log compaction has taken since the start.
+    pub fn removed_by_compaction(&self) -> (u64, u64) {
+        self.shared.removed.get()
+    }
+
     /// Whether those who write wait for their turn: more than a fraction of a group has gathered
     /// while the one before is made durable. What is not urgent yields then.
     pub fn is_loaded(&self) -> bool {
-        const LOADED_BYTES: usize = 256 * 1024;
-        self.shared.queue.waiting_bytes() >= LOADED_BYTES
+        self.shared.queue.is_loaded()
     }
 
     /// A group's cursor.

@@ -117,7 +117,7 @@ fn partition_rows_keep_their_bytes() {
 #[test]
 fn marks_keep_their_bytes_alone_and_in_a_row() {
     let gap = Gap { from: 70, to: 90, at_ms: 1_700_000_000_000 };
-    let marks = Marks { trimmed: 50, gaps: vec![gap] };
+    let marks = Marks { trimmed: 50, gaps: vec![gap], ..Marks::default() };
     assert_golden("marks", &marks);
     let home = PartitionHome { stream: StreamId(0x11), topic: OriginTopicId(0x22), index: 3 };
     let mut state = PartitionState::new(home);

@@ -140,7 +140,9 @@ impl Sequencer {
         let by_age = cut_ms.and_then(|cut| reader.first_arriving_at_or_after(no, cut).ok());
         let by_size = bytes.and_then(|bytes| reader.start_for_retained_bytes(no, bytes).ok());
         let start = by_age.max(by_size)?.min(partition.shown_end());
-        (start > partition.log_start).then_some(start)
+        // Where compaction left nothing, nothing expires.
+        let is_due = start > partition.log_start && reader.has_batch_below(no, start).ok()?;
+        is_due.then_some(start)
     }
 
     /// DeleteRecords by a client. Returns the new log start.
@@ -255,8 +257,11 @@ struct Kept {
 }
 
 impl Kept {
-    /// A topic's `retention.ms` and `retention.bytes` come before its stream's ttl.
+    /// Of a topic whose policy is to compact and not to delete, everything. Otherwise a topic's `retention.ms` and `retention.bytes` come before its stream's ttl.
     fn of(stream: &Stream, topic: &Topic) -> Self {
+        if topic.never_expires() {
+            return Self { age_ms: None, bytes: None };
+        }
         let config = |name: &str| topic.config.get(name).and_then(|text| text.parse::<i64>().ok());
         let ttl_ms = match stream.settings.ttl_seconds {
             0 => None,

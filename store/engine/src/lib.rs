@@ -11,7 +11,9 @@
 mod append;
 mod aside;
 mod change;
+mod cleaner;
 mod commit;
+mod compaction;
 mod cursors;
 mod damage;
 mod decisions;
@@ -49,6 +51,7 @@ mod view;
 mod view_writer;
 mod waiting;
 
+pub use cleaner::{Cleaner, CleanerSettings, Cleaning};
 pub use engine::Engine;
 pub use health::{Health, SYNC_MS_BOUNDS, SyncTimes};
 pub use marks::{Gap, Marks};

@@ -1,5 +1,5 @@
-//! What a partition remembers of offsets that hold nothing: where its owner deleted records, and
-//! which gaps the source declared (I8).
+//! What a partition remembers of offsets that hold nothing: where its owner deleted records, which
+//! gaps the source declared (I8), and how far it was compacted.
 
 use minicbor::{Decode, Encode};
 
@@ -32,6 +32,18 @@ pub struct Marks {
     /// The newest gaps, in order of offset.
     #[n(1)]
     pub gaps: Vec<Gap>,
+    /// Batches below may lack records, or be missing: compaction has begun on them here, or
+    /// at the source before they came. Never above the end.
+    #[cbor(n(2), default, skip_if = "is_zero")]
+    pub compacted: i64,
+    /// Compaction here has looked at every key below. Never above `compacted`.
+    #[cbor(n(3), default, skip_if = "is_zero")]
+    pub cleaned: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the encoding wants it")]
+const fn is_zero(offset: &i64) -> bool {
+    *offset == 0
 }
 
 impl Marks {
@@ -56,9 +68,17 @@ impl Marks {
         }
     }
 
+    /// Compaction begins below `compacted`, or has looked at every key below `cleaned`.
+    pub(crate) fn note_compaction(&mut self, compacted: i64, cleaned: i64) {
+        self.compacted = self.compacted.max(compacted);
+        self.cleaned = self.cleaned.max(cleaned);
+    }
+
     /// Everything from `to` on is undone, and may be written anew by somebody else.
     pub(crate) fn truncate(&mut self, to: i64) {
         self.trimmed = self.trimmed.min(to);
+        self.compacted = self.compacted.min(to);
+        self.cleaned = self.cleaned.min(to);
         self.gaps.retain(|gap| gap.from < to);
         if let Some(last) = self.gaps.last_mut() {
             last.to = last.to.min(to);
@@ -89,6 +109,6 @@ mod tests {
         marks.truncate(3_805);
         assert_eq!(marks.gaps, [Gap { from: 3_800, to: 3_805, at_ms: 3_810 }]);
         marks.truncate(7);
-        assert_eq!(marks, Marks { trimmed: 7, gaps: Vec::new() });
+        assert_eq!(marks, Marks { trimmed: 7, ..Marks::default() });
     }
 }

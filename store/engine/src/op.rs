@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use mainstem_catalog::{Catalog, Command, Place};
+use mainstem_catalog::{Catalog, Command};
+use mainstem_compaction::Place;
 use mainstem_group::{CursorKey, CursorValue};
-use mainstem_transaction::TransactionalProducer;
+use mainstem_transaction::{Producers, TransactionalProducer};
 use mainstem_types::{Error, LineageEntry, LinkEpoch, OriginTopicId, PartitionNo, StreamId};
 use tokio::sync::oneshot;
 
@@ -61,7 +63,7 @@ pub struct ReplicaLink {
     /// The source.
     pub stream: StreamId,
     /// Where the replica lies.
-    pub replica: Place,
+    pub replica: mainstem_catalog::Place,
     /// The epoch that was raised for its Hello.
     pub link_epoch: LinkEpoch,
 }
@@ -127,6 +129,8 @@ pub struct ReplicaAppend {
     pub lineage: Vec<LineageEntry>,
     /// The source keeps nothing from our end up to here: retention or compaction took it.
     pub gap_to: Option<i64>,
+    /// Batches below may have been compacted at the source before they came; 0 for none.
+    pub compacted: i64,
     /// The batches, in order.
     pub batches: Vec<ReplicaBatch>,
 }
@@ -202,6 +206,25 @@ pub(crate) fn closed() -> Error {
     Error::retry("the node is shutting down; try again when it is back")
 }
 
+/// A step of compaction in one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Compact {
+    pub(crate) partition: PartitionNo,
+    /// The partition's cuts when the pass began.
+    pub(crate) cuts: u64,
+    pub(crate) step: CompactStep,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum CompactStep {
+    /// What lies below may be written anew from now on.
+    Begin(i64),
+    /// This stands in the place of what is there.
+    Rewrite(Vec<Place>),
+    /// Every key below was looked at.
+    Done(i64),
+}
+
 /// One operation in the queue.
 pub(crate) enum Op {
     Append {
@@ -218,6 +241,10 @@ pub(crate) enum Op {
     Rejoin {
         rejoin: Rejoin,
         reply: oneshot::Sender<Result<Rejoined, Error>>,
+    },
+    Compact {
+        compact: Compact,
+        reply: oneshot::Sender<Result<Arc<Producers>, Error>>,
     },
     Change {
         command: Box<Command>,
@@ -273,6 +300,24 @@ pub(crate) enum Op {
     },
 }
 
+impl CompactStep {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Rewrite(places) => {
+                places.iter().filter_map(|place| place.batch.as_ref()).map(Bytes::len).sum()
+            }
+            Self::Begin(_) | Self::Done(_) => 0,
+        }
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        match self {
+            Self::Rewrite(places) => places.len(),
+            Self::Begin(_) | Self::Done(_) => 1,
+        }
+    }
+}
+
 impl Op {
     /// What it weighs in the queue.
     pub(crate) fn bytes(&self) -> usize {
@@ -294,6 +339,7 @@ impl Op {
                 Self::KeepDecisions { decisions, .. } => {
                     decisions.iter().map(|one| one.markers.len() * size_of::<LinkMarker>()).sum()
                 }
+                Self::Compact { compact, .. } => compact.step.bytes(),
                 // A group copies so much for each of them.
                 Self::Rejoin { .. } => REJOIN_BYTES,
                 Self::Change { .. }

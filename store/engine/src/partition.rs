@@ -1,7 +1,7 @@
 //! One partition as readers see it: only what is durable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use mainstem_log::{BatchInfo, LogReader, StoredBatch};
 use mainstem_transaction::{AbortedRange, Account, aborted_between};
@@ -33,6 +33,8 @@ pub struct Partition {
     aborted: RwLock<Arc<Vec<AbortedRange>>>,
     /// Which aborted transactions below this there were is not known any more.
     aborted_from: AtomicI64,
+    cuts: AtomicU64,
+    removed: Removed,
     watchers: Watchers,
     log: LogReader,
     damage: Arc<DamageReports>,
@@ -40,6 +42,24 @@ pub struct Partition {
 
 /// A watermark beyond every end.
 const NOT_HELD: i64 = i64::MAX;
+
+/// What compaction took since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Removed {
+    pub(crate) fn add(&self, records: u64, bytes: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
 
 /// What lies between an offset and the durable end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +97,8 @@ impl Partition {
             unstable: AtomicI64::new(NOT_HELD),
             aborted: RwLock::default(),
             aborted_from: AtomicI64::new(0),
+            cuts: AtomicU64::new(0),
+            removed: Removed::default(),
             watchers: Watchers::default(),
             log,
             damage,
@@ -124,7 +146,18 @@ impl Partition {
         Some(self.watermark.load(Ordering::Acquire)).filter(|held| *held != NOT_HELD)
     }
 
-    /// Where the owner deleted records, and the gaps that were declared.
+    /// Up to where compaction may look: nothing from here on was promised to be the last word of
+    /// its producer. Open transactions will hold it back as well.
+    pub fn compactable_end(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    /// Records and bytes that compaction here has taken since the start.
+    pub fn removed_by_compaction(&self) -> (u64, u64) {
+        self.removed.get()
+    }
+
+    /// Where the owner deleted records, the gaps that were declared, and how far it is compacted.
     pub fn marks(&self) -> Arc<Marks> {
         self.marks.read().clone()
     }
@@ -227,6 +260,29 @@ impl Partition {
         }
         self.aborted_from.store(account.known_from(), Ordering::Release);
         self.unstable.store(unstable.unwrap_or(NOT_HELD), Ordering::Release);
+    }
+
+    pub(crate) fn note_removed(&self, records: u64, bytes: u64) {
+        self.removed.add(records, bytes);
+    }
+
+    /// How often it was cut back. Ask before reading what is to be written anew.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish_cuts(&self, cuts: u64) {
+        self.cuts.store(cuts, Ordering::Release);
+    }
+
+    /// What the log holds of it, for those who look after it here.
+    pub(crate) const fn log(&self) -> &LogReader {
+        &self.log
+    }
+
+    /// An error of the log as others are told of it.
+    pub(crate) fn note_damage(&self, error: mainstem_log::LogError) -> Error {
+        self.damage.note(error)
     }
 
     /// Shows readers new frontiers; both only ever after the sync that made them true.

@@ -48,9 +48,19 @@ impl Queue {
         Ok(())
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().is_closed
+    }
+
     /// Bytes that wait.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes_max - self.room.available_permits().min(self.bytes_max)
+    }
+
+    /// Whether more than a fraction of a group has gathered.
+    pub(crate) fn is_loaded(&self) -> bool {
+        const LOADED_BYTES: usize = 256 * 1024;
+        self.waiting_bytes() >= LOADED_BYTES
     }
 
     /// Takes operations up to about `bytes_max`. Their room is free again as soon as they are out:

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::duties::Housekeeping;
-use crate::partition::Partition;
+use crate::partition::{Partition, Removed};
 use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::sequencer::{Group, Sequencer};
@@ -69,6 +69,7 @@ pub(crate) fn open(
         damage,
         to_tell: RwLock::default(),
         pending_cursors: RwLock::new(PendingCursors::of(&state.coordinator)),
+        removed: Removed::default(),
     };
     let mut sequencer = Sequencer {
         now_ms: env.clock.wall_ms(),

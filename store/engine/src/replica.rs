@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mainstem_catalog::Topic;
+use mainstem_compaction::agree;
 use mainstem_log::{Frame, FrameKind};
 use mainstem_record::BatchHeader;
 use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, OriginTopicId, PartitionNo};
@@ -10,6 +12,7 @@ use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, OriginTopicId, Par
 use crate::append::batch_frame;
 use crate::op::{LinkName, ReplicaAppend, ReplicaBatch};
 use crate::sequencer::Sequencer;
+use crate::state::GAP_BY_COMPACTION;
 
 impl Sequencer {
     /// Returns the partition's end with these batches.
@@ -24,11 +27,12 @@ impl Sequencer {
         let to = last.map(|header| header.next_offset()).max(append.gap_to);
         self.follow_lineage(no, &append.lineage, to.unwrap_or(0))?;
         if let Some(gap_to) = append.gap_to {
-            self.sequence_gap(no, gap_to);
+            self.sequence_gap(no, gap_to, append.compacted);
         }
         for batch in append.batches {
             self.sequence_replica_batch(no, batch)?;
         }
+        self.note_compaction(no, append.compacted, 0);
         Ok(self.partition_mut(no).end)
     }
 
@@ -99,9 +103,10 @@ impl Sequencer {
         Ok(())
     }
 
-    /// I8: what the source no longer keeps is recorded as a gap. A partition that holds nothing
-    /// below it then starts after it.
-    pub(crate) fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64) {
+    /// I8: what the source no longer keeps is recorded as a gap, unless all of it lies below the
+    /// offset up to which compaction may have taken it. A partition that holds nothing below it
+    /// then starts after it.
+    pub(crate) fn sequence_gap(&mut self, no: PartitionNo, gap_to: i64, compacted: i64) {
         let now_ms = self.now_ms;
         let partition = self.partition_mut(no);
         if gap_to <= partition.end {
@@ -111,10 +116,12 @@ impl Sequencer {
         let gap = Frame {
             next_offset: gap_to,
             arrival_ms: now_ms,
+            record_count: if gap_to <= compacted { GAP_BY_COMPACTION } else { 0 },
             ..Frame::at(FrameKind::Gap, no, base_offset)
         };
-        let was_empty = partition.log_start == partition.end;
-        partition.pass_gap(gap_to, now_ms);
+        // Compaction leaves the start where it is.
+        let was_empty = partition.log_start == partition.end && gap_to > compacted;
+        partition.pass_gap(&gap);
         if was_empty {
             partition.trim(gap_to, false);
         }
@@ -139,7 +146,7 @@ impl Sequencer {
             return Err(Error::misaligned(end, header.base_offset));
         }
         if header.base_offset < end {
-            return self.check_same_batch(no, &header);
+            return self.check_same_batch(no, &header, &batch.bytes);
         }
         if header.leader_epoch > partition.lineage.leader_epoch() {
             return Err(Error::invalid(format!(
@@ -164,7 +171,13 @@ impl Sequencer {
     }
 
     /// A batch below the end is dropped if it is the one that we hold, and is a divergence if not.
-    fn check_same_batch(&self, no: PartitionNo, header: &BatchHeader) -> Result<(), Error> {
+    /// Where either was compacted, it is the same if the records are that both hold (I2).
+    fn check_same_batch(
+        &self,
+        no: PartitionNo,
+        header: &BatchHeader,
+        theirs: &Bytes,
+    ) -> Result<(), Error> {
         let partition = &self.state.partitions[&no];
         if header.next_offset() <= partition.log_start {
             return Ok(());
@@ -183,21 +196,27 @@ impl Sequencer {
                 && frame.base_offset <= header.base_offset
         });
         let ours = match staged {
-            Some(frame) => BatchHeader::decode(&frame.payload).ok(),
+            Some(frame) => Some(frame.payload.clone()),
             None => {
                 let found = self.log.reader().read(no, header.base_offset, partition.end, 1);
                 let found = found.map_err(|error| self.shared.damage.note(error))?;
-                found.first().and_then(|batch| BatchHeader::decode(&batch.bytes).ok())
+                found.into_iter().next().map(|batch| batch.bytes)
             }
         };
+        let decode = |bytes: Bytes| BatchHeader::decode(&bytes).ok().map(|header| (header, bytes));
         // Where we hold nothing, a feeder with a shorter memory than this one declared a gap.
         let in_gap = |ours: &BatchHeader| {
             ours.base_offset >= header.next_offset() || ours.next_offset() <= header.base_offset
         };
-        let Some(ours) = ours.filter(|ours| !in_gap(ours)) else { return Ok(()) };
+        let ours = ours.and_then(decode).filter(|(ours, _)| !in_gap(ours));
+        let Some((ours, our_bytes)) = ours else { return Ok(()) };
         let same = (ours.base_offset, ours.next_offset(), ours.crc, ours.leader_epoch)
             == (header.base_offset, header.next_offset(), header.crc, header.leader_epoch);
-        if same { Ok(()) } else { Err(diverged("the source holds another batch than we do")) }
+        if same || agree(&our_bytes, theirs) {
+            Ok(())
+        } else {
+            Err(diverged("the source holds another batch than we do"))
+        }
     }
 }
 

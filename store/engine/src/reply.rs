@@ -1,6 +1,9 @@
 //! Answers that wait until they are true.
 
+use std::sync::Arc;
+
 use mainstem_catalog::Catalog;
+use mainstem_transaction::Producers;
 use mainstem_types::Error;
 use tokio::sync::oneshot;
 
@@ -14,6 +17,7 @@ pub(crate) enum Reply {
     Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
     Change(oneshot::Sender<Result<Catalog, Error>>, Box<Result<Catalog, Error>>),
     Rejoined(oneshot::Sender<Result<Rejoined, Error>>, Result<Rejoined, Error>),
+    Compacted(oneshot::Sender<Result<Arc<Producers>, Error>>, Result<Arc<Producers>, Error>),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
     Transacted(oneshot::Sender<Result<Stepped, Error>>, Result<Stepped, Error>),
     Closed(oneshot::Sender<()>),
@@ -32,6 +36,7 @@ impl Reply {
             Self::Offset(waiter, answer) => drop(waiter.send(answer)),
             Self::Change(waiter, answer) => drop(waiter.send(*answer)),
             Self::Rejoined(waiter, answer) => drop(waiter.send(answer)),
+            Self::Compacted(waiter, answer) => drop(waiter.send(answer)),
             Self::Done(waiter, answer) => drop(waiter.send(answer)),
             Self::Transacted(waiter, answer) => drop(waiter.send(answer)),
             Self::Closed(waiter) => drop(waiter.send(())),
@@ -56,6 +61,7 @@ impl Op {
             }
             Self::Change { reply, .. } => Reply::Change(reply, Box::new(Err(disk_full()))),
             Self::Rejoin { reply, .. } => Reply::Rejoined(reply, Err(disk_full())),
+            Self::Compact { reply, .. } => Reply::Compacted(reply, Err(disk_full())),
             Self::CommitCursors { reply, .. }
             | Self::ApplyCursors { reply, .. }
             | Self::TrimReplica { reply, .. }

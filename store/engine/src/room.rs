@@ -58,7 +58,13 @@ impl Sum for Need {
 
 impl Op {
     pub(crate) fn is_append(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::AppendReplica { .. } | Self::Rejoin { .. })
+        matches!(
+            self,
+            Self::Append { .. }
+                | Self::AppendReplica { .. }
+                | Self::Rejoin { .. }
+                | Self::Compact { .. }
+        )
     }
 
     pub(crate) fn need(&self, catalog: &Catalog) -> Need {
@@ -77,6 +83,10 @@ impl Op {
             },
             // See `Sequencer::rejoin_need`, which looks how much there is to set aside.
             Self::Rejoin { .. } => Need::default(),
+            Self::Compact { compact, .. } => {
+                // A row may begin columns of its own in its segment's footer, as two frames do.
+                Need { payload_bytes: compact.step.bytes(), frames: compact.step.frames() + 2 }
+            }
             Self::Change { command, .. } => need_of_command(command, catalog),
             Self::CommitCursors { commits, .. } => {
                 let words =

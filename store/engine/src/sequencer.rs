@@ -161,6 +161,9 @@ impl Sequencer {
             Op::AppendReplica { append, reply } => {
                 Reply::Offset(reply, self.sequence_replica_append(append))
             }
+            Op::Compact { compact, reply } => {
+                Reply::Compacted(reply, self.sequence_compaction(compact))
+            }
             Op::Rejoin { rejoin, reply } => Reply::Rejoined(reply, self.sequence_rejoin(&rejoin)),
             Op::Change { command, reply } => {
                 Reply::Change(reply, Box::new(self.sequence_change(&command)))
@@ -259,6 +262,7 @@ impl Sequencer {
             let partition = &partitions[no];
             partition.publish_marks(&state.marks);
             partition.publish_transactions(&state.transactions, self.state.is_left_open(state));
+            partition.publish_cuts(state.cuts);
             partition.publish(state.log_start, state.end, state.held, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }

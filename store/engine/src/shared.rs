@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cursors::Cursors;
 use crate::damage::DamageReports;
 use crate::health::Health;
-use crate::partition::Partition;
+use crate::partition::{Partition, Removed};
 use crate::pending_cursors::PendingCursors;
 use crate::queue::Queue;
 use crate::subscription::CursorWatchers;
@@ -33,4 +33,6 @@ pub(crate) struct Shared {
     pub(crate) to_tell: RwLock<ToTell>,
     /// Cursors that open transactions are to move.
     pub(crate) pending_cursors: RwLock<PendingCursors>,
+    /// What log compaction took since the start.
+    pub(crate) removed: Removed,
 }

@@ -30,6 +30,8 @@ pub(crate) struct PartitionState {
     pub(crate) transactions: Arc<Account>,
     pub(crate) last_arrival_ms: i64,
     pub(crate) marks: Arc<Marks>,
+    /// How often it was cut back since the start: what was read before is then another history.
+    pub(crate) cuts: u64,
     /// Readers see no further than this: not all synchronous replicas have the rest, here or, for
     /// a replica, at its source.
     pub(crate) held: Option<i64>,
@@ -41,6 +43,8 @@ pub(crate) struct PartitionState {
 
 /// In the header of a Trim frame, where other kinds count records: the owner deleted them.
 pub(crate) const TRIM_BY_OWNER: u32 = 1;
+/// Likewise in that of a Gap frame: compaction took the records, and nothing is lost.
+pub(crate) const GAP_BY_COMPACTION: u32 = 1;
 
 /// The partition's row in the materialised view.
 #[derive(Encode, Decode)]
@@ -75,6 +79,7 @@ impl PartitionState {
             transactions: Arc::default(),
             last_arrival_ms: 0,
             marks: Arc::default(),
+            cuts: 0,
             held: None,
             held_by_owner: false,
             quarantined: None,
@@ -94,6 +99,7 @@ impl PartitionState {
             transactions: Arc::new(transactions.unwrap_or_default()),
             last_arrival_ms: row.last_arrival_ms,
             marks: Arc::new(row.marks.unwrap_or_default()),
+            cuts: 0,
             held: row.held,
             held_by_owner: false,
             quarantined: None,
@@ -150,16 +156,19 @@ impl PartitionState {
     }
 
     /// Passes over offsets that the source no longer keeps (I8).
-    pub(crate) fn pass_gap(&mut self, to: i64, at_ms: i64) {
-        let gap = Gap { from: self.end, to, at_ms };
-        Arc::make_mut(&mut self.marks).note_gap(gap);
-        self.end = to;
+    pub(crate) fn pass_gap(&mut self, frame: &Frame) {
+        if frame.record_count != GAP_BY_COMPACTION {
+            let gap = Gap { from: self.end, to: frame.next_offset, at_ms: frame.arrival_ms };
+            Arc::make_mut(&mut self.marks).note_gap(gap);
+        }
+        self.end = frame.next_offset;
     }
 
     /// Undoes everything from `to` on, where a batch began. What is left arrived by `arrived_ms`:
     /// what comes there from elsewhere may have arrived before what is undone. `transactions` is
     /// the account of what is left.
     pub(crate) fn truncate(&mut self, to: i64, arrived_ms: i64, transactions: Account) {
+        self.cuts += 1;
         self.end = to;
         self.last_arrival_ms = arrived_ms;
         self.log_start = self.log_start.min(to);
@@ -358,7 +367,7 @@ impl State {
             }
             FrameKind::Gap => {
                 partition.note_hole_before(frame.base_offset);
-                partition.pass_gap(frame.next_offset, frame.arrival_ms);
+                partition.pass_gap(frame);
             }
             FrameKind::Trim => {
                 partition.trim(frame.base_offset, frame.record_count == TRIM_BY_OWNER);
@@ -383,6 +392,10 @@ impl State {
             FrameKind::HighWatermark => {
                 partition.held = held_by_frame(frame);
                 Arc::make_mut(&mut partition.transactions).settle(partition.held);
+            }
+            FrameKind::Compacted => {
+                let marks = Arc::make_mut(&mut partition.marks);
+                marks.note_compaction(frame.base_offset, frame.next_offset);
             }
             FrameKind::Quarantine => {
                 let why = String::from_utf8_lossy(&frame.payload);

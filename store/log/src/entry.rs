@@ -27,7 +27,7 @@ impl Entry {
     /// The entry for a frame at a byte of its segment; `None` for kinds that are not indexed.
     pub(crate) fn of(header: &FrameHeader, at: u32) -> Option<Self> {
         let payload_bytes = match FrameKind::from_number(header.kind) {
-            Some(FrameKind::Batch) => header.payload_bytes,
+            Some(FrameKind::Batch | FrameKind::Rewrite) => header.payload_bytes,
             Some(FrameKind::Gap) => 0,
             _ => return None,
         };

@@ -23,13 +23,19 @@ const SPAN_BYTES: usize = 72;
 /// One partition in the table.
 const ROW_BYTES: usize = 32;
 const ROW_QUARANTINED: u32 = 1;
+/// The version of a footer that says of columns that they were rewritten.
+const REWRITTEN_VERSION: u16 = 2;
+/// In a directory record's number of entries: they replace what older segments hold of these
+/// offsets, and say nothing about what lies above.
+const SPAN_REWRITTEN: u32 = 1 << 31;
 
-/// The batches of one partition in one sealed segment, as a whole.
+/// A row of batches of one partition in one segment, as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) segment: u32,
+    /// Raised where what was rewritten reaches into it.
     pub(crate) base_offset: i64,
-    /// The first offset after; lowered when a truncation reaches into it.
+    /// The first offset after; lowered when a truncation, or what was rewritten, reaches into it.
     pub(crate) end_offset: i64,
     /// Of the first batch, if no gap is before it: arrivals do not decrease. The least value, if
     /// one is.
@@ -41,8 +47,55 @@ pub(crate) struct Span {
     /// The byte of the segment where the column of entries begins.
     pub(crate) column_at: u32,
     pub(crate) entries: u32,
-    /// False once a truncation has reached into it, for then the sums are too high.
+    /// Compaction wrote it, in the place of older batches.
+    pub(crate) is_rewritten: bool,
+    /// False once a truncation or what was rewritten has reached into it, for then the sums are
+    /// bounds or guesses.
     pub(crate) is_exact: bool,
+}
+
+impl Span {
+    /// What a row of entries adds up to.
+    pub(crate) fn of<'a>(
+        segment: u32,
+        is_rewritten: bool,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> Self {
+        let mut span = Self {
+            segment,
+            base_offset: i64::MAX,
+            end_offset: i64::MIN,
+            first_arrival_ms: i64::MIN,
+            last_arrival_ms: i64::MIN,
+            max_timestamp_ms: i64::MIN,
+            bytes: 0,
+            records: 0,
+            column_at: 0,
+            entries: 0,
+            is_rewritten,
+            is_exact: true,
+        };
+        for entry in entries {
+            span.take(entry);
+        }
+        span
+    }
+
+    /// Takes in the next entry.
+    pub(crate) fn take(&mut self, entry: &Entry) {
+        if self.entries == 0 {
+            self.base_offset = entry.base_offset;
+            self.first_arrival_ms = if entry.is_gap() { i64::MIN } else { entry.arrival_ms };
+        }
+        self.end_offset = entry.next_offset;
+        self.entries += 1;
+        if !entry.is_gap() {
+            self.last_arrival_ms = self.last_arrival_ms.max(entry.arrival_ms);
+            self.max_timestamp_ms = self.max_timestamp_ms.max(entry.max_timestamp_ms);
+            self.bytes += u64::from(entry.payload_bytes);
+            self.records += u64::from(entry.record_count);
+        }
+    }
 }
 
 /// One partition in the table of a footer.
@@ -96,6 +149,7 @@ pub(crate) struct FooterBuilder {
     spans: u32,
     table: Vec<u8>,
     rows: u32,
+    has_rewritten: bool,
 }
 
 impl FooterBuilder {
@@ -108,47 +162,28 @@ impl FooterBuilder {
             spans: 0,
             table: Vec::new(),
             rows: 0,
+            has_rewritten: false,
         }
     }
 
-    /// Adds a partition's entries, in order of offset; returns the span that stands for them.
+    /// Adds a row of a partition's entries, in order of offset; returns the span that stands for
+    /// them.
     pub(crate) fn add_column<'a>(
         &mut self,
         segment: u32,
         partition: PartitionNo,
-        entries: impl ExactSizeIterator<Item = &'a Entry> + Clone,
+        is_rewritten: bool,
+        entries: impl Iterator<Item = &'a Entry> + Clone,
     ) -> Span {
         let start = self.columns.len();
-        let mut span = Span {
-            segment,
-            base_offset: entries.clone().next().map_or(0, |entry| entry.base_offset),
-            end_offset: 0,
-            first_arrival_ms: i64::MIN,
-            last_arrival_ms: i64::MIN,
-            max_timestamp_ms: i64::MIN,
-            bytes: 0,
-            records: 0,
-            column_at: self.groups_end + length(start),
-            entries: length(entries.len()),
-            is_exact: true,
-        };
-        if let Some(first) = entries.clone().next().filter(|first| !first.is_gap()) {
-            span.first_arrival_ms = first.arrival_ms;
-        }
-        for entry in entries {
-            entry.encode(&mut self.columns);
-            span.end_offset = entry.next_offset;
-            if !entry.is_gap() {
-                span.last_arrival_ms = span.last_arrival_ms.max(entry.arrival_ms);
-                span.max_timestamp_ms = span.max_timestamp_ms.max(entry.max_timestamp_ms);
-                span.bytes += u64::from(entry.payload_bytes);
-                span.records += u64::from(entry.record_count);
-            }
-        }
+        let column_at = self.groups_end + length(start);
+        let span = Span { column_at, ..Span::of(segment, is_rewritten, entries.clone()) };
+        entries.for_each(|entry| entry.encode(&mut self.columns));
         let crc = column_crc(partition, &self.columns[start..]);
         self.columns.put_u32_le(crc);
         encode_span(partition, &span, &mut self.directory);
         self.spans += 1;
+        self.has_rewritten |= is_rewritten;
         span
     }
 
@@ -176,7 +211,8 @@ impl FooterBuilder {
         self.columns.append(&mut self.directory);
         self.columns.append(&mut self.table);
         let tail = FooterTail {
-            version: FORMAT_VERSION,
+            // An older program would take what was rewritten for a truncation.
+            version: if self.has_rewritten { REWRITTEN_VERSION } else { FORMAT_VERSION },
             segment: segment.number,
             generation: segment.generation,
             groups_end: self.groups_end,
@@ -226,12 +262,12 @@ fn encode_span(partition: PartitionNo, span: &Span, out: &mut Vec<u8>) {
     out.put_u64_le(span.bytes);
     out.put_u64_le(span.records);
     out.put_u32_le(span.column_at);
-    out.put_u32_le(span.entries);
+    out.put_u32_le(span.entries | if span.is_rewritten { SPAN_REWRITTEN } else { 0 });
 }
 
 fn decode_span(segment: u32, bytes: &mut impl Buf) -> (PartitionNo, Span) {
     let partition = PartitionNo(bytes.get_u64_le());
-    let span = Span {
+    let mut span = Span {
         segment,
         base_offset: bytes.get_i64_le(),
         end_offset: bytes.get_i64_le(),
@@ -242,8 +278,11 @@ fn decode_span(segment: u32, bytes: &mut impl Buf) -> (PartitionNo, Span) {
         records: bytes.get_u64_le(),
         column_at: bytes.get_u32_le(),
         entries: bytes.get_u32_le(),
+        is_rewritten: false,
         is_exact: true,
     };
+    span.is_rewritten = span.entries & SPAN_REWRITTEN != 0;
+    span.entries &= !SPAN_REWRITTEN;
     (partition, span)
 }
 
@@ -306,9 +345,9 @@ pub(crate) fn read_footer(segment: &Segment) -> Result<Option<Footer>, LogError>
     if (tail.segment, tail.generation) != (segment.number, segment.generation) {
         return Ok(None);
     }
-    if tail.version > FORMAT_VERSION {
+    if tail.version > REWRITTEN_VERSION {
         return Err(LogError::Format(format!(
-            "{} has format {}, this version reads up to {FORMAT_VERSION}; run a newer one",
+            "{} has format {}, this version reads up to {REWRITTEN_VERSION}; run a newer one",
             segment.name(),
             tail.version
         )));
@@ -337,7 +376,7 @@ fn decode_row(bytes: &mut impl Buf) -> Row {
     Row { partition, start, end, is_quarantined }
 }
 
-/// Reads the column of entries that a span stands for; `None` if it is damaged.
+/// Reads the column of entries that a span is of; `None` if it is damaged.
 pub(crate) fn read_column(
     segment: &Segment,
     partition: PartitionNo,
@@ -350,8 +389,7 @@ pub(crate) fn read_column(
     if crc.get_u32_le() != column_crc(partition, column) {
         return Ok(None);
     }
-    let entries = column.chunks_exact(ENTRY_BYTES).map(Entry::decode);
-    Ok(Some(entries.filter(|entry| entry.next_offset <= span.end_offset).collect()))
+    Ok(Some(column.chunks_exact(ENTRY_BYTES).map(Entry::decode).collect()))
 }
 
 /// The checksum that follows a column. The partition is in it, so that no column stands in for

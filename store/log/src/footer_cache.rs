@@ -8,11 +8,14 @@ use parking_lot::Mutex;
 
 use crate::entry::{ENTRY_BYTES, Entry};
 use crate::footer::{Span, read_column};
+use crate::pieces::Column;
 use crate::scan::scan;
 use crate::segment::Segment;
-use crate::{LogError, Position};
+use crate::{FrameKind, LogError, Position};
 
-type Key = (u32, PartitionNo);
+/// Segment, partition, byte of the column, and where the part of it begins that is meant: a column
+/// that had to be rebuilt has no more than that.
+type Key = (u32, PartitionNo, u32, i64);
 
 /// The least recently used column goes when the bound is passed.
 pub(crate) struct FooterCache {
@@ -29,7 +32,7 @@ struct State {
 }
 
 struct Cached {
-    entries: Arc<[Entry]>,
+    entries: Arc<Vec<Entry>>,
     used: u64,
 }
 
@@ -46,36 +49,34 @@ impl FooterCache {
         self.state.lock().bytes
     }
 
-    /// The entries of a span, from memory or from the segment's footer. A truncation that reached
-    /// into the span is honoured, also for entries that were read before it.
+    /// The entries of a span, from memory or from the segment's footer. What a truncation, or what
+    /// was rewritten, has taken from the span is left out, also of entries that were read before.
     pub(crate) fn column(
         &self,
         segment: &Arc<Segment>,
         partition: PartitionNo,
         span: &Span,
-    ) -> Result<Arc<[Entry]>, LogError> {
-        let key = (segment.number, partition);
-        if let Some(entries) = self.state.lock().touch(key)
-            && entries.last().is_none_or(|entry| entry.next_offset <= span.end_offset)
-        {
-            return Ok(entries);
+    ) -> Result<Column, LogError> {
+        let key = (segment.number, partition, span.column_at, span.base_offset);
+        if let Some(entries) = self.state.lock().touch(key) {
+            return Ok(Column::of(entries, span));
         }
-        let entries: Arc<[Entry]> = match read_column(segment, partition, span)? {
-            Some(entries) => entries.into(),
+        let entries: Arc<Vec<Entry>> = match read_column(segment, partition, span)? {
+            Some(entries) => Arc::new(entries),
             None => {
                 tracing::warn!(segment = segment.name(), %partition, "a damaged index is rebuilt");
-                rebuild_column(segment, partition, span)?.into()
+                Arc::new(rebuild_column(segment, partition, span)?)
             }
         };
         self.state.lock().insert(key, Arc::clone(&entries), self.bytes_max);
-        Ok(entries)
+        Ok(Column::of(entries, span))
     }
 
     /// Forgets a segment that leaves the log.
     pub(crate) fn forget(&self, segment: u32) {
         let mut state = self.state.lock();
         let gone: Vec<Key> =
-            state.columns.keys().copied().filter(|(number, _)| *number == segment).collect();
+            state.columns.keys().copied().filter(|(number, ..)| *number == segment).collect();
         for key in gone {
             state.remove(key);
         }
@@ -94,19 +95,23 @@ fn rebuild_column(
     let mut entries: Vec<Entry> = Vec::new();
     for frame in frames.filter(|frame| frame.header.partition == partition) {
         let Some(entry) = Entry::of(&frame.header, frame.at) else { continue };
-        // What was written later at the same offsets undid what was there.
-        while entries.pop_if(|earlier| earlier.next_offset > entry.base_offset).is_some() {}
+        // What was written later at the same offsets undid what was there; what was rewritten
+        // replaced it, and nothing else.
+        let is_rewritten = frame.header.kind == FrameKind::Rewrite as u8;
+        let from = entries.partition_point(|earlier| earlier.next_offset <= entry.base_offset);
+        let behind = entries.split_off(from);
         entries.push(entry);
+        let stays = |later: &Entry| is_rewritten && later.base_offset >= entry.next_offset;
+        entries.extend(behind.into_iter().filter(stays));
     }
-    let is_live = |entry: &Entry| {
-        entry.base_offset >= span.base_offset && entry.next_offset <= span.end_offset
-    };
+    let is_live =
+        |entry: &Entry| entry.base_offset < span.end_offset && entry.next_offset > span.base_offset;
     entries.retain(is_live);
     Ok(entries)
 }
 
 impl State {
-    fn touch(&mut self, key: Key) -> Option<Arc<[Entry]>> {
+    fn touch(&mut self, key: Key) -> Option<Arc<Vec<Entry>>> {
         self.uses += 1;
         let uses = self.uses;
         let cached = self.columns.get_mut(&key)?;
@@ -116,7 +121,7 @@ impl State {
         Some(Arc::clone(&cached.entries))
     }
 
-    fn insert(&mut self, key: Key, entries: Arc<[Entry]>, bytes_max: usize) {
+    fn insert(&mut self, key: Key, entries: Arc<Vec<Entry>>, bytes_max: usize) {
         self.remove(key);
         self.uses += 1;
         self.bytes += cost(&entries);

@@ -68,7 +68,8 @@ frame_kinds! {
     WindowAtRisk = 17,
     /// A deleted topic that replicas must still be told of.
     Tombstone = 18,
-    /// Offsets below `base_offset` have been compacted.
+    /// Batches below `base_offset` may have been rewritten, here or at the source; every key below
+    /// `next_offset` was looked at by compaction here.
     Compacted = 19,
     /// A block of producer ids was reserved.
     ProducerIds = 20,
@@ -76,6 +77,9 @@ frame_kinds! {
     JobStep = 21,
     /// A digest of a fixed stride of offsets.
     Digest = 22,
+    /// What compaction left of the batches at `base_offset..next_offset`, in their place: one
+    /// batch, or nothing if the payload is empty. It begins and ends where they did.
+    Rewrite = 23,
 }
 
 /// One frame: header fields and a payload that the log does not look into.

@@ -10,6 +10,7 @@ use crate::entry::Entry;
 use crate::footer::{FooterBuilder, Row, Span};
 use crate::footer_cache::FooterCache;
 use crate::frame_header::FrameHeader;
+use crate::pieces::{Piece, Pieces, SealedSegment, Segments, release};
 use crate::segment::Segment;
 use crate::tail::TailCache;
 use crate::{FrameKind, LogSettings, Position, Quarantine, SegmentPin};
@@ -27,6 +28,7 @@ impl Shared {
             segments: BTreeMap::new(),
             open: None,
             open_entries: 0,
+            open_columns: 0,
             live_bytes: 0,
             tail: TailCache::new(settings.tail_cache_bytes),
         };
@@ -39,22 +41,16 @@ impl Shared {
 pub(crate) struct Index {
     pub(crate) partitions: HashMap<PartitionNo, PartitionIndex>,
     /// Sealed segments by number.
-    pub(crate) segments: BTreeMap<u32, SealedSegment>,
+    pub(crate) segments: Segments,
     /// The segment that is written to, which `PartitionIndex::open` points into.
     pub(crate) open: Option<Arc<Segment>>,
-    /// Entries of all partitions in it.
+    /// Entries of all partitions in it, those included that were replaced there.
     pub(crate) open_entries: usize,
-    /// Payload bytes of batches that are kept; a little high where a truncation cut a span.
+    /// Columns that its footer has at most beyond one for each partition.
+    pub(crate) open_columns: usize,
+    /// Payload bytes of batches that are kept; about, where only a part of a piece is left.
     pub(crate) live_bytes: u64,
     pub(crate) tail: TailCache,
-}
-
-/// A sealed segment and how many partitions still need it.
-pub(crate) struct SealedSegment {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) end: Position,
-    pub(crate) bytes: u64,
-    pub(crate) live_partitions: u32,
 }
 
 /// One partition.
@@ -63,9 +59,9 @@ pub(crate) struct PartitionIndex {
     pub(crate) start: i64,
     pub(crate) end: i64,
     pub(crate) quarantine: Option<(i64, Arc<str>)>,
-    /// In order of offset and of segment, without overlap.
-    pub(crate) sealed: VecDeque<Span>,
-    /// In order of offset, all above the sealed ones.
+    /// In order of offset, without overlap.
+    pub(crate) pieces: Pieces,
+    /// Entries of the unsealed segment in order of offset, all above the pieces.
     pub(crate) open: VecDeque<Entry>,
 }
 
@@ -76,7 +72,8 @@ impl PartitionIndex {
 
     /// The offset where something is missing between start and end, if so.
     pub(crate) fn hole(&self) -> Option<i64> {
-        let spans = self.sealed.iter().map(|span| (span.base_offset, span.end_offset));
+        let spans = self.pieces.all.iter().map(|piece| &piece.span);
+        let spans = spans.map(|span| (span.base_offset, span.end_offset));
         let entries = self.open.iter().map(|entry| (entry.base_offset, entry.next_offset));
         let mut at = self.start;
         for (base, end) in spans.chain(entries) {
@@ -86,6 +83,33 @@ impl PartitionIndex {
             at = at.max(end);
         }
         (at < self.end).then_some(at)
+    }
+
+    /// Makes pieces of the entries below `to`, but for those from `from` on, which are let go;
+    /// returns the bytes and the number of the latter.
+    fn settle(&mut self, segment: u32, from: i64, to: i64) -> (u64, usize) {
+        let mut kept = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
+        while let Some(entry) = self.open.pop_front_if(|entry| entry.base_offset < to) {
+            if entry.next_offset <= from {
+                kept.push(entry);
+                continue;
+            }
+            // Only a gap can reach over an edge.
+            if entry.base_offset < from {
+                kept.push(Entry { next_offset: from, ..entry });
+            }
+            if entry.next_offset > to {
+                self.open.push_front(Entry { base_offset: to, ..entry });
+                break;
+            }
+            bytes += u64::from(entry.payload_bytes);
+            count += 1;
+        }
+        if !kept.is_empty() {
+            self.pieces.insert(Piece::unsealed(segment, false, kept));
+        }
+        (bytes, count)
     }
 }
 
@@ -98,6 +122,7 @@ impl Index {
         let (partition, offset) = (header.partition, header.base_offset);
         match kind {
             FrameKind::Batch | FrameKind::Gap => self.append(header, at),
+            FrameKind::Rewrite => self.rewrite(header, at),
             FrameKind::Trim => self.trim(partition, offset),
             FrameKind::TruncateTo => self.truncate(partition, offset),
             FrameKind::PartitionDelete => self.remove_partition(partition),
@@ -140,28 +165,53 @@ impl Index {
         self.live_bytes += u64::from(entry.payload_bytes);
     }
 
+    /// Puts what compaction left into the place of what was there. A partition that lost something
+    /// to damage may lack that, and is out of service.
+    fn rewrite(&mut self, header: &FrameHeader, at: u32) {
+        const COLUMNS: usize = 3;
+        let entry = Entry::of(header, at).expect("what is rewritten has entries");
+        let (partition, from, to) = (header.partition, entry.base_offset, entry.next_offset);
+        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        if to > known.end || to <= known.start {
+            return;
+        }
+        let segment = self.open.as_ref().map_or(0, |segment| segment.number);
+        self.live_bytes -= known.pieces.take_out(&mut self.segments, from, to);
+        let (bytes, count) = known.settle(segment, from, to);
+        self.live_bytes -= bytes;
+        self.open_entries -= count;
+        if known.pieces.insert_entry(segment, &entry) {
+            self.open_columns += COLUMNS;
+        }
+        self.open_entries += 1;
+        self.live_bytes += u64::from(entry.payload_bytes);
+        self.tail.forget_below(partition, to);
+    }
+
     /// Moves a partition's start; what lies wholly below is let go.
     pub(crate) fn trim(&mut self, partition: PartitionNo, start: i64) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         known.start = known.start.max(start);
         known.end = known.end.max(known.start);
-        while let Some(span) = known.sealed.pop_front_if(|span| span.end_offset <= known.start) {
-            self.live_bytes -= release(&mut self.segments, &span);
-        }
+        self.live_bytes -= known.pieces.trim(&mut self.segments, known.start);
         while let Some(entry) = known.open.pop_front_if(|entry| entry.next_offset <= known.start) {
             self.open_entries -= 1;
             self.live_bytes -= u64::from(entry.payload_bytes);
         }
     }
 
-    /// Undoes everything at or above `to`, which is where a batch begins.
+    /// Undoes everything at or above `to`, which is where a batch begins, or within a gap.
     fn truncate(&mut self, partition: PartitionNo, to: i64) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         while let Some(entry) = known.open.pop_back_if(|entry| entry.next_offset > to) {
+            if entry.is_gap() && entry.base_offset < to {
+                known.open.push_back(Entry { next_offset: to, ..entry });
+                break;
+            }
             self.open_entries -= 1;
             self.live_bytes -= u64::from(entry.payload_bytes);
         }
-        self.live_bytes -= cut_spans(&mut self.segments, known, to);
+        self.live_bytes -= known.pieces.take_out(&mut self.segments, to, i64::MAX);
         known.end = known.end.min(to);
         known.start = known.start.min(to);
         if known.quarantine.as_ref().is_some_and(|(offset, _)| *offset >= to) {
@@ -172,8 +222,8 @@ impl Index {
 
     pub(crate) fn remove_partition(&mut self, partition: PartitionNo) {
         let Some(known) = self.partitions.remove(&partition) else { return };
-        for span in &known.sealed {
-            self.live_bytes -= release(&mut self.segments, span);
+        for piece in &known.pieces.all {
+            self.live_bytes -= release(&mut self.segments, piece);
         }
         for entry in &known.open {
             self.live_bytes -= u64::from(entry.payload_bytes);
@@ -209,8 +259,15 @@ impl Index {
         let mut partitions: Vec<_> = self.partitions.iter().collect();
         partitions.sort_unstable_by_key(|(partition, _)| **partition);
         for (partition, known) in &partitions {
+            for piece in known.pieces.all.iter().filter(|piece| piece.unsealed.is_some()) {
+                let entries = piece.column().map(|column| column.clipped(&piece.span));
+                let entries = entries.unwrap_or_default();
+                let is_rewritten = piece.span.is_rewritten;
+                let span = builder.add_column(number, **partition, is_rewritten, entries.iter());
+                spans.push((**partition, span));
+            }
             if !known.open.is_empty() {
-                let span = builder.add_column(number, **partition, known.open.iter());
+                let span = builder.add_column(number, **partition, false, known.open.iter());
                 spans.push((**partition, span));
             }
         }
@@ -228,18 +285,35 @@ impl Index {
     /// Turns the open segment into a sealed one, its entries into these spans.
     pub(crate) fn seal(&mut self, spans: Vec<(PartitionNo, Span)>, end: Position, bytes: u64) {
         let segment = self.open.take().expect("only an open segment is sealed");
-        for (partition, _) in &spans {
-            let known = self.partitions.get_mut(partition).expect("spans are of known partitions");
-            known.open.clear();
+        let live_pieces = u32::try_from(spans.len()).expect("footers count columns in u32");
+        self.segments.insert(segment.number, SealedSegment { segment, end, bytes, live_pieces });
+        for (partition, span) in spans {
+            let known = self.partitions.get_mut(&partition).expect("spans are of known partitions");
+            let at = known.pieces.first_beyond(span.base_offset);
+            self.live_bytes += span.bytes;
+            match known.pieces.all.get_mut(at) {
+                Some(piece) => {
+                    let is_it = piece.unsealed.is_some()
+                        && piece.span.base_offset == span.base_offset
+                        && piece.span.end_offset == span.end_offset;
+                    assert!(is_it, "each unsealed piece has a column");
+                    self.live_bytes -= piece.span.bytes;
+                    *piece = Piece::sealed(span);
+                }
+                None => {
+                    let bytes = |entry: &Entry| u64::from(entry.payload_bytes);
+                    self.live_bytes -= known.open.iter().map(bytes).sum::<u64>();
+                    known.open.clear();
+                    known.pieces.insert(Piece::sealed(span));
+                }
+            }
         }
-        // They come in again as spans.
-        self.live_bytes -= spans.iter().map(|(_, span)| span.bytes).sum::<u64>();
         self.open_entries = 0;
-        self.add_sealed(segment, spans, end, bytes);
+        self.open_columns = 0;
     }
 
     /// Takes in a sealed segment, the newest so far. What overlaps an older span proves that the
-    /// older one was truncated.
+    /// older one was truncated, unless it was rewritten: then it takes the place of that part.
     pub(crate) fn add_sealed(
         &mut self,
         segment: Arc<Segment>,
@@ -248,16 +322,17 @@ impl Index {
         bytes: u64,
     ) {
         let number = segment.number;
-        let live_partitions = u32::try_from(spans.len()).expect("footers count columns in u32");
-        self.segments.insert(number, SealedSegment { segment, end, bytes, live_partitions });
+        let live_pieces = u32::try_from(spans.len()).expect("footers count columns in u32");
+        self.segments.insert(number, SealedSegment { segment, end, bytes, live_pieces });
         for (partition, span) in spans {
             let known = self
                 .partitions
                 .entry(partition)
                 .or_insert_with(|| PartitionIndex::starting_at(span.base_offset));
-            self.live_bytes -= cut_spans(&mut self.segments, known, span.base_offset);
+            let to = if span.is_rewritten { span.end_offset } else { i64::MAX };
+            self.live_bytes -= known.pieces.take_out(&mut self.segments, span.base_offset, to);
             self.live_bytes += span.bytes;
-            known.sealed.push_back(span);
+            known.pieces.insert(Piece::sealed(span));
             known.end = known.end.max(span.end_offset);
         }
     }
@@ -276,7 +351,7 @@ impl Index {
             state.start = row.start;
             state.end = row.end;
             if let Some(known) = self.partitions.get_mut(&row.partition) {
-                self.live_bytes -= cut_spans(&mut self.segments, known, row.end);
+                self.live_bytes -= known.pieces.take_out(&mut self.segments, row.end, i64::MAX);
             }
             self.trim(row.partition, row.start);
             if row.is_quarantined {
@@ -290,7 +365,7 @@ impl Index {
     pub(crate) fn take_unneeded(&mut self, applied: Position) -> Vec<SealedSegment> {
         let Some(newest) = self.segments.keys().next_back().copied() else { return Vec::new() };
         let unneeded = self.segments.iter().filter(|(number, sealed)| {
-            **number != newest && sealed.live_partitions == 0 && sealed.end <= applied
+            **number != newest && sealed.live_pieces == 0 && sealed.end <= applied
         });
         let numbers: Vec<u32> = unneeded.map(|(number, _)| *number).collect();
         numbers.iter().filter_map(|number| self.segments.remove(number)).collect()
@@ -300,43 +375,21 @@ impl Index {
     pub(crate) fn pins(&self) -> Vec<SegmentPin> {
         let mut holders: BTreeMap<u32, Vec<(PartitionNo, u64)>> = BTreeMap::new();
         for (partition, known) in &self.partitions {
-            for span in &known.sealed {
-                holders.entry(span.segment).or_default().push((*partition, span.bytes));
+            let mut held: BTreeMap<u32, u64> = BTreeMap::new();
+            for Piece { span, .. } in &known.pieces.all {
+                *held.entry(span.segment).or_default() += span.bytes;
+            }
+            for (segment, bytes) in held {
+                holders.entry(segment).or_default().push((*partition, bytes));
             }
         }
         let pin = |(number, sealed): (&u32, &SealedSegment)| {
             let mut largest = holders.remove(number)?;
             largest.sort_unstable_by_key(|(partition, bytes)| (u64::MAX - bytes, *partition));
+            let partitions = u32::try_from(largest.len()).unwrap_or(u32::MAX);
             largest.truncate(8);
-            let (bytes, partitions) = (sealed.bytes, sealed.live_partitions);
-            Some(SegmentPin { segment: *number, bytes, partitions, largest })
+            Some(SegmentPin { segment: *number, bytes: sealed.bytes, partitions, largest })
         };
         self.segments.iter().filter_map(pin).collect()
     }
-}
-
-/// Cuts sealed spans so that they end at `to` at most; returns the bytes that went.
-fn cut_spans(
-    segments: &mut BTreeMap<u32, SealedSegment>,
-    known: &mut PartitionIndex,
-    to: i64,
-) -> u64 {
-    let mut bytes = 0;
-    while let Some(span) = known.sealed.pop_back_if(|span| span.base_offset >= to) {
-        bytes += release(segments, &span);
-    }
-    if let Some(span) = known.sealed.back_mut()
-        && span.end_offset > to
-    {
-        span.end_offset = to;
-        span.is_exact = false;
-    }
-    bytes
-}
-
-/// Lets go of a span; returns its bytes.
-fn release(segments: &mut BTreeMap<u32, SealedSegment>, span: &Span) -> u64 {
-    let sealed = segments.get_mut(&span.segment).expect("a segment with a live span stays");
-    sealed.live_partitions -= 1;
-    span.bytes
 }

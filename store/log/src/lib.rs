@@ -20,6 +20,7 @@ mod frame_header;
 mod group;
 mod index;
 mod local;
+mod pieces;
 mod position;
 mod reader;
 mod recover;

@@ -14,7 +14,8 @@ use crate::group::{
     DIRECTORY_ENTRY_BYTES, DIRECTORY_TAIL_BYTES, EncodedGroup, GROUP_ALIGN_BYTES,
     GROUP_HEADER_BYTES, GroupPlace, group_bytes,
 };
-use crate::index::{SealedSegment, Shared};
+use crate::index::Shared;
+use crate::pieces::SealedSegment;
 use crate::reserve::Reserve;
 use crate::segment::{FileName, Segment};
 use crate::{
@@ -48,6 +49,8 @@ pub struct LocalLog {
     pub(crate) last_checksum: u32,
     pub(crate) written: Position,
     pub(crate) durable: Position,
+    /// Something was written anew that is not yet durable.
+    pub(crate) has_rewritten: bool,
     /// Who keeps which segment, as it was when a segment was last sealed or freed.
     pub(crate) pins: Vec<SegmentPin>,
     /// Segments that left the log but may be in a reader's hands.
@@ -117,6 +120,7 @@ impl CommitLog for LocalLog {
             let synced = current.segment.file.sync_data();
             synced.map_err(LogError::disk("syncing the log")).map_err(|error| self.close(error))?;
             self.durable = self.written;
+            self.has_rewritten = false;
         }
         Ok(self.durable)
     }
@@ -128,6 +132,10 @@ impl CommitLog for LocalLog {
     fn retire(&mut self, applied: Position) -> Result<Retired, LogError> {
         if self.is_closed {
             return Err(LogError::Closed);
+        }
+        if self.has_rewritten {
+            // It may be lost, and then what it replaced is all there is.
+            return Ok(Retired::default());
         }
         let unneeded = self.shared.index.write().take_unneeded(applied.min(self.durable));
         let mut retired = Retired::default();
@@ -192,6 +200,13 @@ impl LocalLog {
                     assert_batch(frame, *end);
                     *end = Some(frame.next_offset);
                 }
+                FrameKind::Rewrite => {
+                    assert!(frame.next_offset > frame.base_offset, "what is rewritten has offsets");
+                    assert!(
+                        end.is_some_and(|end| frame.next_offset <= end),
+                        "I2: partition {partition} is rewritten within what it holds"
+                    );
+                }
                 FrameKind::TruncateTo => *end = end.map(|end| end.min(frame.base_offset)),
                 FrameKind::Trim => *end = end.map(|end| end.max(frame.base_offset)),
                 FrameKind::PartitionDelete => *end = None,
@@ -237,6 +252,7 @@ impl LocalLog {
         self.last_group = place.number;
         self.last_checksum = group.checksum;
         self.written = Position::new(current.segment.number, current.at);
+        self.has_rewritten |= frames.iter().any(|frame| frame.kind == FrameKind::Rewrite);
         self.index_group(frames, &group.frames_at, start);
         Ok(())
     }
@@ -277,7 +293,7 @@ impl LocalLog {
     fn footer_bytes(&self) -> usize {
         let index = self.shared.index.read();
         index.open_entries * ENTRY_BYTES
-            + index.partitions.len() * FOOTER_BYTES_PER_PARTITION
+            + (index.partitions.len() + index.open_columns) * FOOTER_BYTES_PER_PARTITION
             + FOOTER_TAIL_BYTES
     }
 
@@ -306,6 +322,7 @@ impl LocalLog {
         let segment = Arc::clone(&current.segment);
         segment.file.sync_data().map_err(LogError::disk("syncing the log"))?;
         self.durable = self.written;
+        self.has_rewritten = false;
         let (footer, spans) = self.shared.index.read().footer(current.at);
         let groups = GroupRange {
             first: current.first_group,

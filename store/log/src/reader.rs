@@ -7,6 +7,7 @@ use mainstem_types::PartitionNo;
 use crate::entry::Entry;
 use crate::footer::Span;
 use crate::index::{Index, PartitionIndex, Shared};
+use crate::pieces::{Column, Piece};
 use crate::segment::Segment;
 use crate::{Backlog, BatchInfo, Extent, LogError, PartitionBounds, StoredBatch};
 
@@ -20,9 +21,9 @@ pub struct LogReader {
 enum Place {
     /// Above everything that is there.
     End,
-    /// In a sealed segment's footer.
-    Sealed(Arc<Segment>, Span),
-    /// In the unsealed segment: the entries that were asked for.
+    /// In a piece, most often of a sealed segment.
+    Piece(Arc<Segment>, Piece),
+    /// At the end of the unsealed segment: the entries that were asked for.
     Open(Arc<Segment>, Vec<Entry>),
 }
 
@@ -46,9 +47,9 @@ impl LogReader {
     }
 
     /// Whole batches, beginning with the one that contains `from` (or the first after it, across
-    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer at the end of a
-    /// segment, and the first whatever its size. Below the partition's start it reads from there.
-    /// May read the disk.
+    /// gaps), of which none ends beyond `up_to`; about `bytes_max` of them, fewer where they lie
+    /// scattered, and the first whatever its size. Below the partition's start it reads from there.
+    /// May read the disk. What cannot be read is an error only where it stands first.
     pub fn read(
         &self,
         partition: PartitionNo,
@@ -56,28 +57,59 @@ impl LogReader {
         up_to: i64,
         bytes_max: usize,
     ) -> Result<Vec<StoredBatch>, LogError> {
-        let mut from = from;
+        /// Compaction leaves small pieces, each of which costs a look at the disk.
+        const PIECES_AT_ONCE: usize = 32;
+        let mut found: Vec<StoredBatch> = Vec::new();
+        let (mut from, mut room, mut pieces) = (from, bytes_max, 0);
         loop {
-            if let Some(batches) = self.read_tail(partition, from, up_to, bytes_max) {
-                return Ok(batches);
+            let (batches, next) =
+                match self.read_piece(partition, from, up_to, room, found.is_empty()) {
+                    Err(_) if !found.is_empty() => return Ok(found),
+                    read => read?,
+                };
+            room = room.saturating_sub(batches.iter().map(|batch| batch.bytes.len()).sum());
+            found.extend(batches);
+            pieces += 1;
+            let is_enough = pieces >= PIECES_AT_ONCE && !found.is_empty();
+            if next >= up_to || room == 0 || is_enough {
+                return Ok(found);
             }
-            let select = |known: &PartitionIndex, from: i64| {
-                let first = known.open.partition_point(|entry| entry.next_offset <= from);
-                select(known.open.iter().skip(first), from, up_to, bytes_max)
-            };
-            match self.place(partition, from, |_| true, select)? {
-                Place::End => return Ok(Vec::new()),
-                Place::Open(segment, entries) => return segment.read_batches(partition, &entries),
-                Place::Sealed(segment, span) => {
-                    let column = self.shared.footers.column(&segment, partition, &span)?;
-                    let start = self.start(partition);
-                    let entries = select_column(&column, from.max(start), up_to, bytes_max);
-                    if !entries.is_empty() || span.end_offset >= up_to {
-                        return segment.read_batches(partition, &entries);
-                    }
-                    // Nothing but gaps up to the end of this span.
-                    from = span.end_offset;
-                }
+            from = next;
+        }
+    }
+
+    /// The batches of one piece, and where to read on; the highest offset if that is for the next
+    /// time.
+    fn read_piece(
+        &self,
+        partition: PartitionNo,
+        from: i64,
+        up_to: i64,
+        room: usize,
+        is_first: bool,
+    ) -> Result<(Vec<StoredBatch>, i64), LogError> {
+        if let Some(batches) = self.read_tail(partition, from, up_to, room) {
+            let fits = is_first || batches.first().is_none_or(|batch| batch.bytes.len() <= room);
+            return Ok((if fits { batches } else { Vec::new() }, i64::MAX));
+        }
+        let in_open = |known: &PartitionIndex, from: i64| {
+            let first = known.open.partition_point(|entry| entry.next_offset <= from);
+            select(known.open.iter().skip(first), (from, up_to, room, is_first))
+        };
+        match self.place(partition, from, |_| true, in_open)? {
+            Place::End => Ok((Vec::new(), i64::MAX)),
+            Place::Open(segment, entries) => {
+                Ok((segment.read_batches(partition, &entries)?, i64::MAX))
+            }
+            Place::Piece(segment, piece) => {
+                let column = self.column(&segment, partition, &piece)?;
+                let from = from.max(self.start(partition));
+                let first = column.partition_point(|entry| entry.next_offset <= from);
+                let entries = select(column[first..].iter(), (from, up_to, room, is_first));
+                let batches = segment.read_batches(partition, &entries)?;
+                let count = column[first..].iter().filter(|entry| !entry.is_gap()).count();
+                let next = if batches.len() == count { piece.span.end_offset } else { i64::MAX };
+                Ok((batches, next))
             }
         }
     }
@@ -120,21 +152,55 @@ impl LogReader {
         partition: PartitionNo,
         up_to: i64,
     ) -> Result<Option<BatchInfo>, LogError> {
-        let (mut best, spans) = self.newest_first(partition, |known| {
+        let (mut best, pieces) = self.newest_first(partition, |known| {
             let entries = known.open.iter().filter(|entry| entry.next_offset <= up_to);
             newest(entries, None)
         })?;
-        for (segment, span) in spans {
+        for (segment, piece) in pieces {
+            let span = &piece.span;
             let is_hopeless = |best: BatchInfo| span.max_timestamp_ms < best.max_timestamp_ms;
             if span.base_offset >= up_to || best.is_some_and(is_hopeless) {
                 continue;
             }
-            let column = self.shared.footers.column(&segment, partition, &span)?;
+            let column = self.column(&segment, partition, &piece)?;
             let start = self.start(partition);
             let is_in = |entry: &&Entry| entry.next_offset <= up_to && entry.next_offset > start;
             best = newest(column.iter().filter(is_in), best);
         }
         Ok(best)
+    }
+
+    /// Whether anything but gaps is kept below an offset.
+    pub fn has_batch_below(&self, partition: PartitionNo, offset: i64) -> Result<bool, LogError> {
+        let first = self.find(partition, i64::MAX, |_| true, |_| true)?;
+        Ok(first.is_some_and(|first| first.base_offset < offset))
+    }
+
+    /// When the last batch below an offset arrived, where a batch or a gap ends; `None` if none is
+    /// kept.
+    pub fn last_arrival_below(
+        &self,
+        partition: PartitionNo,
+        offset: i64,
+    ) -> Result<Option<i64>, LogError> {
+        let is_it = |entry: &&Entry| !entry.is_gap() && entry.next_offset <= offset;
+        let (found, pieces) =
+            self.newest_first(partition, |known| known.open.iter().rev().find(is_it).copied())?;
+        let start = self.start(partition);
+        if let Some(entry) = found {
+            return Ok(Some(entry.arrival_ms));
+        }
+        for (segment, piece) in pieces {
+            if piece.span.base_offset >= offset {
+                continue;
+            }
+            let column = self.column(&segment, partition, &piece)?;
+            let kept = column.iter().rev().filter(|entry| entry.next_offset > start);
+            if let Some(entry) = kept.into_iter().find(is_it) {
+                return Ok(Some(entry.arrival_ms));
+            }
+        }
+        Ok(None)
     }
 
     /// The base offset of the first batch that arrived at `arrival_ms` or later; the end if all
@@ -150,10 +216,10 @@ impl LogReader {
         // Asked of every partition every second: as long as nothing has expired, the oldest span
         // answers without a look at its entries.
         let in_open = |_: &PartitionIndex, _| Vec::new();
-        if let Place::Sealed(_, span) = self.place(partition, start, is_late_enough, in_open)?
-            && span.first_arrival_ms >= arrival_ms
+        if let Place::Piece(_, piece) = self.place(partition, start, is_late_enough, in_open)?
+            && piece.span.first_arrival_ms >= arrival_ms
         {
-            return Ok(span.base_offset.max(start));
+            return Ok(piece.span.base_offset.max(start));
         }
         let is_in_time = |entry: &Entry| entry.arrival_ms >= arrival_ms;
         let found = self.find(partition, i64::MAX, is_late_enough, is_in_time)?;
@@ -173,18 +239,19 @@ impl LogReader {
         if bytes == 0 {
             return Ok(end);
         }
-        let (is_enough, spans) =
+        let (is_enough, pieces) =
             self.newest_first(partition, |known| kept.take_until_enough(known.open.iter().rev()))?;
         if is_enough {
             return Ok(kept.from.max(start));
         }
-        for (segment, span) in spans {
+        for (segment, piece) in pieces {
+            let span = &piece.span;
             if span.is_exact && kept.bytes + span.bytes < bytes {
                 kept.bytes += span.bytes;
                 kept.from = span.base_offset;
                 continue;
             }
-            let column = self.shared.footers.column(&segment, partition, &span)?;
+            let column = self.column(&segment, partition, &piece)?;
             if kept.take_until_enough(column.iter().rev()) {
                 return Ok(kept.from.max(start));
             }
@@ -200,11 +267,12 @@ impl LogReader {
         to: i64,
     ) -> Result<Extent, LogError> {
         let is_in = |entry: &&Entry| (from..to).contains(&entry.base_offset);
-        let (mut extent, spans) = self.newest_first(partition, |known| {
+        let (mut extent, pieces) = self.newest_first(partition, |known| {
             let first = known.open.partition_point(|entry| entry.base_offset < from);
             Extent::default().plus(known.open.iter().skip(first).take_while(is_in))
         })?;
-        for (segment, span) in spans {
+        for (segment, piece) in pieces {
+            let span = &piece.span;
             if span.base_offset >= to {
                 continue;
             }
@@ -215,7 +283,7 @@ impl LogReader {
                 extent.bytes += span.bytes;
                 extent.records += span.records;
             } else {
-                let column = self.shared.footers.column(&segment, partition, &span)?;
+                let column = self.column(&segment, partition, &piece)?;
                 extent = extent.plus(column.iter().filter(is_in));
             }
         }
@@ -229,15 +297,16 @@ impl LogReader {
     pub fn backlog(&self, partition: PartitionNo, from: i64, to: i64) -> Result<Backlog, LogError> {
         let mut backlog = Backlog::default();
         let mut open_from = from;
-        for (segment, span) in self.spans_from(partition, from)? {
+        for (segment, piece) in self.pieces_from(partition, from)? {
+            let span = &piece.span;
             open_from = span.end_offset;
             // One that begins with a gap does not say when its first batch came.
             let knows_first = span.first_arrival_ms != i64::MIN || backlog.bytes > 0;
             let is_whole = span.base_offset >= from && span.end_offset <= to;
             if span.is_exact && is_whole && knows_first {
-                backlog.add_span(&span);
+                backlog.add_span(span);
             } else {
-                let column = self.shared.footers.column(&segment, partition, &span)?;
+                let column = self.column(&segment, partition, &piece)?;
                 let first = column.partition_point(|entry| entry.next_offset <= from);
                 backlog.add_entries(column[first..].iter(), to);
             }
@@ -248,17 +317,29 @@ impl LogReader {
         Ok(backlog)
     }
 
-    /// The sealed spans that reach beyond `from`, oldest first.
-    fn spans_from(
+    /// The entries of a piece, from memory or from its segment's footer.
+    fn column(
+        &self,
+        segment: &Arc<Segment>,
+        partition: PartitionNo,
+        piece: &Piece,
+    ) -> Result<Column, LogError> {
+        match piece.column() {
+            Some(column) => Ok(column),
+            None => self.shared.footers.column(segment, partition, &piece.span),
+        }
+    }
+
+    /// The pieces that reach beyond `from`, in order of offset.
+    fn pieces_from(
         &self,
         partition: PartitionNo,
         from: i64,
-    ) -> Result<Vec<(Arc<Segment>, Span)>, LogError> {
+    ) -> Result<Vec<(Arc<Segment>, Piece)>, LogError> {
         let index = self.shared.index.read();
         let Some(known) = in_service(&index, partition)? else { return Ok(Vec::new()) };
-        let first = known.sealed.partition_point(|span| span.end_offset <= from);
-        let spans = known.sealed.iter().skip(first);
-        Ok(spans.map(|span| (segment_of(&index, span), *span)).collect())
+        let pieces = known.pieces.all.iter().skip(known.pieces.first_beyond(from));
+        Ok(pieces.map(|piece| (segment_of(&index, piece), piece.clone())).collect())
     }
 
     /// Adds some of the unsealed entries; the offset to go on from, if there may be more.
@@ -301,11 +382,11 @@ impl LogReader {
             let (entry, next) = match self.place(partition, from, &may_hold, in_open)? {
                 Place::End => return Ok(None),
                 Place::Open(_, entries) => (entries.first().copied(), i64::MAX),
-                Place::Sealed(segment, span) => {
-                    let column = self.shared.footers.column(&segment, partition, &span)?;
+                Place::Piece(segment, piece) => {
+                    let column = self.column(&segment, partition, &piece)?;
                     let from = from.max(self.start(partition));
                     let first = column.partition_point(|entry| entry.next_offset <= from);
-                    (column[first..].iter().find(is_it).copied(), span.end_offset)
+                    (column[first..].iter().find(is_it).copied(), piece.span.end_offset)
                 }
             };
             match entry {
@@ -318,7 +399,7 @@ impl LogReader {
         }
     }
 
-    /// Where the entries from `from` on are, passing over spans that `may_hold` rules out.
+    /// Where the entries from `from` on are, passing over pieces that `may_hold` rules out.
     fn place(
         &self,
         partition: PartitionNo,
@@ -329,28 +410,29 @@ impl LogReader {
         let index = self.shared.index.read();
         let Some(known) = in_service(&index, partition)? else { return Ok(Place::End) };
         let from = from.max(known.start);
-        let first = known.sealed.partition_point(|span| span.end_offset <= from);
-        if let Some(span) = known.sealed.iter().skip(first).find(|span| may_hold(span)) {
-            return Ok(Place::Sealed(segment_of(&index, span), *span));
+        let mut pieces = known.pieces.all.iter().skip(known.pieces.first_beyond(from));
+        if let Some(piece) = pieces.find(|piece| may_hold(&piece.span)) {
+            return Ok(Place::Piece(segment_of(&index, piece), piece.clone()));
         }
         let Some(segment) = &index.open else { return Ok(Place::End) };
         Ok(Place::Open(Arc::clone(segment), in_open(known, from)))
     }
 
-    /// What `in_open` makes of the unsealed entries, and the live spans before them, newest first.
+    /// What `in_open` makes of the entries at the end, and the pieces before them, from the last
+    /// to the first.
     #[expect(clippy::type_complexity, reason = "a pair of results, named by its doc comment")]
     fn newest_first<T: Default>(
         &self,
         partition: PartitionNo,
         in_open: impl FnOnce(&PartitionIndex) -> T,
-    ) -> Result<(T, Vec<(Arc<Segment>, Span)>), LogError> {
+    ) -> Result<(T, Vec<(Arc<Segment>, Piece)>), LogError> {
         let index = self.shared.index.read();
         let Some(known) = in_service(&index, partition)? else {
             return Ok((T::default(), Vec::new()));
         };
-        let spans = known.sealed.iter().rev().map(|span| (segment_of(&index, span), *span));
-        let spans = spans.collect();
-        Ok((in_open(known), spans))
+        let pieces = known.pieces.all.iter().rev();
+        let pieces = pieces.map(|piece| (segment_of(&index, piece), piece.clone())).collect();
+        Ok((in_open(known), pieces))
     }
 }
 
@@ -363,28 +445,23 @@ fn in_service(index: &Index, partition: PartitionNo) -> Result<Option<&Partition
     }
 }
 
-fn segment_of(index: &Index, span: &Span) -> Arc<Segment> {
-    let sealed = index.segments.get(&span.segment).expect("a segment with a live span stays");
-    Arc::clone(&sealed.segment)
+fn segment_of(index: &Index, piece: &Piece) -> Arc<Segment> {
+    let sealed = index.segments.get(&piece.span.segment).map(|sealed| &sealed.segment);
+    Arc::clone(sealed.or(index.open.as_ref()).expect("a segment with a live piece stays"))
 }
 
-fn select_column(column: &[Entry], from: i64, up_to: i64, bytes_max: usize) -> Vec<Entry> {
-    let first = column.partition_point(|entry| entry.next_offset <= from);
-    select(column[first..].iter(), from, up_to, bytes_max)
-}
-
-/// The entries that one read returns: those of batches, the first whatever its size.
+/// The entries that one read returns: those of batches from an offset up to another, within so many
+/// bytes, the first of all whatever its size.
 fn select<'a>(
     entries: impl Iterator<Item = &'a Entry>,
-    from: i64,
-    up_to: i64,
-    bytes_max: usize,
+    (from, up_to, bytes_max, is_first): (i64, i64, usize, bool),
 ) -> Vec<Entry> {
     let mut bytes = 0;
     let mut selected = Vec::new();
     for entry in entries.filter(|entry| entry.next_offset > from && !entry.is_gap()) {
         bytes += entry.payload_bytes as usize;
-        if entry.next_offset > up_to || !selected.is_empty() && bytes > bytes_max {
+        let is_forced = is_first && selected.is_empty();
+        if entry.next_offset > up_to || !is_forced && bytes > bytes_max {
             break;
         }
         selected.push(*entry);

@@ -60,6 +60,7 @@ impl LocalLog {
             last_checksum: 0,
             written: Position::START,
             durable: Position::START,
+            has_rewritten: false,
             pins: Vec::new(),
             leaving: Vec::new(),
             is_closed: false,
@@ -266,6 +267,7 @@ impl LocalLog {
         let renamed = self.disk.rename(&temporary.to_string(), &segment.name());
         renamed.and_then(|()| self.disk.sync_dir()).map_err(LogError::disk(COPYING))?;
         self.durable = self.written;
+        self.has_rewritten = false;
         Ok(())
     }
 

@@ -67,6 +67,24 @@ impl TailCache {
         self.forget_newest(partition, dropped);
     }
 
+    /// Forgets batches that begin below `to`, of which some were rewritten.
+    pub(crate) fn forget_below(&mut self, partition: PartitionNo, to: i64) {
+        let Some(batches) = self.partitions.get_mut(&partition) else { return };
+        let mut dropped = 0;
+        while let Some(batch) = batches.pop_front_if(|batch| batch.base_offset < to) {
+            self.bytes -= cost(&batch);
+            dropped += 1;
+        }
+        if batches.is_empty() {
+            self.partitions.remove(&partition);
+        }
+        self.order.retain(|name| {
+            let is_gone = *name == partition && dropped > 0;
+            dropped -= usize::from(is_gone);
+            !is_gone
+        });
+    }
+
     /// Forgets a partition.
     pub(crate) fn remove(&mut self, partition: PartitionNo) {
         self.truncate(partition, i64::MIN);

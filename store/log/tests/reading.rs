@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
-use mainstem_env::{Disk, SimDisk, SystemDisk, SystemRandom};
+use mainstem_env::{CrashPolicy, Disk, SimDisk, SystemDisk, SystemRandom};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogSettings, Position, ReserveMode};
 use mainstem_types::PartitionNo;
 use model::small_settings;
@@ -46,7 +46,8 @@ fn a_batch_larger_than_everything_goes_through() {
         assert_eq!((read.len(), read[0].base_offset), (1, base));
         assert_eq!(read[0].bytes, batch(1, base, BYTES).payload);
     }
-    assert_eq!(reader.read(PartitionNo(2), 0, 3, 1000).unwrap().len(), 1, "one segment at a time");
+    assert_eq!(reader.read(PartitionNo(2), 0, 3, 1000).unwrap().len(), 3, "across segments");
+    assert_eq!(reader.read(PartitionNo(2), 0, 3, 20).unwrap().len(), 2, "as far as there is room");
 }
 
 #[test]
@@ -220,4 +221,31 @@ fn readers_never_see_a_recycled_block_while_segments_come_and_go() {
     drop(log);
     let log = open(&disk, small_settings());
     assert_eq!(log.reader().bounds(PartitionNo(1)).unwrap().end, 1500);
+}
+
+#[test]
+fn what_was_rewritten_and_not_synced_frees_nothing() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk, small_settings());
+    for base in 0..200 {
+        log.write(vec![batch(1, base, 1000)]).unwrap();
+    }
+    let durable = log.sync().unwrap();
+    let segments = log.stats().segments;
+    assert!(segments > 3);
+    let gone = Frame { next_offset: 190, ..Frame::at(FrameKind::Rewrite, PartitionNo(1), 0) };
+    log.write(vec![gone]).unwrap();
+    assert_eq!(log.reader().read(PartitionNo(1), 0, 200, 1).unwrap()[0].base_offset, 190);
+    assert_eq!(log.retire(durable).unwrap().segments, 0, "the old may yet be all there is");
+    disk.crash(CrashPolicy::LoseAll);
+    drop(log);
+    let mut log = open(&disk, small_settings());
+    let read = log.reader().read(PartitionNo(1), 0, 200, usize::MAX).unwrap();
+    assert_eq!(read[0].base_offset, 0);
+    assert!(log.stats().segments >= segments);
+    // Once it is durable it counts.
+    log.write(vec![Frame { next_offset: 190, ..Frame::at(FrameKind::Rewrite, PartitionNo(1), 0) }])
+        .unwrap();
+    let durable = log.sync().unwrap();
+    assert!(log.retire(durable).unwrap().segments >= segments - 3);
 }

@@ -263,7 +263,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 compare the digests, not the data. Each partition is identical from one offset to \
                 another, or different at the first batch that is, or unknown: damaged, not there, \
                 or unreachable. What the replica does not have yet is lag (lagRecords) and no \
-                difference. Exits with 0 if all is identical, 1 if anything is different, 2 if it \
+                difference. Where log compaction has written batches anew on either side, digests of \
+                single records are compared at the offsets that both keep, from recordsFrom to \
+                recordsTo. Exits with 0 if all is identical, 1 if anything is different, 2 if it \
                 could not be told. Over REST it answers a job, which /rest/stream/replica/verify/\
                 status?job=… tells about. Ours; the original has no such command.",
         flags: &[
@@ -280,6 +282,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "to",
             "time",
             "lagRecords",
+            "recordsFrom",
+            "recordsTo",
             "offset",
             "difference",
             "message",

@@ -52,7 +52,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "edit"],
         summary: "Change a stream's settings",
-        about: "What is not given stays as it is.",
+        about: "What is not given stays as it is. -compact true keeps only the newest record of each \
+                key, in the background, at the offset that it has; records without a key are then \
+                refused, and those that are there stay. -ttl goes on to hold: 0 keeps the newest \
+                records for ever. A topic's own cleanup.policy, set by a Kafka client, comes before \
+                this. Compaction is not switched on at replicas: they get what is left when it is \
+                sent, and compact by their own stream's setting.",
         flags: &[
             PATH,
             may("ttl", SECONDS, "", "seconds that a record is kept; 0 keeps for ever"),
@@ -66,8 +71,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             may("adminperm", Kind::Ace, "", "who may administer it"),
             may("defaulttimestamptype", TIMESTAMP_TYPES, "", "whose clock stamps records"),
             may("compact", Kind::Bool, "", "keep only the newest record of a key"),
-            may("mincompactionlag", ANY, "", "milliseconds that compaction waits"),
-            may("deleteretention", ANY, "", "milliseconds that deletions are kept"),
+            may("mincompactionlag", ANY, "", "milliseconds for which a record is left alone"),
+            may("deleteretention", ANY, "", "milliseconds that a key's deletion is kept"),
             may("repllagsecalarmthresh", LAG, "", LAG_HELP),
             may("pidexpirysecs", SECONDS, "", "when an idle producer is forgotten"),
             may("force", Kind::Switch, "", "compact although older clients have used it"),
@@ -81,7 +86,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "info"],
         summary: "Show a stream's settings and size",
-        about: "",
+        about: "recordscompacted and bytescompacted went by log compaction since the server was \
+                started.",
         flags: &[PATH, CLUSTER],
         output: &[
             "path",
@@ -102,6 +108,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "compact",
             "mincompactionlagms",
             "deleteretentionms",
+            "recordscompacted",
+            "bytescompacted",
             "pidexpirysecs",
             "repllagsecalarmthresh",
             "uuid",

@@ -72,7 +72,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         summary: "Show a topic's partitions",
         about: "maxoffset is the last record's offset, -1 in an empty partition. Below trimmedoffset \
                 the owner deleted the records, here and everywhere. gaps are offsets that the \
-                source no longer kept when this copy came to them.",
+                source no longer kept when this copy came to them. Below compactedoffset log \
+                compaction may have taken records, here or at the source; below cleanedoffset it \
+                has looked at every key here. recordscompacted and bytescompacted went since the \
+                server was started.",
         flags: &[PATH, TOPIC, CLUSTER],
         output: &[
             "partitionid",
@@ -94,6 +97,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             "kafkaname",
             "trimmedoffset",
             "gaps",
+            "compactedoffset",
+            "cleanedoffset",
+            "recordscompacted",
+            "bytescompacted",
         ],
         example: "-path /mapr/sanfrancisco/activity -topic clicks",
         method: Method::Get,

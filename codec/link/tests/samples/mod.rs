@@ -124,6 +124,7 @@ fn batches() -> Frame {
         gap_from: Some(990),
         lineage: lineage(),
         source_end: 2000,
+        compacted: 0,
         items: vec![
             BatchItem { arrival_ms: 5, bytes: Bytes::from_static(b"first batch") },
             BatchItem { arrival_ms: 6, bytes: Bytes::from_static(b"the second one") },
@@ -372,6 +373,7 @@ pub(crate) fn of_a_proof() -> [(&'static str, Frame); 2] {
         from,
         to: 9000,
         batches,
+        records: false,
     };
     let query = DigestQuery {
         stream: StreamId(0x52),
@@ -398,6 +400,7 @@ pub(crate) fn of_a_proof() -> [(&'static str, Frame); 2] {
         arrival_ms: 6,
         code: None,
         message: None,
+        compacted: None,
     };
     let damaged = DigestAnswer {
         parts: vec![part(4096, 2)],
@@ -407,4 +410,25 @@ pub(crate) fn of_a_proof() -> [(&'static str, Frame); 2] {
     };
     let told = Reply { code: None, described: None, digests: vec![whole, damaged], ..reply };
     [("18-Request-digests.bin", asked.into()), ("19-Reply-digests.bin", told.into())]
+}
+
+/// What is said of log compaction, each in a file of its own.
+pub(crate) fn of_compaction() -> [(&'static str, Frame); 3] {
+    let Frame::Batches(batches) = batches() else { unreachable!("that is what it is") };
+    let [(_, Frame::Request(request)), (_, Frame::Reply(reply))] = of_a_proof() else {
+        unreachable!("that is what they are")
+    };
+    let mut query = request.digests.clone().unwrap();
+    query.ranges.iter_mut().for_each(|range| range.records = true);
+    let asked = Request { digests: Some(query), ..request };
+    let mut told = reply.digests.clone();
+    for answer in &mut told {
+        answer.compacted = Some(9_000);
+        answer.parts.iter_mut().for_each(|part| part.digest = vec![7; 2 * RECORD_DIGEST_BYTES]);
+    }
+    [
+        ("05-Batches-compacted.bin", Batches { compacted: 1_500, ..batches }.into()),
+        ("18-Request-digests-records.bin", asked.into()),
+        ("19-Reply-digests-records.bin", Reply { digests: told, ..reply }.into()),
+    ]
 }

@@ -55,11 +55,6 @@ impl Catalog {
 
 fn check_settings(settings: &StreamSettings) -> Result<(), Error> {
     check_partition_count(settings.default_partitions)?;
-    if settings.compact {
-        return Err(Error::unsupported(
-            "log compaction is not served by this version; leave -compact out",
-        ));
-    }
     if settings.ttl_seconds > i64::MAX as u64 / 1000 {
         return Err(Error::invalid("the time to live is too long; give seconds, or 0 to keep"));
     }

@@ -38,6 +38,9 @@ pub(crate) struct SendPartition {
     pub(crate) watermark_told: Option<i64>,
     /// Another link fed it meanwhile, and may have told another watermark.
     pub(crate) is_resumed: bool,
+    /// The first offset that the source keeps, and up to where it may have been compacted, as it
+    /// was after the last read.
+    pub(crate) kept: (i64, i64),
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.
@@ -124,6 +127,16 @@ impl SendPartition {
         self.watermark_told = (!replica_holds && !self.is_resumed).then_some(NOT_HELD);
         self.next = Some(end);
         Ok(Start::Nothing)
+    }
+
+    /// Whether the source keeps nothing at this offset because retention took it.
+    pub(crate) const fn is_expired(&self, offset: i64) -> bool {
+        offset < self.kept.0
+    }
+
+    /// Up to where the source may have been compacted, if that is beyond `from`; 0 otherwise.
+    pub(crate) const fn compacted_from(&self, from: i64) -> i64 {
+        if self.kept.1 > from { self.kept.1 } else { 0 }
     }
 
     /// The replica is asked to rejoin our history.

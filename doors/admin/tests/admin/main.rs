@@ -34,7 +34,6 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         ("stream/create?path=/b&cluster=newyork", 22, "ask newyork"),
         ("stream/create?path=/b&copymetafrom=/c", 2, "/c is not a valid stream"),
         ("stream/create?path=/b&copymetafrom=/mapr/newyork/c", 95, "use the command line"),
-        ("stream/edit?path=/a&compact=true", 95, "not served"),
         ("stream/info?path=/missing", 2, "/missing is not a valid stream"),
         ("stream/delete?path=/missing", 2, "is not a valid stream"),
         ("stream/topic/create?path=/a&topic=b.c", 17, "already in /a"),
@@ -106,6 +105,18 @@ async fn a_form_and_a_query_do_the_same() {
     assert_eq!(world.rows("stream/info?path=/a").await[0]["ttl"], 5);
     let long = format!("path=/a&produceperm={}", "a".repeat(3 << 20));
     assert_eq!(world.post_form("stream/edit", &long).await["status"], "ERROR");
+}
+
+#[tokio::test]
+async fn compaction_is_switched_on_and_shown() {
+    let world = World::new().await;
+    world.rows("stream/create?path=/a&deleteretention=70").await;
+    world.rows("stream/edit?path=/a&compact=true&mincompactionlag=5").await;
+    let info = world.rows("stream/info?path=/a").await.remove(0);
+    let shown = ["compact", "mincompactionlagms", "deleteretentionms", "recordscompacted"];
+    assert_eq!(shown.map(|key| info[key].to_string()), ["true", "5", "70", "0"]);
+    world.rows("stream/edit?path=/a&compact=false").await;
+    assert_eq!(world.rows("stream/info?path=/a").await[0]["compact"], false);
 }
 
 #[tokio::test]

@@ -238,6 +238,7 @@ async fn i9_a_verification_tells_each_partition_or_why_not() {
         to: 11,
         time_ms: 4,
         lag_records: 5,
+        by_records: None,
         offset: Some(11),
         difference: Some("epoch"),
         message: "m".into(),

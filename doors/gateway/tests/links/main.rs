@@ -3,6 +3,7 @@
 mod adverse;
 mod agreement;
 mod cluster;
+mod compaction;
 mod copy;
 mod faults;
 mod many;

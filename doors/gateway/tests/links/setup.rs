@@ -1,7 +1,8 @@
 //! Autosetup and copies, carried out by the source's servers.
 
 use mainstem_catalog::{
-    Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep, StreamSettings,
+    Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep, StreamPatch,
+    StreamSettings,
 };
 use mainstem_env::{Random, SystemRandom};
 use mainstem_types::{JobId, StreamId, StreamRef};
@@ -87,9 +88,16 @@ async fn autosetup_makes_copies_and_goes_on() {
     for n in 0..20 {
         source.produce(from, "t", n % 2, &format!("{n}")).await.unwrap();
     }
+    let lag_ms = Some(86_400_000);
+    let patch =
+        StreamPatch { compact: Some(true), min_compaction_lag_ms: lag_ms, ..Default::default() };
+    let edit = Command::EditStream { path: "/s".parse().unwrap(), patch };
+    source.engine.change(edit).await.unwrap();
     let (place, to) = autosetup(&source, from, &destination, "/s", false).await;
     until("it is set up", || step(&source, from, &place) == SetupStep::Replicating).await;
     assert_eq!(source.content(from), destination.content(to), "copied when it says so");
+    let settings = destination.catalog().stream(to).unwrap().settings.clone();
+    assert_eq!((settings.compact, Some(settings.min_compaction_lag_ms)), (false, lag_ms));
     source.produce(from, "t", 0, "live").await.unwrap();
     until("and goes on", || source.content(from) == destination.content(to)).await;
     source.stop().await;

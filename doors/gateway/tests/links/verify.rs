@@ -22,7 +22,11 @@ async fn ended(source: &Cluster, job: JobId) -> VerifyReport {
     report()
 }
 
-async fn verified(source: &Cluster, from: StreamId, replica: &Place) -> Vec<VerifiedPartition> {
+pub(crate) async fn verified(
+    source: &Cluster,
+    from: StreamId,
+    replica: &Place,
+) -> Vec<VerifiedPartition> {
     let job = source.links().start_verify(from, &named(replica), None).unwrap();
     let report = ended(source, job).await;
     assert_eq!(report.finished, Some(Ok(())));
@@ -143,6 +147,7 @@ impl<'a> Forger<'a> {
                 partition: index,
                 lineage: lineage.entries().iter().copied().chain(begun).collect(),
                 gap_to: gap_to.take(),
+                compacted: 0,
                 batches: vec![ReplicaBatch { arrival_ms: *arrival_ms, bytes }],
             };
             self.replica.engine.append_replica(append).await.unwrap().await.unwrap().unwrap();
@@ -256,8 +261,14 @@ async fn what_is_not_there_is_said_to_be_unknown() {
     let told: Vec<_> = rows.iter().map(|row| (row.topic.as_str(), row.status)).collect();
     assert_eq!(told, [("new", "unknown"), ("t", "identical")]);
     assert!(rows[0].message.contains("does not hold"), "{}", rows[0].message);
-    let range =
-        DigestRange { origin: OriginTopicId(1), partition: 0, from: 0, to: 1, batches: false };
+    let range = DigestRange {
+        origin: OriginTopicId(1),
+        partition: 0,
+        from: 0,
+        to: 1,
+        batches: false,
+        records: false,
+    };
     let none = replica.engine.digests(to, 4096, &[range]);
     assert!(none[0].code.is_some() && none[0].parts.is_empty());
     source.stop().await;

@@ -35,7 +35,7 @@ async fn create(client: &mut Client, topic: CreatableTopic, validate_only: bool)
     topic.error_code
 }
 
-async fn config(client: &mut Client, topic: &str, key: &str) -> String {
+pub(crate) async fn config(client: &mut Client, topic: &str, key: &str) -> String {
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: 2,

@@ -2,12 +2,14 @@
 
 use mainstem_env::{Random, SeededRandom};
 use mainstem_wire::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, ApiKey,
-    ApiVersionsRequest, CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsPartition, DeleteRecordsRequest,
-    DeleteRecordsTopic, DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeGroupsRequest, EndTxnRequest,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+    AlterConfigsRequest, AlterConfigsResource, AlterableConfig, ApiKey, ApiVersionsRequest,
+    CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+    DeleteTopicState, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeConfigsResource, DescribeGroupsRequest, EndTxnRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource,
+    IncrementallyAlterableConfig, InitProducerIdRequest, JoinGroupRequest,
     JoinGroupRequestProtocol, LeaveGroupRequest, ListGroupsRequest, ListOffsetsPartition,
     ListOffsetsRequest, ListOffsetsTopic, MemberIdentity, MetadataRequest, MetadataRequestTopic,
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -185,6 +187,28 @@ fn administration() -> Vec<Request> {
         .into(),
         CreatePartitionsRequest {
             topics: vec![CreatePartitionsTopic { name: topic(), count: 3, ..Default::default() }],
+            ..Default::default()
+        }
+        .into(),
+        AlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: topic(),
+                configs: vec![AlterableConfig { name: "retention.ms".into(), value: None }],
+            }],
+            ..Default::default()
+        }
+        .into(),
+        IncrementalAlterConfigsRequest {
+            resources: vec![IncrementalAlterConfigsResource {
+                resource_type: 2,
+                resource_name: topic(),
+                configs: vec![IncrementallyAlterableConfig {
+                    name: "retention.ms".into(),
+                    config_operation: 0,
+                    value: Some("-1".into()),
+                }],
+            }],
             ..Default::default()
         }
         .into(),

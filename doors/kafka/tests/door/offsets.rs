@@ -10,7 +10,11 @@ use crate::node::{Client, TestNode, ask};
 
 const TOPIC: &str = "activity.clicks";
 
-async fn find(client: &mut Client, timestamp: i64, version: i16) -> ListOffsetsPartitionResponse {
+pub(crate) async fn find(
+    client: &mut Client,
+    timestamp: i64,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let partition = ListOffsetsPartition { timestamp, ..Default::default() };
     let request = ListOffsetsRequest {
         topics: vec![ListOffsetsTopic { name: TOPIC.to_owned(), partitions: vec![partition] }],

@@ -200,8 +200,15 @@ fn i8_a_damaged_partition_of_a_replica_does_not_stop_its_link() {
         vec![LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE }];
     let send = |world: &mut World, bytes: Bytes, lineage| {
         let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes }];
-        let append =
-            ReplicaAppend { link, topic: TOPIC, partition: 0, lineage, gap_to: None, batches };
+        let append = ReplicaAppend {
+            link,
+            topic: TOPIC,
+            partition: 0,
+            lineage,
+            gap_to: None,
+            compacted: 0,
+            batches,
+        };
         let engine = world.engine.clone();
         world.run(async move { engine.append_replica(append).await?.await? })
     };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod append;
+mod compaction;
 mod crash;
 mod damage;
 mod marks;

@@ -39,12 +39,12 @@ fn fault_06_what_the_owner_deletes_is_told_apart_from_what_retention_takes() {
         world.append(no, batch(5, None, &format!("{n}"))).unwrap();
     }
     assert_eq!(trim(&mut world, no, 7), 7, "within a batch");
-    assert_marks(&mut world, no, 7, &Marks { trimmed: 7, gaps: Vec::new() });
+    assert_marks(&mut world, no, 7, &Marks { trimmed: 7, ..Marks::default() });
     world.clock.advance_ms(7_200_000);
     world.sequencer.step().unwrap();
-    assert_marks(&mut world, no, 15, &Marks { trimmed: 7, gaps: Vec::new() });
+    assert_marks(&mut world, no, 15, &Marks { trimmed: 7, ..Marks::default() });
     assert_eq!(trim(&mut world, no, 11), 15, "retention was there before");
-    assert_marks(&mut world, no, 15, &Marks { trimmed: 11, gaps: Vec::new() });
+    assert_marks(&mut world, no, 15, &Marks { trimmed: 11, ..Marks::default() });
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn a_carried_trim_is_cut_to_the_end_and_needs_a_standing_link() {
     let (link, no) = world.replica();
     send(&mut world, append(link, vec![at(0, 3, "x"), at(3, 3, "y")])).unwrap();
     trim_replica(&mut world, link, no, 4).unwrap();
-    assert_marks(&mut world, no, 4, &Marks { trimmed: 4, gaps: Vec::new() });
+    assert_marks(&mut world, no, 4, &Marks { trimmed: 4, ..Marks::default() });
     trim_replica(&mut world, link, no, 50).unwrap();
-    assert_marks(&mut world, no, 6, &Marks { trimmed: 6, gaps: Vec::new() });
+    assert_marks(&mut world, no, 6, &Marks { trimmed: 6, ..Marks::default() });
     assert_eq!(send(&mut world, append(link, vec![at(6, 2, "z")])), Ok(8), "and nothing beyond");
     world.hello();
     let error = trim_replica(&mut world, link, no, 7).unwrap_err();
@@ -96,7 +96,7 @@ fn i8_a_gap_is_remembered_until_the_owner_deletes_past_it() {
     let after = ReplicaAppend { gap_to: Some(40), ..append(link, vec![at(40, 2, "y")]) };
     send(&mut world, after).unwrap();
     let gap = Gap { from: 3, to: 40, at_ms: START_MS + 5_000 };
-    assert_marks(&mut world, no, 0, &Marks { trimmed: 0, gaps: vec![gap] });
+    assert_marks(&mut world, no, 0, &Marks { gaps: vec![gap], ..Marks::default() });
     trim_replica(&mut world, link, no, 41).unwrap();
-    assert_marks(&mut world, no, 41, &Marks { trimmed: 41, gaps: Vec::new() });
+    assert_marks(&mut world, no, 41, &Marks { trimmed: 41, ..Marks::default() });
 }

@@ -231,6 +231,7 @@ impl Run {
             partition: 0,
             lineage: vec![entry],
             gap_to: None,
+            compacted: 0,
             batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
         };
         let (engine, end) = (self.world.engine.clone(), topic.end());

@@ -3,11 +3,13 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use mainstem_catalog::{Command, Owner};
-use mainstem_engine::{CursorCommit, LinkName, Rejoin, ReplicaAppend, ReplicaBatch};
-use mainstem_env::CrashPolicy;
+use mainstem_catalog::{Command, Owner, StreamPatch};
+use mainstem_engine::{
+    CleanerSettings, Cleaning, CursorCommit, LinkName, Rejoin, ReplicaAppend, ReplicaBatch,
+};
+use mainstem_env::{CrashPolicy, Env};
 use mainstem_group::CursorKey;
-use mainstem_record::{patch_base_offset, patch_leader_epoch};
+use mainstem_record::{BatchHeader, patch_base_offset, patch_leader_epoch};
 use mainstem_types::{
     Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, Term, TermId,
 };
@@ -151,8 +153,15 @@ fn i8_what_the_new_owner_lacks_is_set_aside_before_it_is_undone() {
     patch_leader_epoch(&mut bytes, 1);
     let lineage = old.rejoin(link).lineage;
     let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
-    let append =
-        ReplicaAppend { link, topic: old.topic, partition: 0, lineage, gap_to: None, batches };
+    let append = ReplicaAppend {
+        link,
+        topic: old.topic,
+        partition: 0,
+        lineage,
+        gap_to: None,
+        compacted: 0,
+        batches,
+    };
     let engine = old.world.engine.clone();
     let end = old.world.run(async move { engine.append_replica(append).await?.await? });
     assert_eq!(end, Ok(15));
@@ -230,7 +239,8 @@ fn rejoin_with_another_tail(old: &mut Old, lineage: Vec<LineageEntry>) -> Result
     let mut bytes = batch(4, None, "of a third").to_vec();
     patch_leader_epoch(&mut bytes, lineage.last().unwrap().leader_epoch);
     let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
-    let append = ReplicaAppend { link, topic, partition, lineage, gap_to: None, batches };
+    let (gap_to, compacted) = (None, 0);
+    let append = ReplicaAppend { link, topic, partition, lineage, gap_to, compacted, batches };
     let engine = old.world.engine.clone();
     let appended = old.world.run(async move { engine.append_replica(append).await?.await? });
     assert_eq!(appended, Ok(4));
@@ -265,4 +275,64 @@ fn i8_another_tail_that_has_no_place_is_not_undone() {
     assert!(refused.message().contains("setaside"), "{refused}");
     assert_eq!(old.world.engine.partition(old.no).unwrap().durable_end(), 4);
     assert_eq!(old.world.read_all(old.aside().unwrap()), old.batches);
+}
+
+#[test]
+fn a_pass_of_compaction_ends_where_the_log_is_cut() {
+    let mut old = Old::new(9);
+    let patch = StreamPatch { compact: Some(true), ..StreamPatch::default() };
+    old.world.change(Command::EditStream { path: "/s".parse().unwrap(), patch }).unwrap();
+    let settings = CleanerSettings {
+        interval_ms: 0,
+        pass_interval_ms: 0,
+        step_bytes: 1_000,
+        ..CleanerSettings::default()
+    };
+    let env = Env { clock: old.world.clock.clone(), random: old.world.random.clone() };
+    let mut cleaner = old.world.engine.cleaner(env, settings);
+    let mut step = |old: &mut Old| {
+        if cleaner.step() == Cleaning::Waiting {
+            old.world.sequencer.step().unwrap();
+        }
+    };
+    while old.world.engine.removed_by_compaction().0 == 0 {
+        step(&mut old);
+    }
+    let before = old.world.read_all(old.no);
+    assert!(before.len() < 10 && before.len() > 6, "in the midst of a pass");
+    assert_eq!(old.run_rejoin(), Ok(12));
+    // Other records follow, where the pass thinks to know what stands.
+    let link = old.hello();
+    let append = follow(&old, link);
+    let engine = old.world.engine.clone();
+    old.world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+    for _ in 0..60 {
+        step(&mut old);
+    }
+    let after = old.world.read_all(old.no);
+    let last = BatchHeader::decode(after.last().unwrap()).unwrap();
+    assert_eq!((last.base_offset, last.record_count, last.leader_epoch), (12, 3, 1));
+    let aside = old.world.read_all(old.aside().unwrap());
+    assert_eq!(aside, old.batches[4..], "what was set aside is not compacted");
+    old.world.crash(CrashPolicy::LoseAll);
+    assert_eq!(old.world.read_all(old.no), after);
+    assert_eq!(old.world.read_all(old.aside().unwrap()), aside);
+}
+
+/// The successor's first batch after the cut.
+fn follow(old: &Old, link: LinkName) -> ReplicaAppend {
+    let begun =
+        LineageEntry { leader_epoch: 1, start_offset: 12, term_id: NEW_TERM.id, owner: SOURCE };
+    let mut bytes = batch(3, Some((PRODUCER, 12)), "of the successor").to_vec();
+    patch_base_offset(&mut bytes, 12);
+    patch_leader_epoch(&mut bytes, 1);
+    ReplicaAppend {
+        link,
+        topic: old.topic,
+        partition: 0,
+        lineage: vec![old.first(), begun],
+        gap_to: None,
+        compacted: 0,
+        batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
+    }
 }

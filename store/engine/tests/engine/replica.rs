@@ -17,7 +17,15 @@ pub(crate) fn at(base_offset: i64, count: i64, mark: &str) -> ReplicaBatch {
 
 pub(crate) fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppend {
     let entry = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
-    ReplicaAppend { link, topic: TOPIC, partition: 0, lineage: vec![entry], gap_to: None, batches }
+    ReplicaAppend {
+        link,
+        topic: TOPIC,
+        partition: 0,
+        lineage: vec![entry],
+        gap_to: None,
+        compacted: 0,
+        batches,
+    }
 }
 
 pub(crate) fn send(world: &mut World, append: ReplicaAppend) -> Result<i64, Error> {
@@ -174,9 +182,11 @@ fn i5_a_local_producer_is_refused_and_changes_nothing() {
 fn i8_a_gap_at_the_source_is_a_gap_here() {
     let mut world = World::new(5);
     let (link, no) = world.replica();
-    let first = ReplicaAppend { gap_to: Some(100), ..append(link, vec![at(100, 2, "x")]) };
+    let first =
+        ReplicaAppend { gap_to: Some(100), compacted: 0, ..append(link, vec![at(100, 2, "x")]) };
     assert_eq!(send(&mut world, first), Ok(102));
-    let later = ReplicaAppend { gap_to: Some(110), ..append(link, vec![at(110, 2, "y")]) };
+    let later =
+        ReplicaAppend { gap_to: Some(110), compacted: 0, ..append(link, vec![at(110, 2, "y")]) };
     assert_eq!(send(&mut world, later), Ok(112));
     world.crash(CrashPolicy::LoseAll);
     let partition = world.engine.partition(no).unwrap();
@@ -191,7 +201,8 @@ fn a_feeder_that_kept_more_than_the_last_one_brings_no_divergence() {
     let mut world = World::new(10);
     let (link, no) = world.replica();
     send(&mut world, append(link, vec![at(0, 5, "x")])).unwrap();
-    let gap = ReplicaAppend { gap_to: Some(10), ..append(link, vec![at(10, 2, "z")]) };
+    let gap =
+        ReplicaAppend { gap_to: Some(10), compacted: 0, ..append(link, vec![at(10, 2, "z")]) };
     send(&mut world, gap).unwrap();
     // The next feeder still has what the last one had lost.
     let again = vec![at(0, 5, "x"), at(5, 3, "y"), at(8, 2, "y"), at(10, 2, "z"), at(12, 1, "w")];

@@ -75,6 +75,7 @@ fn send(world: &mut World, link: LinkName, base: i64, sequence: i32) -> Result<i
         partition: 0,
         lineage: vec![FIRST],
         gap_to: None,
+        compacted: 0,
         batches,
     };
     let engine = world.engine.clone();

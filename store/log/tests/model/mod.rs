@@ -67,14 +67,36 @@ fn apply(partitions: &mut Partitions, frame: &Frame) {
             known.frames.push(frame.clone());
             known.end = frame.next_offset;
         }
+        FrameKind::Rewrite => {
+            let is_left = |kept: &Frame| kept.next_offset <= base;
+            let at = known.frames.partition_point(is_left);
+            let replaced = |kept: &Frame| kept.next_offset <= frame.next_offset;
+            let to = at + known.frames[at..].partition_point(replaced);
+            let edges = (known.frames[at].base_offset, known.frames[to - 1].next_offset);
+            assert_eq!(edges, (base, frame.next_offset), "whole batches and gaps are replaced");
+            known.frames.splice(at..to, [frame.clone()]);
+        }
         FrameKind::Trim => known.start = known.start.max(base),
         FrameKind::TruncateTo => {
             known.frames.retain(|kept| kept.base_offset < base);
+            if let Some(last) = known.frames.last_mut() {
+                // Only a gap reaches over the edge.
+                last.next_offset = last.next_offset.min(base);
+            }
             known.end = known.end.min(base);
             known.start = known.start.min(base);
         }
         _ => {}
     }
+}
+
+fn is_a_gap_behind(now: &Expected) -> bool {
+    let last = now.frames.last();
+    last.is_some_and(|last| {
+        last.payload.is_empty()
+            && last.next_offset > last.base_offset + 1
+            && last.base_offset >= now.start
+    })
 }
 
 /// One run.
@@ -265,8 +287,36 @@ impl World {
                 Frame { next_offset: now.end + 7, ..Frame::at(FrameKind::Gap, *partition, now.end) }
             }
             6 => Frame::node_wide(FrameKind::CatalogEvent, self.random_bytes(300)),
+            7..=10 => match self.random_rewrite(*partition, now) {
+                Some(frame) => frame,
+                None => self.random_batch(*partition, now.end),
+            },
+            11 if is_a_gap_behind(now) => {
+                let last = &now.frames[now.frames.len() - 1];
+                Frame::at(FrameKind::TruncateTo, *partition, last.base_offset + 1)
+            }
             _ => self.random_batch(*partition, now.end),
         }
+    }
+
+    /// Compaction: one batch shrinks, or several frames become a gap.
+    fn random_rewrite(&self, partition: PartitionNo, now: &Expected) -> Option<Frame> {
+        let live = now.frames.iter().position(|frame| frame.next_offset > now.start)?;
+        let kept = &now.frames[live..];
+        let at = usize::try_from(self.random.below(kept.len() as u64)).unwrap();
+        let first = &kept[at];
+        if first.kind != FrameKind::Gap && !first.payload.is_empty() && self.random.below(3) > 0 {
+            let mut frame = first.clone();
+            frame.kind = FrameKind::Rewrite;
+            frame.record_count = u32::try_from(self.random.below(3)).unwrap();
+            frame.max_timestamp_ms = i64::try_from(self.random.below(1000)).unwrap();
+            frame.payload = self.random_bytes(200);
+            return Some(frame);
+        }
+        let count = 1 + usize::try_from(self.random.below(4)).unwrap();
+        let last = kept[at..].iter().take(count).last()?;
+        let next_offset = last.next_offset;
+        Some(Frame { next_offset, ..Frame::at(FrameKind::Rewrite, partition, first.base_offset) })
     }
 
     fn random_batch(&self, partition: PartitionNo, base: i64) -> Frame {
@@ -388,8 +438,7 @@ impl World {
 
     fn check_partition(&self, partition: PartitionNo, now: &Expected) -> Check {
         let reader = self.log.as_ref().unwrap().reader();
-        let is_live =
-            |frame: &&Frame| frame.kind == FrameKind::Batch && frame.next_offset > now.start;
+        let is_live = |frame: &&Frame| !frame.payload.is_empty() && frame.next_offset > now.start;
         let batches: Vec<&Frame> = now.frames.iter().filter(is_live).collect();
         let span = u64::try_from(now.end - now.start + 1).unwrap();
         let from = now.start + i64::try_from(self.random.below(span)).unwrap();

@@ -1,0 +1,13 @@
+//! What the source keeps of what it sends.
+
+use super::{ReadRequest, Sender};
+
+impl Sender {
+    /// What the source keeps of a partition, asked after a read and told before
+    /// [`Self::handle_read`]: its first offset, and up to where compaction may have written anew.
+    pub fn handle_kept(&mut self, request: &ReadRequest, log_start: i64, compacted: i64) {
+        if let Some(partition) = self.partitions.get_mut(&(request.origin, request.partition)) {
+            partition.kept = (log_start, compacted);
+        }
+    }
+}
