@@ -35,6 +35,8 @@ fn every_planted_bug_is_caught_by_the_rule_it_breaks() {
         // Two terms of one number take three streams.
         let topology = match plant {
             Plant::TermsByNumber => "fail-over in a mesh",
+            // A name that two have given, and a way round by which each hears of the other's.
+            Plant::ConflictOverwrites => "loop of three",
             Plant::IgnoreHigherTerm
             | Plant::LoseSetAside
             | Plant::OfferEarly
