@@ -34,7 +34,8 @@ impl World {
     ) {
         let is_owner = side.link.is_some_and(|link| link.upstream == item.owner);
         if side.is_entered {
-            self.sites[site].feeders.handle_told(id, item.origin, is_owner);
+            let is_inherited = translate::is_inherited(item.term);
+            self.sites[site].feeders.handle_told(id, item.origin, is_owner, is_inherited);
             self.tell_others(site);
         }
     }
@@ -59,8 +60,12 @@ impl World {
 
     /// Batches or cursors of a session were taken.
     pub(crate) fn note_brought(&mut self, id: u64, site: usize, of: &[OriginTopicId]) {
-        let feeders = &mut self.sites[site].feeders;
-        of.iter().for_each(|origin| feeders.handle_brought(id, *origin));
+        let Some(stream) = self.stream(site) else { return };
+        let term = |origin| stream.topic_by_origin(origin).map(|topic| topic.owner.term);
+        for origin in of.iter().filter(|origin| term(**origin).is_some_and(translate::is_inherited))
+        {
+            self.sites[site].feeders.handle_brought(id, *origin);
+        }
         self.tell_others(site);
     }
 

@@ -6,26 +6,16 @@ use mainstem_catalog::{Catalog, Command, Handover, HandoverStep, Stream};
 use mainstem_env::Random;
 use mainstem_gateway::translate;
 use mainstem_link::{Code, HandOver};
-use mainstem_types::{Error, JobId, OriginTopicId, StreamId, Term, TermId};
+use mainstem_types::{Error, JobId, OriginTopicId, Term};
 
 use crate::Plant;
 use crate::connection::{Connection, ReceiverSide, SenderSide};
 use crate::node::Purpose;
+use crate::offer::Offer;
 use crate::topology::NAMES;
 use crate::world::World;
 
 type Key = (OriginTopicId, u32);
-
-/// What was offered in a term, from the moment on in which that was written down.
-pub(crate) struct Offer {
-    owner: StreamId,
-    /// Where the owner's partitions ended: nothing is written any more.
-    ends: BTreeMap<Key, i64>,
-    /// The owner goes on itself.
-    is_taken_back: bool,
-}
-
-pub(crate) type Offers = BTreeMap<TermId, Offer>;
 
 /// What a person does, and the source's door.
 impl World {

@@ -13,6 +13,7 @@ mod handover;
 mod histories;
 mod network;
 mod node;
+mod offer;
 mod people;
 mod plant;
 mod power;

@@ -12,8 +12,8 @@ use mainstem_types::{ClusterId, OriginTopicId, StreamId};
 
 use crate::Plant;
 use crate::connection::Connection;
-use crate::handover::Offers;
 use crate::node::{Answer, Node, Purpose};
+use crate::offer::Offers;
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
 use crate::topology::{Link, NAMES, Site, TOPOLOGIES, Topology};

@@ -35,7 +35,12 @@ fn every_planted_bug_is_caught_by_the_rule_it_breaks() {
         // Two terms of one number take three streams.
         let topology = match plant {
             Plant::TermsByNumber => "fail-over in a mesh",
-            Plant::IgnoreHigherTerm | Plant::LoseSetAside => "fail-over of a pair",
+            // A name that two have given, and a way round by which each hears of the other's.
+            Plant::ConflictOverwrites => "loop of three",
+            Plant::IgnoreHigherTerm
+            | Plant::LoseSetAside
+            | Plant::OfferEarly
+            | Plant::TakeBackOffered => "fail-over of a pair",
             _ => "",
         };
         let caught = (1..=SEEDS_PER_PLANT).any(|seed| match run_in(topology, seed, *plant) {

@@ -217,7 +217,7 @@ def zombie_is_fenced(bench):
 
 def time_out_aborts(bench):
     topic = make(bench, "late")
-    late = producer(bench, "late", **{"transaction.timeout.ms": 1500})
+    late = producer(bench, "late", **{"transaction.timeout.ms": 3000})
     late.begin_transaction()
     send(late, topic, ["late"])
     check(bench, topic, [], ["late"])

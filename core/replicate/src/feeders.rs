@@ -116,15 +116,22 @@ impl Feeders {
         }
     }
 
-    /// A session told a topic, and whether its upstream owns it.
-    pub fn handle_told(&mut self, session: u64, origin: OriginTopicId, is_owner: bool) {
+    /// A session told a topic, whether its upstream owns it, and whether somebody else did before:
+    /// then what another session has fed may be of another history than the owner's.
+    pub fn handle_told(
+        &mut self,
+        session: u64,
+        origin: OriginTopicId,
+        is_owner: bool,
+        is_inherited: bool,
+    ) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         if is_owner {
             // Once, lest every change of the topic bring back an owner whose link stands still.
             if self.offer(session, origin, Standing::Owner) != Some(Standing::Owner) {
                 let before = self.give(origin, session);
-                // What nobody else has fed comes unasked, as its session takes it to.
-                if before.is_some() {
+                // Otherwise it comes unasked, as its session takes it to.
+                if before.is_some() && is_inherited {
                     self.order(session, origin, true);
                 }
             }
@@ -164,8 +171,8 @@ impl Feeders {
         }
     }
 
-    /// Batches or cursors that a session brought were taken. If they were under way as another one
-    /// became the topic's feeder, then this one does not know of them.
+    /// Batches or cursors of a topic that changed its owner were taken from a session. If they were
+    /// under way as another one became the feeder, then this one does not know of them.
     pub fn handle_brought(&mut self, session: u64, origin: OriginTopicId) {
         let feeder = self.topics.get(&origin).and_then(|topic| topic.feeder);
         if let Some(feeder) = feeder.filter(|feeder| *feeder != session) {
@@ -295,16 +302,16 @@ mod tests {
     fn the_owner_goes_first_and_comes_back_with_a_new_session() {
         let mut feeders = two_relays();
         feeders.open(3, StreamId(0xa), false, &[]);
-        feeders.handle_told(3, TOPIC, true);
+        feeders.handle_told(3, TOPIC, true, true);
         assert_eq!(feeders.take_orders(1), [(TOPIC, false)]);
         assert_eq!(feeders.take_orders(3), [(TOPIC, true)]);
         feeders.handle_position(2, at(9, 1), 0);
         feeders.handle_position(2, at(9, 1), FEEDER_TIMEOUT_MS);
         assert!(feeders.feeds(2, TOPIC), "the owner's link may stand still too");
-        feeders.handle_told(3, TOPIC, true);
+        feeders.handle_told(3, TOPIC, true, true);
         assert!(feeders.feeds(2, TOPIC), "a change of the topic is not a new link");
         feeders.open(4, StreamId(0xa), false, &[]);
-        feeders.handle_told(4, TOPIC, true);
+        feeders.handle_told(4, TOPIC, true, true);
         assert!(feeders.feeds(4, TOPIC));
     }
 
@@ -312,7 +319,7 @@ mod tests {
     fn who_takes_from_us_is_chosen_last() {
         let mut feeders = Feeders::default();
         feeders.open(1, StreamId(0xa), false, &[]);
-        feeders.handle_told(1, TOPIC, true);
+        feeders.handle_told(1, TOPIC, true, true);
         feeders.open(2, StreamId(0xb), true, &[]);
         feeders.open(3, StreamId(0xc), false, &[]);
         feeders.handle_position(2, at(9, 9), 0);
@@ -325,9 +332,9 @@ mod tests {
     fn an_owner_that_hands_over_is_told_what_it_sent_unasked() {
         let mut feeders = Feeders::default();
         feeders.open(1, StreamId(0xa), false, &[]);
-        feeders.handle_told(1, TOPIC, true);
+        feeders.handle_told(1, TOPIC, true, true);
         feeders.take_orders(1);
-        feeders.handle_told(1, TOPIC, false);
+        feeders.handle_told(1, TOPIC, false, true);
         assert_eq!(feeders.take_orders(1), [(TOPIC, true)]);
     }
 }

@@ -53,6 +53,12 @@ impl FeedDesk {
         desk.streams.get_mut(&stream).map_or_else(Vec::new, |feeders| feeders.take_orders(session))
     }
 
+    /// Whether a session feeds a topic.
+    pub(crate) fn feeds(&self, stream: StreamId, session: u64, origin: OriginTopicId) -> bool {
+        let desk = self.0.lock();
+        desk.streams.get(&stream).is_some_and(|feeders| feeders.feeds(session, origin))
+    }
+
     /// How many topics of a stream come from an upstream now.
     pub(crate) fn fed_by(&self, stream: StreamId, upstream: StreamId) -> u64 {
         self.0.lock().streams.get(&stream).map_or(0, |feeders| feeders.fed_by(upstream))

@@ -7,11 +7,11 @@ use std::time::Duration;
 use mainstem_api::links::LinkError;
 use mainstem_catalog::{Catalog, Command, Place};
 use mainstem_engine::{Changing, LinkName, ReplicaAppending};
-use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused, TermItem};
+use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused, TermItem, TopicItem};
 use mainstem_replicate::{
     AppendToken, Closing, Feeders, Opened, Pending, Receiver, ReceiverAction,
 };
-use mainstem_types::{CatalogSeq, Error, ErrorKind, OriginTopicId, StreamId};
+use mainstem_types::{CatalogSeq, Error, ErrorKind, OriginTopicId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -183,7 +183,7 @@ impl Session<'_> {
             }
             ReceiverAction::ApplyTopic(item) => {
                 let origin = item.origin;
-                self.note_owner(origin, item.owner);
+                self.note_owner(&item);
                 self.queue_topic(origin, translate::apply_topic(self.link(), item)).await;
             }
             ReceiverAction::ApplyTombstone(item) => {
@@ -236,10 +236,7 @@ impl Session<'_> {
                 let origins: BTreeSet<_> = items.iter().map(|item| item.origin).collect();
                 let result = self.keep_cursors(items).await;
                 if result.is_ok() {
-                    let brought = |feeders: &mut Feeders, number| {
-                        origins.iter().for_each(|origin| feeders.handle_brought(number, *origin));
-                    };
-                    self.feed(brought);
+                    origins.into_iter().for_each(|origin| self.note_brought(origin));
                 }
                 self.receiver.handle_kept(result);
             }
@@ -263,7 +260,7 @@ impl Session<'_> {
         match answered {
             Answered::Append(token, result) => {
                 if result.is_ok() {
-                    self.feed(|feeders, number| feeders.handle_brought(number, token.origin));
+                    self.note_brought(token.origin);
                 }
                 self.receiver.handle_appended(token, result);
             }
@@ -357,9 +354,26 @@ impl Session<'_> {
         }
     }
 
-    fn note_owner(&self, origin: OriginTopicId, owner: StreamId) {
-        let is_owner = owner == self.link().upstream;
-        self.feed(|feeders, number| feeders.handle_told(number, origin, is_owner));
+    fn note_owner(&self, item: &TopicItem) {
+        let (is_owner, is_inherited) =
+            (item.owner == self.link().upstream, translate::is_inherited(item.term));
+        self.feed(|feeders, number| {
+            feeders.handle_told(number, item.origin, is_owner, is_inherited);
+        });
+    }
+
+    /// What was taken from this session may be of another history than that of the feeder which has
+    /// taken its place.
+    fn note_brought(&self, origin: OriginTopicId) {
+        let stream = self.link().stream;
+        if self.ctx.feeding.feeds(stream, self.number, origin) {
+            return;
+        }
+        let catalog = self.ctx.engine.catalog();
+        let topic = catalog.stream(stream).and_then(|stream| stream.topic_by_origin(origin));
+        if topic.is_some_and(|topic| translate::is_inherited(topic.owner.term)) {
+            self.feed(|feeders, number| feeders.handle_brought(number, origin));
+        }
     }
 
     fn compare(&mut self, theirs: &[End]) {

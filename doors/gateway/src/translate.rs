@@ -240,6 +240,11 @@ pub fn check_same_epoch(
     }
 }
 
+/// Whether a topic of this term had another owner, or none, before: its history has forks.
+pub const fn is_inherited(term: Term) -> bool {
+    term.number > 1
+}
+
 /// A topic that a session is to feed, from what this replica has, or not any more.
 pub fn feed_order(
     engine: &Engine,

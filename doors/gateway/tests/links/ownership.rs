@@ -80,6 +80,8 @@ async fn part(pair: Pair, pause: bool) -> Pair {
     if pause {
         let (stream, replica) = (pair.from, pair.b.place("/s"));
         pair.a.engine.change(Command::PauseReplica { stream, replica }).await.unwrap();
+        let place = pair.b.place("/s");
+        until("the session ends", || !pair.a.report(pair.from, &place).connected).await;
     }
     for n in 0..6 {
         pair.a.produce(pair.from, "t", 0, &format!("left behind {n}")).await.unwrap();

@@ -94,6 +94,8 @@ async fn fault_11_after_a_promotion_neither_side_has_a_transaction_open() {
     let lost = open(&nodes[0], "open at both").await;
     in_step(&nodes).await;
     pause(&nodes[0], &nodes[1], true).await;
+    let place = nodes[1].0.place("/s");
+    until("the session ends", || !nodes[0].0.report(nodes[0].1, &place).connected).await;
     // The old master commits what the replica does not hear of any more.
     end(&nodes[0], &lost, true).await;
     let unheard = open(&nodes[0], "unheard of").await;

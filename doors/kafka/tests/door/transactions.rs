@@ -260,7 +260,7 @@ async fn offsets_move_with_the_commit_and_are_unstable_until_then() {
 #[tokio::test]
 async fn a_transaction_that_is_out_of_time_is_aborted_and_its_producer_fenced() {
     let (_node, mut client) = with_topic().await;
-    let quick = InitProducerIdRequest { transaction_timeout_ms: 200, ..request((-1, -1)) };
+    let quick = InitProducerIdRequest { transaction_timeout_ms: 1_500, ..request((-1, -1)) };
     let begun = ask!(client, InitProducerId, quick, 4);
     let who = (begun.producer_id, begun.producer_epoch);
     add(&mut client, who, &[0], 3).await;
@@ -270,7 +270,7 @@ async fn a_transaction_that_is_out_of_time_is_aborted_and_its_producer_fenced() 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    ended.await.expect("aborted after a fifth of a second");
+    ended.await.expect("aborted after a second and a half");
     let fenced = KafkaError::ProducerFenced.code();
     assert_eq!(end(&mut client, who, true, 3).await, fenced);
     let again = ask!(client, InitProducerId, request(who), 4);
