@@ -406,7 +406,8 @@ impl Cleaner {
 fn upto(partition: &Partition, rules: &Compaction, now_ms: i64) -> Result<i64, LogError> {
     let (no, log, end) = (partition.no, partition.log(), partition.durable_end());
     let newest = log.read(no, end - 1, end, 1)?;
-    let newest = newest.last().map_or(end, |batch| batch.base_offset);
+    // Where the log ends in a gap, the newest batch is somewhere below, and all waits for the next.
+    let newest = newest.last().map_or(i64::MIN, |batch| batch.base_offset);
     let upto = newest.min(partition.compactable_end());
     if rules.min_lag_ms == 0 {
         return Ok(upto);

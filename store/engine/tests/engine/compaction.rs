@@ -9,7 +9,7 @@ use mainstem_env::{CrashPolicy, Env};
 use mainstem_record::{BatchBuilder, BatchHeader, Record, records};
 use mainstem_types::{ErrorKind, PartitionNo};
 
-use crate::replica::{append, at};
+use crate::replica::{append, at, send};
 use crate::world::{START_MS, World};
 
 /// Small steps, so that every pass has many.
@@ -328,10 +328,7 @@ fn part(base: i64, keys: &[Option<&str>], value: &str) -> ReplicaBatch {
 fn i2_a_batch_that_either_side_compacted_is_the_same_if_its_records_are() {
     let mut world = World::new(8);
     let (link, no) = world.replica();
-    let take = |world: &mut World, batches: Vec<ReplicaBatch>| {
-        let engine = world.engine.clone();
-        world.run(async move { engine.append_replica(append(link, batches)).await?.await? })
-    };
+    let take = |world: &mut World, batches| send(world, append(link, batches));
     let (whole, left) = ([Some("a"), Some("b"), Some("c")], [None, Some("b"), None]);
     assert_eq!(take(&mut world, vec![part(0, &whole, "v"), part(3, &left, "v")]).unwrap(), 6);
     // The source has compacted the first since, and another feeder never the second.
@@ -350,16 +347,12 @@ fn i2_a_batch_that_either_side_compacted_is_the_same_if_its_records_are() {
 fn a_replica_knows_what_its_source_compacted() {
     let mut world = World::new(9);
     let (link, no) = world.replica();
-    let take = |world: &mut World, append: ReplicaAppend| {
-        let engine = world.engine.clone();
-        world.run(async move { engine.append_replica(append).await?.await? })
-    };
     let first = ReplicaAppend { compacted: 500, ..append(link, vec![at(0, 2, "x")]) };
-    take(&mut world, first).unwrap();
+    send(&mut world, first).unwrap();
     let gap = append(link, vec![at(100, 2, "y")]);
-    take(&mut world, ReplicaAppend { gap_to: Some(100), compacted: 500, ..gap }).unwrap();
+    send(&mut world, ReplicaAppend { gap_to: Some(100), compacted: 500, ..gap }).unwrap();
     let lost = append(link, vec![at(700, 2, "z")]);
-    take(&mut world, ReplicaAppend { gap_to: Some(700), compacted: 500, ..lost }).unwrap();
+    send(&mut world, ReplicaAppend { gap_to: Some(700), compacted: 500, ..lost }).unwrap();
     let check = |world: &World| {
         let marks = world.engine.partition(no).unwrap().marks();
         assert_eq!((marks.compacted, marks.cleaned), (500, 0));
@@ -369,4 +362,23 @@ fn a_replica_knows_what_its_source_compacted() {
     check(&world);
     world.crash(CrashPolicy::LoseAll);
     check(&world);
+}
+
+#[test]
+fn where_a_log_ends_in_a_gap_all_waits_for_the_next_batch() {
+    let mut world = World::new(11);
+    let (link, no) = world.replica();
+    let patch = StreamPatch { compact: Some(true), ..StreamPatch::default() };
+    world.change(Command::EditStream { path: "/copy".parse().unwrap(), patch }).unwrap();
+    let batches = vec![part(0, &[Some("a")], "old"), part(1, &[Some("a")], "new")];
+    send(&mut world, append(link, batches)).unwrap();
+    let gap = ReplicaAppend { gap_to: Some(9), compacted: 9, ..append(link, Vec::new()) };
+    assert_eq!(send(&mut world, gap), Ok(9));
+    clean(&mut world);
+    let records = world.engine.partition(no).unwrap().size().unwrap().1;
+    assert_eq!(records, 2, "readers get on to the end by the newest batch");
+    send(&mut world, append(link, vec![part(9, &[Some("b")], "v")])).unwrap();
+    clean(&mut world);
+    let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
+    assert_eq!(left, [1, 9]);
 }
