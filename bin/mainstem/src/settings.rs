@@ -61,8 +61,8 @@ pub(crate) struct GatewayListener {
 
 impl GatewayListener {
     pub(crate) fn dns(&self) -> Result<DnsSettings, Error> {
-        let dns = self.dns.as_deref().map(str::parse).transpose();
-        dns.map(Option::unwrap_or_default).map_err(|e| e.context("gateway.dns"))
+        let Some(dns) = &self.dns else { return Ok(DnsSettings::default()) };
+        dns.parse().map_err(|e: Error| e.context("gateway.dns"))
     }
 }
 

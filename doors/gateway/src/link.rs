@@ -236,6 +236,6 @@ impl Task {
 pub(crate) fn no_gateway(cluster: &ClusterName) -> String {
     format!(
         "no gateway of cluster {cluster} is known; name one by `maprcli cluster gateway set \
-         -dstcluster {cluster} -gateways <host:port>`"
+         -dstcluster {cluster} -gateways <host:port>`, or publish gateway.{cluster} in DNS"
     )
 }
