@@ -65,7 +65,7 @@ impl Context {
         catalog: &Catalog,
         cluster: &ClusterName,
     ) -> Vec<String> {
-        if self.is_looked_up(catalog, cluster) {
+        if self.is_looked_up(catalog, cluster) && self.published.is_awaited(cluster) {
             let knows_others = !self.gateways(catalog, cluster).is_empty();
             let patience_ms = if knows_others { DNS_FIRST_WAIT_MS } else { DNS_TIMEOUT_MS };
             self.published.ask_first(cluster, Duration::from_millis(patience_ms)).await;

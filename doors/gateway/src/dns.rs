@@ -116,6 +116,11 @@ impl PublishedGateways {
         self.look_up.is_some()
     }
 
+    /// Whether somebody is asked who has said nothing of the cluster yet.
+    pub(crate) fn is_awaited(&self, cluster: &ClusterName) -> bool {
+        self.is_on() && !self.state.lock().answers.contains_key(cluster)
+    }
+
     /// The gateways that the cluster's record names; none if nothing is known.
     pub(crate) fn of(&self, cluster: &ClusterName) -> Vec<String> {
         let state = self.state.lock();
