@@ -142,6 +142,24 @@ pub const LINK_BACKOFF_MS_MIN: u64 = 50;
 pub const GATEWAY_REST_MS_MIN: u64 = 1_000;
 /// And at most: a gateway that is back is found within this time.
 pub const GATEWAY_REST_MS_MAX: u64 = 30_000;
+/// Look-ups of gateways by DNS at once.
+pub const DNS_LOOK_UPS_MAX: usize = 16;
+/// Clusters without a link whose gateways are waited for at once.
+pub const DNS_CLUSTERS_ASKED_MAX: usize = 64;
+/// One address in a DNS record: the longest host name, a colon and a port.
+pub const DNS_GATEWAY_LENGTH_MAX: usize = 253 + 6;
+/// How long one look-up may take, all name servers and repetitions together.
+pub const DNS_TIMEOUT_MS: u64 = 3_000;
+/// How long a call to a known gateway waits for the first answer from DNS, which goes before it.
+pub const DNS_FIRST_WAIT_MS: u64 = 300;
+/// A record that lives shorter is not looked up more often than so.
+pub const DNS_AGE_MS_MIN: u64 = 5_000;
+/// And one that lives longer not more rarely: a change is seen within a minute.
+pub const DNS_AGE_MS_MAX: u64 = 60_000;
+/// The pause after a look-up that came to nothing, unless a link asks sooner.
+pub const DNS_RETRY_MS: u64 = 15_000;
+/// How old an answer is before a link that reaches none of its gateways asks anew.
+pub const DNS_ASK_AGAIN_MS: u64 = 1_000;
 /// How long the link that feeds a topic may stand still while another one is known to have more:
 /// long enough for a slow disk or a lost heartbeat, short beside the silence that ends a link.
 pub const FEEDER_TIMEOUT_MS: u64 = 3_000;
@@ -157,4 +175,6 @@ const _: () = assert!(SYNC_TIMEOUT_MS_DEFAULT as u64 >= LINK_SILENCE_MS_MAX);
 const _: () = assert!(SYNC_TIMEOUT_MS_MIN < SYNC_TIMEOUT_MS_DEFAULT);
 const _: () = assert!(FETCH_SHARE_BYTES < FETCH_BYTES_MAX && FETCH_BYTES_MAX <= FETCH_ROOM_BYTES);
 const _: () = assert!(COMPACTION_STEP_BYTES <= GROUP_BYTES_MAX);
+const _: () = assert!(DNS_FIRST_WAIT_MS < DNS_TIMEOUT_MS && DNS_TIMEOUT_MS < DNS_RETRY_MS);
+const _: () = assert!(DNS_ASK_AGAIN_MS < DNS_AGE_MS_MIN && DNS_RETRY_MS < DNS_AGE_MS_MAX);
 const _: () = assert!(DIGEST_PART_BYTES < DIGEST_ANSWER_BYTES);

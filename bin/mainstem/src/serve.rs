@@ -172,7 +172,11 @@ async fn open_gateway(
 ) -> Result<Gateway, Error> {
     let tls = link_tls(&settings.gateway)?;
     let directory = known_gateways(settings.clusters.clone());
-    let gateway = GatewaySettings { listen: settings.gateway.listen, ..GatewaySettings::default() };
+    let gateway = GatewaySettings {
+        listen: settings.gateway.listen,
+        dns: settings.gateway.dns()?,
+        ..GatewaySettings::default()
+    };
     Gateway::start(env.clone(), engine.clone(), tls, directory, gateway).await
 }
 

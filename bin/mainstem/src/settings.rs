@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mainstem_gateway::DnsSettings;
 use mainstem_types::{ClusterId, ClusterName, Error, StreamPath};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,16 @@ pub(crate) struct GatewayListener {
     pub(crate) certificate: PathBuf,
     /// Its key.
     pub(crate) key: PathBuf,
+    /// Who is asked for the gateways of clusters that no list is set for: the `"system"`'s name
+    /// servers if absent, the one at an address and port, or `"off"`.
+    pub(crate) dns: Option<String>,
+}
+
+impl GatewayListener {
+    pub(crate) fn dns(&self) -> Result<DnsSettings, Error> {
+        let Some(dns) = &self.dns else { return Ok(DnsSettings::default()) };
+        dns.parse().map_err(|e: Error| e.context("gateway.dns"))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -101,8 +112,19 @@ impl RelayFile {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         let settings: Self = read(path)?;
-        settings.cluster_name().map_err(|e| e.context(path.display()))?;
+        settings.check().map_err(|e| e.context(path.display()))?;
         Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.cluster_name()?;
+        if self.gateway.dns.is_some() {
+            return Err(Error::invalid(
+                "gateway.dns is of no use to a process that is a gateway only, since it calls \
+                 nobody but its server; write it into the server's file",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn cluster_name(&self) -> Result<ClusterName, Error> {
@@ -128,6 +150,7 @@ impl ServeSettings {
         self.cluster_name()?;
         self.cluster_id()?;
         self.default_stream()?;
+        self.gateway.dns()?;
         for (what, address) in [
             ("kafka", self.kafka.listen),
             ("gateway", self.gateway.listen),
@@ -198,5 +221,31 @@ mod tests {
     fn unknown_keys_refuse_to_start() {
         let error = parse(&format!("colour = 3\n{GOOD}")).unwrap_err();
         assert!(error.message().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn a_name_server_is_an_address_and_port_or_the_systems_or_none() {
+        let with = |dns: &str| GOOD.replacen("[gateway]", &format!("[gateway]\ndns = {dns}"), 1);
+        let dns = |text: &str| toml::from_str::<ServeSettings>(text).unwrap().gateway.dns();
+        assert_eq!(dns(GOOD).unwrap(), DnsSettings::System);
+        assert_eq!(dns(&with("\"system\"")).unwrap(), DnsSettings::System);
+        assert_eq!(dns(&with("\"off\"")).unwrap(), DnsSettings::Off);
+        let server = DnsSettings::Server(([127, 0, 0, 1], 5353).into());
+        assert_eq!(dns(&with("\"127.0.0.1:5353\"")).unwrap(), server);
+        for wrong in ["\"\"", "\"127.0.0.1\"", "\"ns.example:53\"", "\"none\"", "53", "false"] {
+            let error = parse(&with(wrong)).unwrap_err();
+            assert!(error.message().contains("dns"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_alone_looks_nothing_up() {
+        let (_, gateway) = GOOD.split_once("[gateway]").unwrap();
+        let (gateway, _) = gateway.split_once("[admin]").unwrap();
+        let head = "name = \"newyork\"\nserver = \"127.0.0.1:7660\"\n[gateway]\n";
+        let parse = |text: &str| toml::from_str::<RelayFile>(text).unwrap().check();
+        parse(&format!("{head}{gateway}")).unwrap();
+        let error = parse(&format!("{head}dns = \"off\"\n{gateway}")).unwrap_err();
+        assert!(error.message().contains("gateway.dns"), "{error}");
     }
 }

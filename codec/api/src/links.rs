@@ -337,8 +337,8 @@ pub trait Links: Send + Sync {
         None
     }
 
-    /// The gateways of a cluster that answer now: of the list that was set, else of the cluster's
-    /// known address.
+    /// The gateways of a cluster that answer now: of the list that was set, else of what DNS says at
+    /// this moment, else of the cluster's known address.
     fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>>;
 
     /// The uuid of the stream at a path of any cluster, `None` if there is no stream: what

@@ -1,6 +1,7 @@
 //! What every task of the door is given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_catalog::Catalog;
 use mainstem_engine::Engine;
@@ -8,13 +9,15 @@ use mainstem_env::Env;
 use mainstem_replicate::ReceiverIdentity;
 use mainstem_transaction::ProducerIdPrefix;
 use mainstem_types::ClusterName;
+use mainstem_types::limits::{DNS_FIRST_WAIT_MS, DNS_TIMEOUT_MS};
 
 use crate::board::Board;
+use crate::dns::PublishedGateways;
 use crate::feeding::FeedDesk;
 use crate::tls::LinkTls;
 use crate::turns::Turns;
 
-/// Where the gateways of clusters are that nobody has set a list for: the known clusters.
+/// Where the gateways of clusters are that nobody has set or published: the known clusters.
 pub type Directory = Arc<dyn Fn(&ClusterName) -> Vec<String> + Send + Sync>;
 
 #[derive(Clone)]
@@ -23,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) tls: LinkTls,
     pub(crate) directory: Directory,
+    pub(crate) published: Arc<PublishedGateways>,
     pub(crate) board: Arc<Board>,
     pub(crate) feeding: Arc<FeedDesk>,
     pub(crate) turns: Arc<Turns>,
@@ -39,7 +43,8 @@ impl Context {
         self.env.clock.wall_ms()
     }
 
-    /// The list that was set, else this cluster's own gateways, else the known clusters.
+    /// The list that was set, else this cluster's own gateways, else what DNS is known to say, else
+    /// the known clusters.
     pub(crate) fn gateways(&self, catalog: &Catalog, cluster: &ClusterName) -> Vec<String> {
         let set = catalog.gateways(cluster);
         if !set.is_empty() {
@@ -48,7 +53,42 @@ impl Context {
         if *cluster == catalog.cluster().name {
             return self.own_gateways.to_vec();
         }
-        (self.directory)(cluster).iter().map(|gateway| with_port(gateway)).collect()
+        let published = self.published.of(cluster);
+        let gateways = if published.is_empty() { (self.directory)(cluster) } else { published };
+        gateways.iter().map(|gateway| with_port(gateway)).collect()
+    }
+
+    /// The same, for who is about to call: DNS, which comes first, is given a moment to say
+    /// something if it has said nothing yet, and longer if nobody else knows a gateway.
+    pub(crate) async fn gateways_to_call(
+        &self,
+        catalog: &Catalog,
+        cluster: &ClusterName,
+    ) -> Vec<String> {
+        if self.is_looked_up(catalog, cluster) && self.published.is_awaited(cluster) {
+            let knows_others = !self.gateways(catalog, cluster).is_empty();
+            let patience_ms = if knows_others { DNS_FIRST_WAIT_MS } else { DNS_TIMEOUT_MS };
+            self.published.ask_first(cluster, Duration::from_millis(patience_ms)).await;
+        }
+        self.gateways(catalog, cluster)
+    }
+
+    /// The same, looked up anew where DNS is asked.
+    pub(crate) async fn gateways_now(
+        &self,
+        catalog: &Catalog,
+        cluster: &ClusterName,
+    ) -> Vec<String> {
+        if self.is_looked_up(catalog, cluster) {
+            // There may be a look-up to wait for before the one that is meant.
+            self.published.ask(cluster, 2 * Duration::from_millis(DNS_TIMEOUT_MS)).await;
+        }
+        self.gateways(catalog, cluster)
+    }
+
+    /// Whether DNS has a say: no list was set, and the cluster is another.
+    pub(crate) fn is_looked_up(&self, catalog: &Catalog, cluster: &ClusterName) -> bool {
+        catalog.gateways(cluster).is_empty() && *cluster != catalog.cluster().name
     }
 
     pub(crate) fn identity(&self, catalog: &Catalog) -> ReceiverIdentity {

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::context::{Context, Directory};
+use crate::dns::{DnsSettings, PublishedGateways};
 use crate::links::LinkDesk;
 use crate::listener::{answer, bind, listen};
 use crate::probe::probe_gateways;
+use crate::resolve::resolve_gateways;
 use crate::sampler::sample_links;
 use crate::supervisor::{Tasks, supervise};
 use crate::tls::LinkTls;
@@ -28,6 +30,8 @@ pub struct GatewaySettings {
     /// Links and requests at once: 64 upstreams of many streams, and room for calls that come to
     /// nothing.
     pub connections_max: usize,
+    /// Who is asked for the gateways of other clusters.
+    pub dns: DnsSettings,
 }
 
 impl Default for GatewaySettings {
@@ -36,6 +40,7 @@ impl Default for GatewaySettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7660)),
             advertised: Vec::new(),
             connections_max: 1024,
+            dns: DnsSettings::default(),
         }
     }
 }
@@ -49,6 +54,7 @@ pub struct Gateway {
     supervisor: JoinHandle<()>,
     sampler: JoinHandle<()>,
     probe: JoinHandle<()>,
+    resolver: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -76,6 +82,7 @@ impl Gateway {
             engine,
             tls,
             directory,
+            published: Arc::new(PublishedGateways::new(settings.dns)),
             board: Arc::default(),
             feeding: Arc::default(),
             turns: Arc::default(),
@@ -100,7 +107,8 @@ impl Gateway {
             address,
             listener: tokio::spawn(listening),
             supervisor: tokio::spawn(supervise(ctx.clone(), tasks, stopped.clone())),
-            probe: tokio::spawn(probe_gateways(ctx, stopped.clone())),
+            probe: tokio::spawn(probe_gateways(ctx.clone(), stopped.clone())),
+            resolver: tokio::spawn(resolve_gateways(ctx, stopped.clone())),
             sampler: tokio::spawn(sample_links(links.clone(), stopped)),
             links,
             stop,
@@ -125,5 +133,6 @@ impl Gateway {
         let _ = self.listener.await;
         let _ = self.sampler.await;
         let _ = self.probe.await;
+        let _ = self.resolver.await;
     }
 }

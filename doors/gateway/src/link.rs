@@ -137,16 +137,20 @@ impl Task {
     /// Each gateway once, beginning at the next in turn.
     pub(crate) async fn dial_any(&mut self, catalog: &Catalog) -> Option<(Dialled, String)> {
         let cluster = self.key.1.cluster.clone();
-        let gateways = self.ctx.gateways(catalog, &cluster);
+        let mut stop = self.stop.clone();
+        let gateways = tokio::select! {
+            gateways = self.ctx.gateways_to_call(catalog, &cluster) => gateways,
+            _ = stop.changed() => return None,
+        };
         let concern = self.concern(catalog);
         if gateways.is_empty() {
+            self.ctx.published.ask_again(&cluster, self.ctx.now_ms());
             self.note_error("ErrNoGateway", &no_gateway(&cluster));
             return None;
         }
         let mut last_error = None;
         for _ in 0..gateways.len() {
             let gateway = self.ring.next(&gateways, self.ctx.now_ms())?.to_owned();
-            let mut stop = self.stop.clone();
             let attempt = tokio::select! {
                 attempt = dial(&self.ctx, &cluster, &gateway) => attempt,
                 _ = stop.changed() => return None,
@@ -166,6 +170,7 @@ impl Task {
                 break;
             }
         }
+        self.ctx.published.ask_again(&cluster, self.ctx.now_ms());
         let error = last_error.unwrap_or_else(|| Error::unreachable("none was tried"));
         let message =
             format!("All configured gateways to cluster {cluster} are unreachable: {error}");
@@ -191,6 +196,7 @@ impl Task {
     /// who asks.
     async fn rest(&mut self, before: Concern, pause: Option<Duration>) {
         let mut catalog = self.ctx.engine.watch_catalog();
+        let mut published = self.ctx.published.watch();
         if self.concern(&catalog.borrow_and_update()) != before {
             return;
         }
@@ -211,11 +217,16 @@ impl Task {
                         return;
                     }
                 }
+                Ok(()) = published.changed() => {
+                    if self.concern(&catalog.borrow_and_update()) != before {
+                        return;
+                    }
+                }
             }
         }
     }
 
-    /// What of the catalog decides whether this link can work.
+    /// What of the catalog and of DNS decides whether this link can work.
     fn concern(&self, catalog: &Catalog) -> Concern {
         let replica = find(catalog, &self.key).ok()?.1;
         Some((replica, self.ctx.gateways(catalog, &self.key.1.cluster)))
@@ -225,6 +236,6 @@ impl Task {
 pub(crate) fn no_gateway(cluster: &ClusterName) -> String {
     format!(
         "no gateway of cluster {cluster} is known; name one by `maprcli cluster gateway set \
-         -dstcluster {cluster} -gateways <host:port>`"
+         -dstcluster {cluster} -gateways <host:port>`, or publish gateway.{cluster} in DNS"
     )
 }

@@ -182,7 +182,7 @@ impl Links for LinkDesk {
     fn resolve(&self, cluster: &ClusterName) -> BoxFuture<'_, Vec<String>> {
         let cluster = cluster.clone();
         Box::pin(async move {
-            let gateways = self.ctx.gateways(&self.ctx.engine.catalog(), &cluster);
+            let gateways = self.ctx.gateways_now(&self.ctx.engine.catalog(), &cluster).await;
             let mut calls = tokio::task::JoinSet::new();
             for (place, gateway) in gateways.into_iter().enumerate() {
                 let (ctx, cluster) = (self.ctx.clone(), cluster.clone());
@@ -376,7 +376,7 @@ impl LinkDesk {
             return Ok(catalog.stream_at(&place.path).map(|stream| stream.id));
         }
         let mut last = Error::unreachable(no_gateway(&place.cluster));
-        for gateway in self.ctx.gateways(&catalog, &place.cluster) {
+        for gateway in self.ctx.gateways_to_call(&catalog, &place.cluster).await {
             let request = mainstem_link::Request {
                 cluster_id: here.id,
                 cluster_name: here.name.clone(),

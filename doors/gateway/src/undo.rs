@@ -79,7 +79,7 @@ async fn take_back(ctx: &Context, catalog: &Catalog, undo: &Undo) -> Result<(), 
         digests: None,
     };
     let mut last = Error::unreachable(no_gateway(cluster));
-    for gateway in ctx.gateways(catalog, cluster) {
+    for gateway in ctx.gateways_to_call(catalog, cluster).await {
         match ask(ctx, cluster, &gateway, request.clone()).await {
             Ok(reply) if reply.code.is_some() && reply.may_retry => {
                 last = Error::retry(reply.message);
@@ -92,6 +92,7 @@ async fn take_back(ctx: &Context, catalog: &Catalog, undo: &Undo) -> Result<(), 
             Err(error) => last = error,
         }
     }
+    ctx.published.ask_again(cluster, ctx.now_ms());
     Err(last)
 }
 

@@ -328,7 +328,7 @@ impl Run {
 
 async fn call(ctx: &Context, catalog: &Catalog, place: &Place) -> Result<(Dialled, String), Error> {
     let mut last = Error::unreachable(no_gateway(&place.cluster));
-    for gateway in ctx.gateways(catalog, &place.cluster) {
+    for gateway in ctx.gateways_to_call(catalog, &place.cluster).await {
         match dial(ctx, &place.cluster, &gateway).await {
             Ok(dialled) => return Ok((dialled, gateway)),
             Err(error) => last = error,

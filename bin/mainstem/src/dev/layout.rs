@@ -150,6 +150,8 @@ impl Dev {
                 ca: authority.certificate(),
                 certificate: identity.certificate,
                 key: identity.key,
+                // All dev clusters know each other, and no name server knows them.
+                dns: Some("off".into()),
             },
             admin: AdminListener { listen: local(ports.admin) },
             log: LogSection {

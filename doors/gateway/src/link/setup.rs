@@ -205,8 +205,9 @@ impl Act<'_> {
     async fn ask_for(&mut self, request: Request) -> Result<Reply, SetupEvent> {
         let cluster = self.replica.place.cluster.clone();
         let catalog = self.task.ctx.engine.catalog();
-        let gateways = self.task.ctx.gateways(&catalog, &cluster);
+        let gateways = self.task.ctx.gateways_to_call(&catalog, &cluster).await;
         if gateways.is_empty() {
+            self.task.ctx.published.ask_again(&cluster, self.task.ctx.now_ms());
             self.task.note_error("ErrNoGateway", &no_gateway(&cluster));
             return Err(SetupEvent::Interrupted);
         }
@@ -230,6 +231,7 @@ impl Act<'_> {
                 }
             }
         }
+        self.task.ctx.published.ask_again(&cluster, self.task.ctx.now_ms());
         Err(SetupEvent::Interrupted)
     }
 

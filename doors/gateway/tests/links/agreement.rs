@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mainstem_catalog::Command;
 use mainstem_env::Env;
-use mainstem_gateway::{Authority, Gateway, GatewaySettings, LinkTls};
+use mainstem_gateway::{Authority, DnsSettings, Gateway, GatewaySettings, LinkTls};
 
 use crate::cluster::{Group, until};
 
@@ -139,7 +139,8 @@ async fn a_stranger_s_certificate_opens_nothing() {
     let tls = LinkTls::from_pem(group.authority.certificate_pem(), &liar).unwrap();
     let directory = group.directory();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let settings = GatewaySettings { listen, ..GatewaySettings::default() };
+    let dns = DnsSettings::Off;
+    let settings = GatewaySettings { listen, dns, ..GatewaySettings::default() };
     let third = stranger.cluster("chicago").await;
     let from = third.create_stream("/s").await;
     third.add_replica(from, place.clone(), false).await;

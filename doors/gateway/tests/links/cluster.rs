@@ -11,7 +11,7 @@ use mainstem_catalog::{Catalog, Command, Place, ReplicaSettings, StreamSettings}
 use mainstem_engine::{Ack, Append, Engine, EngineSettings, LogSettings, StoredBatch};
 use mainstem_env::{Env, Random, SystemDisk, SystemRandom};
 use mainstem_gateway::{
-    Authority, Directory, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
+    Authority, Directory, DnsSettings, Gateway, GatewaySettings, LinkTls, Relay, RelaySettings,
 };
 use mainstem_record::BatchBuilder;
 use mainstem_types::{ClusterId, Error, PartitionNo, StreamId};
@@ -23,11 +23,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Group {
     pub(crate) authority: Authority,
     addresses: Arc<Mutex<HashMap<String, String>>>,
+    dns: DnsSettings,
 }
 
 impl Group {
     pub(crate) fn new() -> Self {
-        Self { authority: Authority::create().unwrap(), addresses: Arc::default() }
+        Self::asking(DnsSettings::Off)
+    }
+
+    /// One whose clusters look each other up.
+    pub(crate) fn asking(dns: DnsSettings) -> Self {
+        Self { authority: Authority::create().unwrap(), addresses: Arc::default(), dns }
+    }
+
+    /// From now on nobody knows where that cluster is.
+    pub(crate) fn forget(&self, cluster: &Cluster) {
+        self.addresses.lock().unwrap().remove(&cluster.name);
     }
 
     pub(crate) fn directory(&self) -> Directory {
@@ -88,7 +99,8 @@ impl Cluster {
         engine.change(found).await.unwrap();
         let own = group.authority.issue(id, &name.parse().unwrap()).unwrap();
         let tls = LinkTls::from_pem(group.authority.certificate_pem(), &own).unwrap();
-        let settings = GatewaySettings { listen, ..GatewaySettings::default() };
+        let dns = group.dns;
+        let settings = GatewaySettings { listen, dns, ..GatewaySettings::default() };
         let directory = group.directory();
         let gateway = Gateway::start(Env::system(), engine.clone(), tls, directory, settings);
         let gateway = gateway.await.unwrap();
