@@ -331,6 +331,7 @@ fn carry(world: &mut World, link: LinkName, batches: &[Bytes]) -> i64 {
         partition: 0,
         lineage: vec![entry],
         gap_to: None,
+        compacted: 0,
         batches: batches.collect(),
     };
     let engine = world.engine.clone();
@@ -595,6 +596,7 @@ fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
             partition: 0,
             lineage: vec![first, next],
             gap_to: None,
+            compacted: 0,
             batches: Vec::new(),
         };
         let engine = world.engine.clone();
