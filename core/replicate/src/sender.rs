@@ -670,9 +670,11 @@ impl Sender {
                 frames.push(frame_of(key, &mut next, std::mem::take(&mut run), partition));
             }
             if run.is_empty() && batch.base_offset > next && partition.is_expired(next) {
-                // What retention took is told by itself, so that it is not taken for compacted.
-                frames.push(gap_frame(key, next, batch.base_offset, partition));
-                next = batch.base_offset;
+                // What retention took is told by itself, and no more than that, lest the one be
+                // taken for the other.
+                let expired_to = partition.kept.0.min(batch.base_offset);
+                frames.push(gap_frame(key, next, expired_to, partition));
+                next = expired_to;
             }
             run.push(batch);
         }
@@ -680,10 +682,11 @@ impl Sender {
             frames.push(frame_of(key, &mut next, run, partition));
         }
         let empty_to = empty_to.min(target);
-        if frames.is_empty() && empty_to > next {
-            let gap = gap_frame(key, next, empty_to, partition);
-            next = empty_to;
-            frames.push(gap);
+        while frames.iter().all(|frame| frame.items.is_empty()) && empty_to > next {
+            let expired_to = if partition.is_expired(next) { partition.kept.0 } else { empty_to };
+            let gap_to = expired_to.min(empty_to);
+            frames.push(gap_frame(key, next, gap_to, partition));
+            next = gap_to;
         }
         partition.next = Some(next);
         for frame in frames {

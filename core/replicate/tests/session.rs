@@ -777,7 +777,7 @@ fn what_retention_took_of_a_compacted_source_is_told_by_itself() {
     let gap = Some;
     assert_eq!(
         sent,
-        [(gap(0), 120, 0), (None, 120, 500), (gap(130), 300, 500), (gap(310), 800, 500)],
-        "what retention took is no compaction"
+        [(gap(0), 100, 0), (gap(100), 120, 500), (gap(130), 300, 500), (gap(310), 800, 500)],
+        "what retention took is no compaction, and what compaction took did not expire"
     );
 }
