@@ -122,7 +122,7 @@ class Course:
         self.spaces.heal()
         old.wait_refused()
         old.finish()
-        self._wait_alike()
+        self._wait_joined(new)
         kept = self._check_set_aside(old, cut)
         self._go_back(new)
         self._verify(cut, kept)
@@ -169,11 +169,22 @@ class Course:
         with Fetcher(self.broker[side]) as fetcher:
             return [fetcher.end(self.topic, number) for number in range(PARTITIONS)]
 
-    def _wait_alike(self):
-        """Under load: the old master follows the new one, and is never far behind."""
-        wait_until("the old master follows", lambda: (
-            self._row("replica")["connected"] and self._row("replica")["lagSeconds"] < 2
-            and not self._row("replica").get("errors")), WAIT_S_MAX)
+    def _wait_joined(self, new):
+        """Under load: the old master has what the new one was given after the promotion."""
+        last = {}
+        for partition, offset in list(new.acknowledged):
+            last[partition] = max(offset, last.get(partition, 0))
+
+        def first(side, partition, offset):
+            with Fetcher(self.broker[side]) as fetcher:
+                return fetcher.fetch(self.topic, partition, offset)[2][:1]
+
+        def has_joined():
+            ends = self.ends("source")
+            return all(ends[partition] > offset and first("source", partition, offset)
+                       == first("replica", partition, offset)
+                       for partition, offset in last.items())
+        wait_until("the old master has joined", has_joined, WAIT_S_MAX)
 
     def _check_set_aside(self, old, cut):
         """What is listed is what was cut off, from the cut to the old master's end."""
