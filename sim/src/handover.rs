@@ -26,7 +26,7 @@ impl World {
             stream: self.id(source),
             replica: self.replica_place(link),
             job: JobId::from_random(self.random.next_u128()),
-            timeout_ms: 200 + self.random.below(3_000),
+            timeout_ms: 50 + self.random.below(1_500),
         };
         self.node_mut(source).change(Purpose::Whatever, command);
     }
@@ -153,6 +153,7 @@ impl World {
     }
 
     /// A hand-over loses nothing: the replica begins where the owner ended, and the owner has ended.
+    /// An old master that comes back may begin beyond, with what only it has of the common history.
     pub(crate) fn check_taken_over(&mut self, site: usize, term: Term) {
         self.hand_overs += 1;
         self.note_deed(|| format!("{} takes over, {term:?}", NAMES[site]));
@@ -176,7 +177,7 @@ impl World {
         };
         let lost = offer.ends.iter().filter(|(key, _)| is_taken(key)).find_map(|(key, end)| {
             let begun = begun(key);
-            (begun != Some(*end)).then_some((*key, *end, begun))
+            begun.is_none_or(|begun| begun < *end).then_some((*key, *end, begun))
         });
         if let Some((key, end, begun)) = lost {
             let message = format!("{key:?} ended at {end} and goes on at {begun:?}");

@@ -38,9 +38,11 @@ impl World {
             988..991 => self.change_synchrony(self.pick(self.links.len())),
             991..994 => self.make_agreements(),
             // In a mesh another link may bring something between the offer and its acceptance.
-            994..997 if self.sites.len() == 2 => self.switch_over(),
-            _ => self.take_back_overdue(),
+            994..1000 if self.sites.len() == 2 => self.switch_over(),
+            _ => self.deliver_one(),
         }
+        // A source looks at every turn whether it is time.
+        self.take_back_overdue();
     }
 
     fn fail_over(&mut self) {
