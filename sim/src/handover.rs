@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mainstem_catalog::{Catalog, Command, Handover, HandoverStep, Stream};
 use mainstem_env::Random;
 use mainstem_gateway::translate;
-use mainstem_link::{Code, HandOver};
+use mainstem_link::{Code, End, HandOver};
 use mainstem_types::{Error, JobId, OriginTopicId, Term};
 
 use crate::Plant;
@@ -26,7 +26,7 @@ impl World {
             stream: self.id(source),
             replica: self.replica_place(link),
             job: JobId::from_random(self.random.next_u128()),
-            timeout_ms: 50 + self.random.below(1_500),
+            timeout_ms: 100 + self.random.below(3_000),
         };
         self.node_mut(source).change(Purpose::Whatever, command);
     }
@@ -145,15 +145,21 @@ impl World {
 
 /// The replica's door.
 impl World {
-    pub(crate) fn take_over(&mut self, id: u64, link: usize, side: &ReceiverSide, term: Term) {
+    pub(crate) fn take_over(
+        &mut self,
+        id: u64,
+        link: usize,
+        side: &ReceiverSide,
+        term: Term,
+        ends: &[End],
+    ) {
         let site = self.links[link].replica;
-        let command = translate::accept_handover(self.link_name(site, side), term);
+        let command = translate::accept_handover(self.link_name(site, side), term, ends);
         let purpose = Purpose::TakeOver { connection: id, site, term };
         self.node_mut(site).change(purpose, command);
     }
 
     /// A hand-over loses nothing: the replica begins where the owner ended, and the owner has ended.
-    /// An old master that comes back may begin beyond, with what only it has of the common history.
     pub(crate) fn check_taken_over(&mut self, site: usize, term: Term) {
         self.hand_overs += 1;
         self.note_deed(|| format!("{} takes over, {term:?}", NAMES[site]));
@@ -177,7 +183,7 @@ impl World {
         };
         let lost = offer.ends.iter().filter(|(key, _)| is_taken(key)).find_map(|(key, end)| {
             let begun = begun(key);
-            begun.is_none_or(|begun| begun < *end).then_some((*key, *end, begun))
+            (begun != Some(*end)).then_some((*key, *end, begun))
         });
         if let Some((key, end, begun)) = lost {
             let message = format!("{key:?} ended at {end} and goes on at {begun:?}");

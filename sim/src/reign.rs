@@ -37,9 +37,7 @@ impl World {
             978..988 => self.doom(),
             988..991 => self.change_synchrony(self.pick(self.links.len())),
             991..994 => self.make_agreements(),
-            // In a mesh another link may bring something between the offer and its acceptance.
-            994..1000 if self.sites.len() == 2 => self.switch_over(),
-            _ => self.deliver_one(),
+            _ => self.switch_over(),
         }
         // A source looks at every turn whether it is time.
         self.take_back_overdue();

@@ -151,7 +151,9 @@ impl World {
                     Answer::Done(engine.hold_watermarks(name, marks).await)
                 });
             }
-            ReceiverAction::TakeOver(term) => self.take_over(id, connection.link, side, term),
+            ReceiverAction::TakeOver(term, ends) => {
+                self.take_over(id, connection.link, side, term, &ends);
+            }
             // No transactions are simulated.
             ReceiverAction::KeepDecisions(_) => {}
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),

@@ -292,6 +292,9 @@ pub enum Command {
         upstream: StreamId,
         link_epoch: LinkEpoch,
         term: Term,
+        /// Where each partition of the topics ends, as the link has brought them; one that is not
+        /// named is empty. Whoever sequences this checks that it is so here.
+        ends: BTreeMap<(OriginTopicId, u32), i64>,
     },
     /// Sees to a place for what a topic's owner does not have of it (I8). May be repeated.
     MakeAside {

@@ -105,7 +105,7 @@ impl Catalog {
             C::BeginHandover { .. } | C::OfferHandover { .. } | C::TakeBack { .. } => {
                 self.decide_handover(command, draw)
             }
-            C::AcceptHandover { stream, upstream, link_epoch, term } => {
+            C::AcceptHandover { stream, upstream, link_epoch, term, .. } => {
                 self.decide_accept_handover(*stream, (*upstream, *link_epoch), *term, draw)
             }
             C::MakeAside { stream, topic, written_by, written_in } => {

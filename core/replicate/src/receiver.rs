@@ -95,8 +95,9 @@ pub enum ReceiverAction {
     /// Set aside what the owner does not have, and undo it; answer by
     /// [`Receiver::handle_rejoined`]. Other actions need not wait for it.
     Rejoin(AppendToken, Rejoin),
-    /// Take over what the source owns, in this term; answer by [`Receiver::handle_taken_over`].
-    TakeOver(Term),
+    /// Take over what the source owns, in this term, if each partition ends where this session has
+    /// brought it to; answer by [`Receiver::handle_taken_over`].
+    TakeOver(Term, Vec<End>),
     /// Keep cursors in the replicated column; answer by [`Receiver::handle_kept`].
     KeepCursors(Vec<CursorItem>),
     /// Let consumers read up to these offsets, in the engine's order like an append.
@@ -203,7 +204,8 @@ impl Receiver {
             (Frame::Batches(batches), Phase::Open) => self.handle_batches(batches),
             (Frame::Rejoin(rejoin), Phase::Open) => self.handle_rejoin(rejoin),
             (Frame::HandOver(offer), Phase::Open) => {
-                self.actions.push_back(ReceiverAction::TakeOver(offer.term));
+                let ends = self.ends_brought();
+                self.actions.push_back(ReceiverAction::TakeOver(offer.term, ends));
             }
             (Frame::Cursors(cursors), Phase::Open) => {
                 self.actions.push_back(ReceiverAction::KeepCursors(cursors.cursors));
@@ -329,6 +331,18 @@ impl Receiver {
             }
             Err(error) => self.handle_append_error(token, &error),
         }
+    }
+
+    /// Where the partitions of the source's topics end as far as this session knows. Another link, or
+    /// this replica itself as an owner of before, may have written more than the source has.
+    fn ends_brought(&self) -> Vec<End> {
+        let owned = self.partitions.iter().filter(|((origin, _), _)| self.taking.owns(*origin));
+        let end = |(&(origin, partition), state): (&Key, &ReceivePartition)| End {
+            origin,
+            partition,
+            offset: state.next,
+        };
+        owned.map(end).collect()
     }
 
     /// Whether what was offered was taken. If so, [`Self::handle_terms`] tells of it.

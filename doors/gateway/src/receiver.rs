@@ -228,8 +228,9 @@ impl Session<'_> {
                     let _ = rejoined.send((token, engine.rejoin(rejoin).await));
                 });
             }
-            ReceiverAction::TakeOver(term) => {
-                let result = self.change(|link| translate::accept_handover(link, term)).await;
+            ReceiverAction::TakeOver(term, ends) => {
+                let result =
+                    self.change(|link| translate::accept_handover(link, term, &ends)).await;
                 self.receiver.handle_taken_over(result);
             }
             ReceiverAction::KeepCursors(items) => {

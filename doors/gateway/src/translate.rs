@@ -407,9 +407,10 @@ pub fn grow(stream: StreamId, topic: OriginTopicId, partitions: u32) -> Command 
 }
 
 /// What an offer asks of the replica's catalog.
-pub fn accept_handover(link: LinkName, term: Term) -> Command {
+pub fn accept_handover(link: LinkName, term: Term, ends: &[End]) -> Command {
     let LinkName { stream, upstream, link_epoch } = link;
-    Command::AcceptHandover { stream, upstream, link_epoch, term }
+    let ends = ends.iter().map(|end| ((end.origin, end.partition), end.offset)).collect();
+    Command::AcceptHandover { stream, upstream, link_epoch, term, ends }
 }
 
 /// A replica's hand-over, as its session looks at it.

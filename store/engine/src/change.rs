@@ -14,12 +14,36 @@ use crate::sequencer::Sequencer;
 impl Sequencer {
     /// Returns the catalog with the change in it; the answer is sent when it is durable.
     pub(crate) fn sequence_change(&mut self, command: &Command) -> Result<Catalog, Error> {
+        self.check_brought(command)?;
         let random = self.env.random.clone();
         let events = self.state.catalog.decide(command, &|| random.next_u128(), self.now_ms)?;
         for event in &events {
             self.sequence_event(event);
         }
         Ok(self.state.catalog.clone())
+    }
+
+    /// A hand-over is of one history: the new owner begins exactly where the old one has ended. What
+    /// has come by another way, or was written here in an earlier reign, is to be compared first.
+    fn check_brought(&self, command: &Command) -> Result<(), Error> {
+        let Command::AcceptHandover { stream, upstream, ends, .. } = command else {
+            return Ok(());
+        };
+        let stream = self.state.catalog.expect_stream(*stream)?;
+        for topic in stream.carried_topics().filter(|topic| topic.owner.stream == *upstream) {
+            for (index, no) in (0u32..).zip(&topic.partitions) {
+                let brought = ends.get(&(topic.origin, index)).copied().unwrap_or(0);
+                let end = self.state.partitions[no].end;
+                if end != brought {
+                    return Err(Error::retry(format!(
+                        "topic {} ends at {end} in partition {index}, and its owner has ended at \
+                         {brought}; the two are to be compared anew before it is taken over",
+                        topic.name
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn sequence_event(&mut self, event: &Event) {

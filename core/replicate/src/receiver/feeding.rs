@@ -46,6 +46,10 @@ impl Taking {
         }
     }
 
+    pub(super) fn owns(&self, origin: OriginTopicId) -> bool {
+        self.owned.contains(&origin)
+    }
+
     pub(super) fn takes(&self, origin: OriginTopicId) -> bool {
         let owned = self.owned.contains(&origin);
         !self.chooses || self.orders.get(&origin).copied().unwrap_or(owned)

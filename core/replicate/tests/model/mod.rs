@@ -330,7 +330,7 @@ impl World {
                 let error = Error::new(ErrorKind::Diverged, "another history");
                 self.receiver.handle_rejoined(token, Err(error));
             }
-            ReceiverAction::TakeOver(_) => self.receiver.handle_taken_over(Ok(())),
+            ReceiverAction::TakeOver(..) => self.receiver.handle_taken_over(Ok(())),
             ReceiverAction::Close(closing) => self.closed = Some(closing),
         }
     }
