@@ -101,21 +101,19 @@ impl World {
             let catalog = self.catalog(source);
             let Some((stream, replica)) = self.find_replica(&catalog, link) else { continue };
             let Some(handover) = replica.handover.filter(Handover::is_open) else { continue };
+            let of_link = self.connections.values().filter(|connection| connection.link == link);
+            let senders: Vec<&SenderSide> = of_link.filter_map(|c| c.sender.as_ref()).collect();
+            let is_hasty = self.plant == Plant::TakeBackOffered
+                && senders.iter().any(|side| side.sender.is_offer_sent());
             let is_overdue = self.wall_ms(source) >= handover.deadline_ms;
-            if !is_overdue || self.links[link].raising || self.links[link].deciding {
+            if !(is_overdue || is_hasty) || self.links[link].raising || self.links[link].deciding {
                 continue;
             }
-            let mut sessions = self
-                .connections
-                .values()
-                .filter(|connection| connection.link == link)
-                .filter_map(|connection| connection.sender.as_ref());
-            let is_safe = match (sessions.next(), sessions.next()) {
-                (Some(side), None) => side.sender.is_open() && !side.sender.is_offer_sent(),
-                _ => false,
-            };
-            let is_safe = is_safe || self.plant == Plant::TakeBackOffered;
-            if handover.step == HandoverStep::Offered && !is_safe {
+            let is_safe = matches!(
+                senders[..],
+                [side] if side.sender.is_open() && !side.sender.is_offer_sent()
+            );
+            if handover.step == HandoverStep::Offered && !is_safe && !is_hasty {
                 continue;
             }
             self.links[link].deciding = true;
