@@ -9,3 +9,4 @@ mod status;
 
 pub(crate) use commands::{DevCommand, run};
 pub(crate) use layout::{Dev, NewClusters};
+pub(crate) use ports::Claim;

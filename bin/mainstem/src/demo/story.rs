@@ -17,7 +17,7 @@ use super::outcome::Outcome;
 use super::producer::Producer;
 use super::readback::read_topic;
 use super::watch::LinkView;
-use crate::dev::{Dev, NewClusters};
+use crate::dev::{Claim, Dev, NewClusters};
 use crate::print;
 
 const SOURCE: &str = "sanfrancisco";
@@ -77,7 +77,7 @@ struct Demo {
 impl Demo {
     fn tell(&self) -> Result<(), Error> {
         let begun_ms = self.env.clock.monotonic_ms();
-        self.start_clusters()?;
+        let _ports = self.start_clusters()?;
         self.maprcli(&format!("stream create -path /mapr/{SOURCE}{STREAM}"))?;
         self.maprcli(&format!(
             "stream topic create -path /mapr/{SOURCE}{STREAM} -topic temps -partitions {PARTITIONS}"
@@ -99,13 +99,13 @@ impl Demo {
         self.judge(&producer, begun_ms)
     }
 
-    fn start_clusters(&self) -> Result<(), Error> {
+    fn start_clusters(&self) -> Result<Vec<Claim>, Error> {
         print("Starting two clusters, each a process of its own:");
         let _whole = self.interrupt.hold_off();
         let names = [SOURCE, REPLICA].map(|name| name.parse().expect("a legal name"));
-        self.dev.up(&NewClusters { names: &names, data: None, free_ports: true })?;
+        let claims = self.dev.up(&NewClusters { names: &names, data: None, free_ports: true })?;
         print(&self.dev.print_status(false)?);
-        Ok(())
+        Ok(claims)
     }
 
     /// Runs a documented command as a person would, and shows it.

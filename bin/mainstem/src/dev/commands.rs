@@ -8,7 +8,7 @@ use mainstem_cli::Clusters;
 use mainstem_env::Env;
 use mainstem_types::{ClusterName, Error};
 
-use super::{Dev, NewClusters};
+use super::{Claim, Dev, NewClusters};
 use crate::local_http;
 
 /// How long a server may take to answer; two seconds are usual at most.
@@ -97,11 +97,12 @@ impl Dev {
         names.iter().map(|name| name.parse()).collect()
     }
 
-    /// Makes and starts clusters.
-    pub(crate) fn up(&self, new: &NewClusters<'_>) -> Result<(), Error> {
-        self.prepare(new)?;
+    /// Makes and starts clusters. Who stops and starts them again keeps the claims to their ports.
+    pub(crate) fn up(&self, new: &NewClusters<'_>) -> Result<Vec<Claim>, Error> {
+        let claims = self.prepare(new)?;
         let names: Vec<_> = new.names.iter().map(ToString::to_string).collect();
-        self.start(&names)
+        self.start(&names)?;
+        Ok(claims)
     }
 
     /// Starts what does not run, all at once, and waits until each answers.

@@ -12,7 +12,7 @@ use mainstem_env::Env;
 use mainstem_types::{ClusterId, ClusterName, Error};
 
 use super::authority::AuthorityFiles;
-use super::ports::{Ports, local};
+use super::ports::{Claim, Ports, local};
 use super::process::Process;
 use crate::settings::{AdminListener, GatewayListener, KafkaListener, LogSection, ServeSettings};
 
@@ -85,13 +85,15 @@ impl Dev {
     }
 
     /// Writes what the clusters need to start; those that are there already keep what they have.
-    pub(crate) fn prepare(&self, new: &NewClusters<'_>) -> Result<(), Error> {
+    /// Ports that were picked are claimed, for whoever starts the clusters.
+    pub(crate) fn prepare(&self, new: &NewClusters<'_>) -> Result<Vec<Claim>, Error> {
         fs::create_dir_all(self.dir()).map_err(|e| at(&self.dir(), &e))?;
         let authority = AuthorityFiles::open(&self.dir())?;
         let mut known = self.clusters()?;
         let missing = |name: &&ClusterName| !self.process(name.as_str()).config().exists();
         let missing: Vec<_> = new.names.iter().filter(missing).collect();
-        let mut free = if new.free_ports { Ports::free(missing.len())? } else { Vec::new() };
+        let (mut free, claims) =
+            if new.free_ports { Ports::free(missing.len())? } else { Default::default() };
         let first = self.names()?.len();
         let mut chosen = Vec::new();
         for (at, name) in missing.iter().enumerate() {
@@ -116,7 +118,8 @@ impl Dev {
                 ca: authority.certificate(),
             });
         }
-        known.save(&self.clusters_file())
+        known.save(&self.clusters_file())?;
+        Ok(claims)
     }
 
     fn write_cluster(
