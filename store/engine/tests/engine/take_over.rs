@@ -1,4 +1,5 @@
-//! The end of a copy: the destination goes on where the source was copied to, as the owner.
+//! The end of a copy, and of a hand-over: the destination goes on where the source was copied to
+//! or has ended, as the owner.
 
 use std::future::Future;
 
@@ -7,7 +8,7 @@ use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
 use mainstem_record::{BatchHeader, patch_base_offset, patch_leader_epoch};
 use mainstem_types::{
-    CatalogSeq, Error, ErrorKind, LineageEntry, PartitionNo, StreamId, TimestampType,
+    CatalogSeq, Error, ErrorKind, LineageEntry, PartitionNo, StreamId, Term, TermId, TimestampType,
 };
 
 use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
@@ -158,4 +159,30 @@ fn a_take_over_that_a_crash_cuts_is_finished_when_asked_again() {
         assert_eq!(world.read_all(no), copied, "seed {seed}");
         assert_eq!(world.append(no, batch(1, None, "own")).unwrap().base_offset, 3);
     }
+}
+
+#[test]
+fn a_hand_over_begins_exactly_where_the_owner_has_ended() {
+    let mut world = World::new(5);
+    let (link, no) = world.replica();
+    assert_eq!(send(&mut world, link, 0, 0), Ok(3));
+    let term = Term { number: 2, id: TermId(700) };
+    let accept = |brought: Option<i64>| Command::AcceptHandover {
+        stream: REPLICA,
+        upstream: SOURCE,
+        link_epoch: link.link_epoch,
+        term,
+        ends: brought.map(|end| ((TOPIC, 0), end)).into_iter().collect(),
+    };
+    // Less than is here: another link brought more, or an earlier reign had written it. More than
+    // is here: what was brought is not durable yet. Both are to be compared with the owner's anew.
+    for brought in [None, Some(0), Some(2), Some(4)] {
+        let refused = world.change(accept(brought)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Retry, "{brought:?}");
+        assert_eq!(reigns(&world, no), [(0, 0, SOURCE)], "{brought:?}");
+    }
+    world.change(accept(Some(3))).unwrap();
+    assert_eq!(reigns(&world, no), [(0, 0, SOURCE), (1, 3, REPLICA)]);
+    assert_eq!(world.append(no, batch(1, None, "own")).unwrap().base_offset, 3);
+    world.change(accept(Some(3))).expect("asked again, it is done already");
 }
