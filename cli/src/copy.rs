@@ -35,12 +35,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
         flag("src", Kind::Stream, true, "the stream to copy"),
         flag("dst", Kind::Stream, true, "the stream to copy into"),
         flag("mapreduce", Kind::Bool, false, "taken for old scripts; only false is served"),
-        flag(
-            "numthreads",
-            Kind::Int(1, 1024),
-            false,
-            "taken for old scripts; the servers fill the link by one session already",
-        ),
+        flag("numthreads", Kind::Int(1, 64), false, "partitions read at a time (default: 4)"),
     ],
     output: &[],
     example: "-src /mapr/sanfrancisco/activity -dst /mapr/newyork/activity",
@@ -61,7 +56,8 @@ pub(crate) fn copy_stream(
     }
     let here = session.cluster_of(&source)?;
     session.cluster_of(&target)?;
-    let begin = || begin(session, here, &source, &target);
+    pairs.retain(|(name, _)| name == "numthreads");
+    let begin = || begin(session, here, (&source, &target), &pairs);
     let status = find_command(&["stream", "copy", "status"])?;
     let mut job = begin()?;
     let mut wait = Wait::new(session, format!("{source} → {target}"));
@@ -87,13 +83,14 @@ pub(crate) fn copy_stream(
 fn begin(
     session: &Session,
     here: &KnownCluster,
-    source: &StreamRef,
-    target: &StreamRef,
+    (source, target): (&StreamRef, &StreamRef),
+    more: &[(String, String)],
 ) -> Result<String, Refusal> {
     let list = find_command(&["stream", "replica", "list"])?;
     let replicas = session.client.ask(here, list, &[("path".to_owned(), source.to_string())])?;
     let mut asked =
         vec![("src".to_owned(), source.to_string()), ("dst".to_owned(), target.to_string())];
+    asked.extend_from_slice(more);
     if !replicas.iter().any(|row| is_of(row, target)) {
         let flags = vec![("copy".to_owned(), "true".to_owned())];
         let granted = ask_grant(session, source, target, flags)?;

@@ -43,6 +43,7 @@ impl Links for Silent {
         _: StreamId,
         _: &StreamRef,
         _: Option<CopyGrant>,
+        _: Option<u64>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
         Box::pin(async { Ok(JobId::from_random(1)) })
     }

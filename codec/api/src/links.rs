@@ -310,12 +310,14 @@ pub trait Links: Send + Sync {
 
     /// Starts a bounded copy of a stream into another. Without a grant both halves of an agreement
     /// must stand, and stay; with one it makes an agreement for its own time, and the topics belong
-    /// to the destination afterwards. Asking again for the same pair joins the copy under way.
+    /// to the destination afterwards. It reads so many partitions at a time, or as many as any
+    /// link. Asking again for the same pair joins the copy under way.
     fn start_copy(
         &self,
         source: StreamId,
         destination: &StreamRef,
         grant: Option<CopyGrant>,
+        reads: Option<u64>,
     ) -> BoxFuture<'_, Result<JobId, Error>>;
 
     /// How a copy goes; `None` if it is unknown or long over.

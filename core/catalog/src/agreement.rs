@@ -254,6 +254,9 @@ pub struct Setup {
     /// Why it is stuck, when it is.
     #[n(8)]
     pub error: Option<String>,
+    /// How many partitions the copy reads at a time; 0 for as many as any link does.
+    #[cbor(n(9), default, skip_if = "is_zero")]
+    pub reads: u64,
 }
 
 impl Setup {

@@ -327,6 +327,7 @@ pub struct NewSetup {
     pub multimaster: bool,
     pub direct_copy: bool,
     pub use_existing: bool,
+    pub reads: u64,
 }
 
 /// Changes to a stream's settings; `None` leaves one as it is.

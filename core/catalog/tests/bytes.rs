@@ -68,6 +68,7 @@ fn replica() -> Replica {
             use_existing: false,
             percent: 40,
             error: Some("waiting".to_owned()),
+            reads: 0,
         }),
         sync_state: SyncState::Async,
         windows: Vec::new(),

@@ -350,6 +350,7 @@ fn a_job_that_was_replaced_moves_nothing() {
         multimaster: false,
         direct_copy: true,
         use_existing: true,
+        reads: 0,
     };
     let add = Command::AddReplica {
         stream,

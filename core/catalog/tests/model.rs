@@ -137,6 +137,7 @@ impl Wish {
             multimaster: false,
             direct_copy: true,
             use_existing: false,
+            reads: 0,
         };
         match self.kind {
             9 => Command::AddReplica {

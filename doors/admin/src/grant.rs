@@ -66,6 +66,7 @@ impl AdminDoor {
             multimaster,
             direct_copy: arguments.boolean("directcopy").unwrap_or(true),
             use_existing,
+            reads: 0,
         };
         let command = Command::AddReplica {
             stream: stream.id,

@@ -115,6 +115,7 @@ impl AdminDoor {
             multimaster: false,
             direct_copy: true,
             use_existing: true,
+            reads: 0,
         };
         Ok(match stream.replica(&place) {
             Some(_) => Command::BeginSetup { stream: stream.id, replica: place, setup },

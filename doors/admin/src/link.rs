@@ -83,7 +83,8 @@ impl AdminDoor {
                 return Err(Error::invalid("-grant and -replicauuid go together; give both"));
             }
         };
-        let job = self.links.start_copy(source.id, &to, grant).await?;
+        let job =
+            self.links.start_copy(source.id, &to, grant, arguments.number("numthreads")).await?;
         Ok(vec![row(json!({"job": job.to_string()}))])
     }
 

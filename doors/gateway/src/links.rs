@@ -91,6 +91,7 @@ impl Links for LinkDesk {
         source: StreamId,
         destination: &StreamRef,
         grant: Option<CopyGrant>,
+        reads: Option<u64>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
@@ -110,6 +111,7 @@ impl Links for LinkDesk {
                 multimaster: false,
                 direct_copy: true,
                 use_existing: true,
+                reads: reads.unwrap_or(0),
             };
             let begin = match (listed, grant) {
                 (Some(_), _) => Command::BeginSetup { stream: stream.id, replica: place, setup },

@@ -8,8 +8,7 @@ use mainstem_catalog::{Catalog, Command, Place, Replica, ReplicaSettings, Stream
 use mainstem_engine::{Partition, ReplicaLink, StoredBatch, Subscription};
 use mainstem_link::{Batches, Code, End, FEATURE_PACKING, Frame, Mode, Packing, TermItem};
 use mainstem_replicate::{
-    Closing, HandoverView, PartitionView, ReadRequest, Sender, SenderAction, SenderSettings,
-    SourceBatch, Welcomed,
+    Closing, HandoverView, PartitionView, ReadRequest, Sender, SenderAction, SourceBatch, Welcomed,
 };
 use mainstem_types::{
     CatalogSeq, Error, ErrorKind, LinkEpoch, OriginTopicId, PartitionNo, StreamCompression,
@@ -22,7 +21,7 @@ use crate::board::{GapNote, LinkKey};
 use crate::context::Context;
 use crate::dial::Dialled;
 use crate::handover::take_back_if_overdue;
-use crate::mode::mode_of;
+use crate::mode::{mode_of, sender_settings};
 use crate::translate;
 use crate::wire::{FrameReader, FrameWriter};
 
@@ -87,7 +86,8 @@ pub(crate) async fn run_session(
     let catalog = ctx.engine.change(command).await?;
     let (stream, replica) = find(&catalog, key)?;
     let hello = translate::hello(&ctx.identity(&catalog), &stream, &replica, mode, ctx.wall_ms());
-    let (reads, answers) = mpsc::channel(SenderSettings::default().reads_max);
+    let settings = sender_settings(&replica, mode);
+    let (reads, answers) = mpsc::channel(settings.reads_max);
     let subscription = ctx.engine.subscribe();
     ctx.engine.watch_cursors(stream.id, &subscription);
     let mut session = Session {
@@ -99,7 +99,7 @@ pub(crate) async fn run_session(
         peer: dialled.peer,
         replica_id: replica.replica_id,
         settings: replica.settings,
-        sender: Sender::new(sender_settings(&replica.settings), hello, ctx.now_ms()),
+        sender: Sender::new(settings, hello, ctx.now_ms()),
         subscription,
         partitions: HashMap::new(),
         watched: HashMap::new(),
@@ -121,14 +121,6 @@ pub(crate) async fn run_session(
         note.faults = session.sender.faults();
     });
     end
-}
-
-fn sender_settings(settings: &ReplicaSettings) -> SenderSettings {
-    SenderSettings {
-        rate_bytes_per_s: settings.rate_bytes_per_s,
-        yields: settings.throttle,
-        ..SenderSettings::default()
-    }
 }
 
 const fn packing_of(compression: StreamCompression) -> Option<Packing> {

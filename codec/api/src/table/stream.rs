@@ -170,6 +170,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             need("dst", Kind::Stream, "the stream to copy into"),
             may("grant", Kind::Text, "", "what the destination granted to this copy"),
             may("replicauuid", Kind::Text, "", "the destination's uuid, as granted"),
+            may("numthreads", Kind::Int(1, 64), "", "partitions read at a time"),
             CLUSTER,
         ],
         output: &["job"],

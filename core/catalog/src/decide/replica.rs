@@ -268,6 +268,7 @@ fn begin(new: &NewSetup) -> Setup {
         use_existing: new.use_existing,
         percent: 0,
         error: None,
+        reads: new.reads,
     }
 }
 

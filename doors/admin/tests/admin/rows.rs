@@ -193,7 +193,13 @@ async fn an_autosetup_takes_a_grant_from_its_destination() {
 async fn copies_and_gateways_are_asked_of_the_links() {
     let world = World::new().await;
     world.rows("stream/create?path=/a").await;
-    let started = &world.rows("stream/copy?src=/a&dst=/mapr/newyork/a").await[0];
+    let copy = "stream/copy?src=/a&dst=/mapr/newyork/a";
+    for (given, reads) in [("", None), ("&numthreads=9", Some(9))] {
+        world.rows(&format!("{copy}{given}")).await;
+        assert_eq!(*world.links.copy_reads.lock().unwrap(), reads);
+    }
+    assert_eq!(world.refusal(&format!("{copy}&numthreads=65")).await.0, 22);
+    let started = &world.rows(copy).await[0];
     let job = started["job"].as_str().unwrap();
     assert_eq!(world.refusal(&format!("stream/copy/status?job={job}")).await.0, 2);
     let waiting = CopyReport { percent: 40, waiting: Some(unreachable()), ..Default::default() };

@@ -32,6 +32,7 @@ pub(crate) struct Told {
     pub(crate) gateways: Mutex<Vec<GatewayReport>>,
     pub(crate) refreshed: Mutex<u32>,
     pub(crate) copy: Mutex<Option<CopyReport>>,
+    pub(crate) copy_reads: Mutex<Option<u64>>,
     pub(crate) verification: Mutex<Option<VerifyReport>>,
 }
 
@@ -58,7 +59,9 @@ impl Links for Told {
         _: StreamId,
         _: &StreamRef,
         _: Option<CopyGrant>,
+        reads: Option<u64>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
+        *self.copy_reads.lock().unwrap() = reads;
         Box::pin(async { Ok(JobId::from_random(77)) })
     }
 

@@ -113,6 +113,7 @@ async fn begin_autosetup(source: &Cluster, from: StreamId, place: &Place) {
         multimaster: false,
         direct_copy: true,
         use_existing: false,
+        reads: 0,
     };
     let add = Command::AddReplica {
         stream: from,

@@ -27,7 +27,7 @@ async fn begin(source: &Cluster, from: StreamId, destination: &Cluster, path: &s
     destination.engine.change(issue).await.unwrap();
     let target = StreamRef { cluster: Some(place.cluster), path: place.path };
     let grant = Some(CopyGrant { grant, stream });
-    source.links().start_copy(from, &target, grant).await.unwrap()
+    source.links().start_copy(from, &target, grant, Some(1)).await.unwrap()
 }
 
 async fn end(source: &Cluster, job: JobId) -> Result<(), String> {

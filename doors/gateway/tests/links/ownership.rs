@@ -346,6 +346,7 @@ async fn fail_back(pair: &Pair) {
             multimaster: false,
             direct_copy: true,
             use_existing: true,
+            reads: 0,
         }),
     };
     pair.b.engine.change(begin).await.unwrap();

@@ -67,6 +67,7 @@ fn begin(
         multimaster,
         direct_copy: true,
         use_existing: false,
+        reads: 0,
     };
     Command::AddReplica {
         stream: from,
@@ -174,6 +175,7 @@ async fn a_refused_setup_is_rolled_back_and_says_so() {
         multimaster: false,
         direct_copy: true,
         use_existing: false,
+        reads: 0,
     };
     let add = Command::AddReplica {
         stream: from,
@@ -205,15 +207,15 @@ async fn a_copy_runs_though_paused_and_a_resume_goes_on_from_it() {
     }
     let place = destination.place("/s");
     let target = StreamRef { cluster: Some(place.cluster.clone()), path: place.path.clone() };
-    assert!(source.links().start_copy(from, &target, None).await.is_err(), "no agreement");
+    assert!(source.links().start_copy(from, &target, None, None).await.is_err(), "no agreement");
     source.add_replica(from, place.clone(), true).await;
-    let refused = source.links().start_copy(from, &target, None).await.unwrap();
+    let refused = source.links().start_copy(from, &target, None, None).await.unwrap();
     until("no upstream", || {
         source.links().copy(refused).is_some_and(|copy| matches!(copy.finished, Some(Err(_))))
     })
     .await;
     destination.add_upstream(to, source.place("/s")).await;
-    let job = source.links().start_copy(from, &target, None).await.unwrap();
+    let job = source.links().start_copy(from, &target, None, None).await.unwrap();
     until("copied", || source.links().copy(job).is_some_and(|copy| copy.finished == Some(Ok(()))))
         .await;
     assert_eq!(source.content(from), destination.content(to));

@@ -267,6 +267,7 @@ async fn every_step_of_a_set_up_shows_as_its_documented_state() {
         multimaster: false,
         direct_copy: true,
         use_existing: false,
+        reads: 0,
     };
     // Paused, so that the job stays where it is put.
     let add = Command::AddReplica {
