@@ -13,8 +13,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The original's names for what a replica is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReplicaState {
-    /// Set-up waits for the end of a bulk load of the source. There is none here, so no replica is
-    /// ever in this state; the word is kept for those who match on all of them.
+    /// Set-up waits for the end of a bulk load of the source: a copy or an import into it.
     WaitTillBulkload,
     /// Creation of the replica is scheduled.
     CreateSchedule,

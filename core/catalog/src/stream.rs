@@ -54,6 +54,11 @@ impl Stream {
         self.topics.get(self.names.get(&origin)?)
     }
 
+    /// Whether a copy or an import fills it now, after which what came belongs to it.
+    pub fn is_loading(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.copy.is_some())
+    }
+
     /// The topics that links carry: all but those that keep what was set aside here.
     pub fn carried_topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
         self.topics.values().filter(|topic| topic.aside.is_none())

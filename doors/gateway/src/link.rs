@@ -17,14 +17,14 @@ use crate::board::LinkKey;
 use crate::context::Context;
 use crate::dial::{Dialled, dial};
 use crate::handover::take_back_if_overdue;
-use crate::mode::{mode_of, open_setup};
+use crate::mode::{mode_of, open_setup, waits_for_load};
 use crate::sender::{SessionEnd, find, run_session};
 
 /// A session that stood so long was a good one: pauses begin short again.
 const GOOD_SESSION_MS: u64 = 2_000;
 
 /// A replica and its gateways, as far as there are any.
-type Concern = Option<(Replica, Vec<String>)>;
+type Concern = Option<(Replica, bool, Vec<String>)>;
 
 /// What the task does after a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub(crate) async fn run_link(
         let concern = task.concern(&catalog);
         let next = match (open_setup(&replica), mode_of(&replica)) {
             (Some(_), _) if replica.paused && is_autosetup(&replica) => Next::Rest,
+            (Some(_), _) if waits_for_load(&stream, &replica) => Next::Rest,
             (Some(_), _) => setup::step(&mut task, &stream, &replica).await,
             (None, Some(mode)) => task.replicate(&catalog, mode).await,
             (None, None) => Next::Rest,
@@ -228,8 +229,9 @@ impl Task {
 
     /// What of the catalog and of DNS decides whether this link can work.
     fn concern(&self, catalog: &Catalog) -> Concern {
-        let replica = find(catalog, &self.key).ok()?.1;
-        Some((replica, self.ctx.gateways(catalog, &self.key.1.cluster)))
+        let (stream, replica) = find(catalog, &self.key).ok()?;
+        let gateways = self.ctx.gateways(catalog, &self.key.1.cluster);
+        Some((replica, stream.is_loading(), gateways))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::board::{GapNote, LinkKey, SendingNote, UpstreamKey};
 use crate::context::Context;
 use crate::dial::{ask, dial};
 use crate::link::no_gateway;
-use crate::mode::open_setup;
+use crate::mode::{open_setup, waits_for_load};
 use crate::probe::gateway_reports;
 use crate::supervisor::Tasks;
 use crate::verify::{Verifications, start};
@@ -295,12 +295,16 @@ impl LinkDesk {
         } else if note.connected {
             faults.first().map(|fault| self.fault_as_error(fault))
         } else {
-            note.error.clone().or_else(|| self.reason(replica))
+            note.error.clone().or_else(|| self.reason(stream, replica))
         };
         let unknown = !note.account.is_heard() && backlog.partitions > 0;
         let error = if unknown { Some(self.with_unknown(error)) } else { error };
         LinkReport {
-            state: setup.map_or(ReplicaState::Replicating, |setup| state_of(setup.step)),
+            state: match setup {
+                _ if waits_for_load(stream, replica) => ReplicaState::WaitTillBulkload,
+                Some(setup) => state_of(setup.step),
+                None => ReplicaState::Replicating,
+            },
             connected: note.connected,
             sync: match replica.sync_state {
                 _ if self.ctx.engine.is_missing(stream.id, replica.idx) => SyncStanding::Refusing,
@@ -335,12 +339,22 @@ impl LinkDesk {
     }
 
     /// Why a link rests that has met no error.
-    fn reason(&self, replica: &Replica) -> Option<LinkError> {
+    fn reason(&self, stream: &Stream, replica: &Replica) -> Option<LinkError> {
         let setup_error = replica.setup.as_ref().and_then(|setup| setup.error.clone());
         let (code, message) = match setup_error {
             Some(message) => ("ErrSetup", message),
             None if replica.paused => {
                 return None;
+            }
+            None if waits_for_load(stream, replica) => {
+                let from = stream.upstreams.iter().find(|upstream| upstream.copy.is_some());
+                let from = from.map(|upstream| upstream.place.to_string()).unwrap_or_default();
+                let message = format!(
+                    "{} is being filled by a copy or an import of {from}; the set-up begins when \
+                     that is over, or when `stream upstream remove` has ended it",
+                    stream.path
+                );
+                ("WaitTillBulkload", message)
             }
             None => ("Connecting", "no session stands yet; the gateways are being called".into()),
         };

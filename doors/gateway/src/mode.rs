@@ -1,6 +1,6 @@
 //! What a replica's settings and job ask of its link.
 
-use mainstem_catalog::{Replica, Setup, SetupKind, SetupStep};
+use mainstem_catalog::{Replica, Setup, SetupKind, SetupStep, Stream};
 use mainstem_link::Mode;
 use mainstem_replicate::SenderSettings;
 
@@ -8,6 +8,15 @@ use mainstem_replicate::SenderSettings;
 pub(crate) fn open_setup(replica: &Replica) -> Option<&Setup> {
     let is_over = |step| matches!(step, SetupStep::Replicating | SetupStep::Unexpected);
     replica.setup.as_ref().filter(|setup| !is_over(setup.step))
+}
+
+/// An autosetup that has not begun while its source is being filled: what it would copy changes
+/// hands at the end of that.
+pub(crate) fn waits_for_load(stream: &Stream, replica: &Replica) -> bool {
+    let is_new = |setup: &Setup| {
+        setup.kind == SetupKind::Autosetup && setup.step == SetupStep::CreateSchedule
+    };
+    stream.is_loading() && replica.setup.as_ref().is_some_and(is_new)
 }
 
 /// The session that a replica should have now, if any.

@@ -80,7 +80,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         summary: "Create a replica and start replicating, in one step",
         about: "The cluster creates the replica, declares both halves of the agreement, copies \
                 what is there and goes on replicating. The command returns at once; see how it \
-                goes by `stream replica list`, and stop it by `stream replica remove`.",
+                goes by `stream replica list`, and stop it by `stream replica remove`. While a \
+                copy or an import into the source is under way, it waits for the end of that.",
         flags: &[
             PATH,
             REPLICA,

@@ -1,5 +1,6 @@
 //! Autosetup and copies, carried out by the source's servers.
 
+use mainstem_api::links::ReplicaState;
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, ReplicaSettings, SetupKind, SetupStep, StreamPatch,
     StreamSettings,
@@ -101,6 +102,49 @@ async fn autosetup_makes_copies_and_goes_on() {
     assert_eq!((settings.compact, Some(settings.min_compaction_lag_ms)), (false, lag_ms));
     source.produce(from, "t", 0, "live").await.unwrap();
     until("and goes on", || source.content(from) == destination.content(to)).await;
+    source.stop().await;
+    destination.stop().await;
+}
+
+/// An import into the source is under way: what it brings is not the source's own yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_autosetup_waits_until_its_source_is_filled() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    source.create_topic(from, "t", 1).await;
+    let import = GrantId::from_bytes([9; 16]);
+    let begin = Command::IssueGrant {
+        grant: import,
+        replica_path: "/s".parse().unwrap(),
+        replica_id: from,
+        source: destination.place("/exported"),
+        source_id: StreamId(0x77),
+        multimaster: false,
+        use_existing: true,
+        copy: true,
+        expires_ms: i64::MAX,
+    };
+    let settings = StreamSettings::default();
+    let create = Command::CreateByGrant { grant: import, replica_id: from, settings };
+    let add = Command::AddUpstreamByGrant { grant: import, replica_id: from };
+    for step in [begin, create, add] {
+        source.engine.change(step).await.unwrap();
+    }
+    let (place, _) = autosetup(&source, from, &destination, "/s", false).await;
+    for _ in 0..2 {
+        source.links().refresh(from).await;
+        let report = source.report(from, &place);
+        assert_eq!(report.state, ReplicaState::WaitTillBulkload);
+        let why = report.error.expect("it says what it waits for").message;
+        assert!(why.contains("/mapr/newyork/exported") && !report.is_uptodate, "{why}");
+        assert!(destination.catalog().streams().next().is_none(), "nothing was made there");
+    }
+    let topics = Vec::new();
+    let end = Command::TakeOverByGrant { grant: import, replica_id: from, topics, more: false };
+    source.engine.change(end).await.unwrap();
+    until("it is set up", || step(&source, from, &place) == SetupStep::Replicating).await;
     source.stop().await;
     destination.stop().await;
 }

@@ -251,8 +251,8 @@ async fn gateways_that_do_not_answer_are_told_from_those_that_do() {
     pair.stop().await;
 }
 
-/// The documented states. One is not here: `WAIT_TILL_BULKLOAD` waits for a bulk load of the
-/// source, which this system does not have.
+/// The documented states but one, `WAIT_TILL_BULKLOAD`, which is the source's and not the job's:
+/// see `an_autosetup_waits_until_its_source_is_filled`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_of_a_set_up_shows_as_its_documented_state() {
     let group = Group::new();
