@@ -63,6 +63,10 @@ pub const TRANSACTION_TIMEOUT_MS_MAX: i32 = 15 * 60 * 1_000;
 pub const TRANSACTION_PARTITIONS_MAX: usize = 16 * 1024;
 /// Cursors of one transaction, over all groups.
 pub const TRANSACTION_CURSORS_MAX: usize = 16 * 1024;
+/// Bytes of the cursors that move by one transaction, which all lie in one frame.
+pub const TRANSACTION_CURSOR_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the cursors of all open transactions.
+pub const ALL_CURSOR_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Partitions, groups and cursors of all transactional ids together.
 pub const TRANSACTION_PLACES_MAX: usize = 1 << 20;
 /// Aborted transactions that one partition remembers, for readers of what is committed. What lies

@@ -5,8 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use mainstem_types::limits::{
-    TRANSACTION_CURSORS_MAX, TRANSACTION_PARTITIONS_MAX, TRANSACTION_PLACES_MAX,
-    TRANSACTION_TIMEOUT_MS_MAX, TRANSACTIONAL_ID_KEPT_MS, TRANSACTIONAL_IDS_MAX,
+    ALL_CURSOR_BYTES_MAX, TRANSACTION_CURSOR_BYTES_MAX, TRANSACTION_CURSORS_MAX,
+    TRANSACTION_PARTITIONS_MAX, TRANSACTION_PLACES_MAX, TRANSACTION_TIMEOUT_MS_MAX,
+    TRANSACTIONAL_ID_KEPT_MS, TRANSACTIONAL_IDS_MAX,
 };
 use mainstem_types::{Error, ErrorKind, GroupId, PartitionNo, TransactionalId};
 
@@ -70,6 +71,7 @@ pub struct Coordinator {
     /// (since, producer id) of the others.
     idle: BTreeSet<(i64, i64)>,
     places: usize,
+    cursor_bytes: usize,
 }
 
 impl Coordinator {
@@ -185,8 +187,21 @@ impl Coordinator {
         if !ours.is_open() || cursors.iter().any(|cursor| !ours.groups.contains(&cursor.group)) {
             return Err(wrong_state(ours, "its group was not added to an open transaction"));
         }
-        let sum = ours.cursors.len() + cursors.len();
-        self.check_room(sum, TRANSACTION_CURSORS_MAX, cursors.len())?;
+        let cursors = last_of_each_place(cursors);
+        let moved: BTreeSet<_> = cursors.iter().map(PendingCursor::place).collect();
+        let others = ours.cursors.iter().filter(|old| !moved.contains(&old.place()));
+        let (count, bytes) =
+            others.fold((0, 0), |(count, bytes), old| (count + 1, bytes + old.bytes()));
+        let more = (cursors.len() + count).saturating_sub(ours.cursors.len());
+        self.check_room(count + cursors.len(), TRANSACTION_CURSORS_MAX, more)?;
+        let bytes = bytes + cursors.iter().map(PendingCursor::bytes).sum::<usize>();
+        let all = self.cursor_bytes - ours.cursor_bytes() + bytes;
+        if bytes > TRANSACTION_CURSOR_BYTES_MAX || all > ALL_CURSOR_BYTES_MAX {
+            return Err(Error::limit(format!(
+                "the cursors of one transaction have at most {TRANSACTION_CURSOR_BYTES_MAX} bytes \
+                 with their metadata, and those of all {ALL_CURSOR_BYTES_MAX}"
+            )));
+        }
         Ok(TransactionEvent::CursorsAdded { producer_id: producer.producer_id, cursors })
     }
 
@@ -341,7 +356,8 @@ impl Coordinator {
             }
             TransactionEvent::CursorsAdded { producer_id, cursors } => {
                 self.change(*producer_id, |ours| {
-                    ours.cursors.retain(|old| !cursors.iter().any(|new| new.is_same_place(old)));
+                    let moved: BTreeSet<_> = cursors.iter().map(PendingCursor::place).collect();
+                    ours.cursors.retain(|old| !moved.contains(&old.place()));
                     ours.cursors.extend(cursors.iter().cloned());
                 })
             }
@@ -367,6 +383,7 @@ impl Coordinator {
             self.idle.insert(key)
         };
         self.places += ours.places();
+        self.cursor_bytes += ours.cursor_bytes();
         self.producers.insert(ours.id.clone(), ours.producer_id);
         self.by_producer.insert(ours.producer_id, ours);
     }
@@ -380,6 +397,7 @@ impl Coordinator {
             self.idle.remove(&key)
         };
         self.places -= ours.places();
+        self.cursor_bytes -= ours.cursor_bytes();
         Some(ours)
     }
 
@@ -451,6 +469,20 @@ fn open(ours: &mut Transaction, at_ms: i64) {
         ours.since_ms = at_ms;
         ours.markers.clear();
     }
+}
+
+/// Of several words on one place the last counts.
+fn last_of_each_place(cursors: Vec<PendingCursor>) -> Vec<PendingCursor> {
+    let mut seen = BTreeSet::new();
+    let newest: Vec<bool> =
+        cursors.iter().rev().map(|cursor| seen.insert(cursor.place())).collect();
+    let kept = newest.into_iter().rev();
+    cursors
+        .iter()
+        .zip(kept)
+        .filter(|(_, is_last)| *is_last)
+        .map(|(cursor, _)| cursor.clone())
+        .collect()
 }
 
 fn close(ours: &mut Transaction, decision: &Decision) {

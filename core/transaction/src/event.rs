@@ -32,10 +32,14 @@ pub struct PendingCursor {
 }
 
 impl PendingCursor {
-    /// Whether both move the same group in the same partition.
-    pub fn is_same_place(&self, other: &Self) -> bool {
+    /// What it moves: a group in a partition.
+    pub fn place(&self) -> (StreamId, &GroupId, OriginTopicId, u32) {
         (self.stream, &self.group, self.topic, self.partition)
-            == (other.stream, &other.group, other.topic, other.partition)
+    }
+
+    /// About what it takes in memory and in a frame.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.group.as_str().len() + self.metadata.len()
     }
 }
 

@@ -81,6 +81,10 @@ impl Transaction {
         self.partitions.len() + self.groups.len() + self.cursors.len() + self.markers.len()
     }
 
+    pub(crate) fn cursor_bytes(&self) -> usize {
+        self.cursors.iter().map(PendingCursor::bytes).sum()
+    }
+
     /// The row's bytes.
     pub fn encode(&self) -> Vec<u8> {
         minicbor::to_vec(self).expect("writing to memory does not fail")

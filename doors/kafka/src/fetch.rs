@@ -236,7 +236,7 @@ fn look_at(
     let end = partition.durable_end();
     let high_watermark = partition.high_watermark();
     data.high_watermark = high_watermark;
-    data.last_stable_offset = partition.last_stable_offset();
+    data.last_stable_offset = partition.last_stable_below(high_watermark);
     data.log_start_offset =
         if plan.committed { partition.committed_start() } else { partition.log_start() };
     let limit = if plan.committed { data.last_stable_offset } else { high_watermark };

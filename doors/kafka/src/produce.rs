@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mainstem_engine::{Ack, Append, Appended, Engine};
 use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced, records};
 use mainstem_types::limits::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX};
-use mainstem_types::{Error, PartitionNo};
+use mainstem_types::{Error, ErrorKind, PartitionNo};
 use mainstem_wire::{
     KafkaError, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
@@ -120,7 +120,7 @@ fn check(
     found
         .stream
         .check_local_write(&found.topic)
-        .map_err(|error| (KafkaError::PolicyViolation, error.to_string()))?;
+        .map_err(|error| (write_error(&error), error.to_string()))?;
     let batch = records.unwrap_or_default();
     if batch.len() > BATCH_BYTES_MAX {
         let sentence = format!("a batch of {} bytes; the most is {BATCH_BYTES_MAX}", batch.len());
@@ -137,6 +137,14 @@ fn check(
         return Err((KafkaError::UnsupportedCompressionType, sentence));
     }
     Ok((partition, batch))
+}
+
+fn write_error(error: &Error) -> KafkaError {
+    match error.kind() {
+        // Clients look again for who leads, and retry.
+        ErrorKind::HandingOver => KafkaError::NotLeaderOrFollower,
+        _ => KafkaError::PolicyViolation,
+    }
 }
 
 /// Whether every record can be read and has a key: by it compaction knows which are old.

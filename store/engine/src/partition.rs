@@ -125,8 +125,14 @@ impl Partition {
     /// The next offset after everything that consumers of what is committed may read: below it
     /// every transaction has ended, as far as the high watermark shows.
     pub fn last_stable_offset(&self) -> i64 {
+        self.last_stable_below(self.high_watermark())
+    }
+
+    /// The same, of a high watermark that was read before. In this order only: where a transaction
+    /// begins is told before the end that has its records, so whoever saw the end sees that too.
+    pub fn last_stable_below(&self, high_watermark: i64) -> i64 {
         let unstable = self.unstable.load(Ordering::Acquire);
-        self.high_watermark().min(unstable).max(self.log_start())
+        high_watermark.min(unstable).max(self.log_start())
     }
 
     /// Transactions with records in `from..to` that were aborted, in the order of their ends. Of
@@ -147,7 +153,7 @@ impl Partition {
     }
 
     /// Up to where compaction may look: nothing from here on was promised to be the last word of
-    /// its producer. Open transactions will hold it back as well.
+    /// its producer.
     pub fn compactable_end(&self) -> i64 {
         self.high_watermark()
     }

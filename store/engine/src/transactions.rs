@@ -257,13 +257,23 @@ impl Sequencer {
     pub(crate) fn need_of_transactions(&self, ops: &[Op]) -> Need {
         let coordinator = &self.state.coordinator;
         let is_change = |op: &Op| matches!(op, Op::Change { .. });
+        // What the cluster ends by itself is aborted, and moves no cursor.
+        let commits = ops.iter().filter_map(|op| match op {
+            Op::EndTransaction { producer, commit: true, .. } => coordinator.by_id(&producer.id),
+            _ => None,
+        });
+        let cursors = |ours: &Transaction| Need {
+            payload_bytes: ours.cursors.iter().map(cursor_bytes).sum(),
+            frames: 0,
+        };
+        let cursors = commits.map(cursors).sum::<Need>();
         if ops.iter().any(is_change) || self.housekeeping.are_duties_due {
             let open = coordinator.open().map(need_of_end);
             let left = self.state.partitions.values().map(|p| p.transactions.open_count()).sum();
             let forgotten = coordinator.expire(self.now_ms, FORGOTTEN_AT_ONCE).len();
             let forgotten = Need { payload_bytes: 64, frames: 1 }.times(forgotten);
             let marker = Need { payload_bytes: MARKER_BYTES, frames: 1 };
-            return open.sum::<Need>() + marker.times(left) + forgotten;
+            return open.sum::<Need>() + cursors + marker.times(left) + forgotten;
         }
         let ended = ops.iter().filter_map(|op| match op {
             Op::EndTransaction { producer, .. } => coordinator.by_id(&producer.id),
@@ -272,7 +282,7 @@ impl Sequencer {
         });
         let overdue = coordinator.overdue(self.now_ms);
         let overdue = overdue.iter().filter_map(|producer_id| coordinator.get(*producer_id));
-        ended.chain(overdue).map(need_of_end).sum()
+        ended.chain(overdue).map(need_of_end).sum::<Need>() + cursors
     }
 
     /// Whether all partitions of an open transaction can be written to: none is being handed over.
@@ -399,14 +409,11 @@ const fn producer_of_event(event: &TransactionEvent) -> i64 {
     }
 }
 
+/// But for its cursors.
 fn need_of_end(ours: &Transaction) -> Need {
     const DECISION_BYTES: usize = 128;
-    let cursors: usize = ours.cursors.iter().map(cursor_bytes).sum();
     let markers = ours.partitions.len();
-    Need {
-        payload_bytes: DECISION_BYTES + 2 * markers * MARKER_BYTES + cursors,
-        frames: 2 + markers,
-    }
+    Need { payload_bytes: DECISION_BYTES + 2 * markers * MARKER_BYTES, frames: 2 + markers }
 }
 
 /// No account takes more bytes than this one may.
