@@ -44,7 +44,9 @@ impl Lineage {
             pair[0].leader_epoch < pair[1].leader_epoch
                 && pair[0].start_offset <= pair[1].start_offset
         });
-        (rising && entries.iter().all(|e| e.leader_epoch >= 0 && e.start_offset >= 0))
+        // The highest epoch would leave none for the next reign.
+        let epochs = 0..i32::MAX;
+        (rising && entries.iter().all(|e| epochs.contains(&e.leader_epoch) && e.start_offset >= 0))
             .then_some(Self { entries })
     }
 

@@ -27,7 +27,7 @@ mod digest;
 pub use batches::{BatchItem, Batches};
 pub use code::{Code, Mode};
 pub use cursors::{CursorItem, Cursors};
-pub use decision::{TransactionDecision, TransactionDecisions};
+pub use decision::{MarkerItem, TransactionDecision, TransactionDecisions};
 pub use feed::{Feed, Positions};
 pub use forwarded::Forwarded;
 pub use frame::{

@@ -164,6 +164,7 @@ pub struct Sender {
     cursors_dirty: bool,
     /// Commits that are still to be told.
     decisions: Vec<TransactionDecision>,
+    decisions_dirty: bool,
     trims_due: BTreeSet<Key>,
     feeding: Feeding,
     positions_dirty: bool,
@@ -216,6 +217,7 @@ impl Sender {
             cursors: CursorQueue::default(),
             cursors_dirty: false,
             decisions: Vec::new(),
+            decisions_dirty: false,
             trims_due: BTreeSet::new(),
             feeding: Feeding::default(),
             positions_dirty: false,
@@ -248,6 +250,7 @@ impl Sender {
         self.partitions.retain(|(origin, _), _| !gone.contains(origin));
         self.stopped.retain(|origin, _| !gone.contains(origin));
         self.feeding.keep(|origin| !gone.contains(&origin));
+        self.forget_decisions(|origin| gone.contains(&origin));
         let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
         if passed && self.phase == Phase::Open {
@@ -584,7 +587,7 @@ impl Sender {
             self.start(key);
             self.queue(key);
         }
-        self.positions_dirty = true;
+        (self.positions_dirty, self.decisions_dirty) = (true, true);
     }
 
     /// A topic that is told anew gets another chance. What was sent while it was stopped has been

@@ -3,7 +3,7 @@
 mod model;
 
 use mainstem_link::{
-    Code, Credit, CursorItem, CursorVersion, End, FEATURE_FEEDERS, Feed, Frame, Mode,
+    Code, Credit, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, MarkerItem, Mode,
     PartitionItem, TombstoneItem, TransactionDecision, Welcome,
 };
 use mainstem_replicate::{PartitionView, Sender, SenderAction, SenderSettings, SourceBatch};
@@ -91,13 +91,14 @@ fn fault_06_what_retention_took_is_a_declared_gap() {
 }
 
 fn commit(producer_id: i64, markers: &[(u128, u32, i64)]) -> TransactionDecision {
-    let end = |(id, partition, offset): &(u128, u32, i64)| End {
+    let item = |(id, partition, offset): &(u128, u32, i64)| MarkerItem {
         origin: OriginTopicId(*id),
         partition: *partition,
         offset: *offset,
+        first_offset: offset - 1,
     };
     let (producer_epoch, committed, decided_ms) = (0, true, 5);
-    let markers = markers.iter().map(end).collect();
+    let markers = markers.iter().map(item).collect();
     TransactionDecision { producer_id, producer_epoch, committed, decided_ms, markers }
 }
 
@@ -132,6 +133,24 @@ fn a_commit_is_told_before_any_of_its_markers_and_only_until_they_are_there() {
     assert_eq!(markers, [3, 1024, 1024, 952, 1], "a list has a limit, and a topic comes first");
     assert_eq!(world.told[4], unknown);
     assert_eq!(world.source, world.replica);
+}
+
+#[test]
+fn a_commit_is_told_once_also_where_one_of_its_topics_never_comes() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(1, "records");
+    world.run();
+    // A replica that lags: the marker is not there yet.
+    world.sender.handle_decisions([commit(7, &[(1, 0, 5), (9, 0, 5)])]);
+    world.run();
+    let told = [commit(7, &[(1, 0, 5)])];
+    assert_eq!(world.told, told, "of the topic that is there");
+    for seq in 2..5 {
+        world.log(1, 0).push(1, "records");
+        world.seq = CatalogSeq(seq);
+        world.run();
+        assert_eq!(world.told, told);
+    }
 }
 
 #[test]

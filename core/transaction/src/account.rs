@@ -10,8 +10,10 @@ use mainstem_types::Error;
 use mainstem_types::limits::{ABORTED_PER_PARTITION_MAX, TOLD_COMMITS_PER_PARTITION_MAX};
 use minicbor::{Decode, Encode};
 
-/// Offsets that are remembered at which no transaction was open.
-const QUIET_MAX: usize = 32;
+/// Offsets of which is remembered what was open there.
+const CHECKPOINTS_MAX: usize = 32;
+/// Where more are open than this, nothing is remembered.
+const CHECKPOINT_OPEN_MAX: usize = 32;
 /// Ends that are remembered while nobody says up to where readers see.
 const LATE_MAX: usize = 64 * 1024;
 const NO_MARKER: i64 = -1;
@@ -53,6 +55,9 @@ pub struct ToldCommit {
     /// The marker's offset.
     #[n(2)]
     pub marker: i64,
+    /// The offset of the transaction's first record.
+    #[n(3)]
+    pub first_offset: i64,
 }
 
 /// A partition's account of transactions. Cheap to clone while few are open.
@@ -68,9 +73,19 @@ pub struct Account {
     last_marker: i64,
     /// Commits that the owner has decided and whose markers are not here yet.
     told: Vec<ToldCommit>,
-    /// Offsets at which none was open, rising and closer together towards the end: from there the
-    /// account can be told anew.
-    quiet: Vec<i64>,
+    /// Rising, and the closer together the nearer they are to the end: from there the account can
+    /// be told anew.
+    checkpoints: Vec<Checkpoint>,
+}
+
+/// What was open at an offset.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct Checkpoint {
+    #[n(0)]
+    offset: i64,
+    #[n(1)]
+    open: Vec<OpenRow>,
 }
 
 impl Default for Account {
@@ -82,7 +97,7 @@ impl Default for Account {
             known_from: 0,
             last_marker: NO_MARKER,
             told: Vec::new(),
-            quiet: Vec::new(),
+            checkpoints: Vec::new(),
         }
     }
 }
@@ -111,14 +126,12 @@ impl Account {
             self.late.remove(0);
         }
         self.late.push((first_offset, marker));
-        if self.open.is_empty() {
-            self.note_quiet(marker + 1);
-        }
+        self.note_checkpoint(marker + 1);
     }
 
     /// Takes note of a commit whose marker is still to come; whether that is news.
     pub fn note_told(&mut self, told: ToldCommit) -> bool {
-        if told.marker <= self.last_marker || self.told.contains(&told) {
+        if told.marker <= self.last_marker || self.is_told(&told) {
             return false;
         }
         if self.told.len() == TOLD_COMMITS_PER_PARTITION_MAX {
@@ -128,11 +141,21 @@ impl Account {
         true
     }
 
-    /// The commit that was told of the producer's transaction in a partition that ends at `end`: the
-    /// first whose marker was to stand there or later.
-    pub fn told_commit(&self, producer_id: i64, end: i64) -> Option<ToldCommit> {
-        let told = self.told.iter().filter(|told| told.producer_id == producer_id);
-        told.filter(|told| told.marker >= end).min_by_key(|told| told.marker).copied()
+    /// The commit that was told of the transaction which the producer has open here, if it was. A
+    /// later one of the same producer says nothing of it: this one may have been aborted, and that
+    /// is not told.
+    pub fn told_commit(&self, producer_id: i64) -> Option<ToldCommit> {
+        let open = self.open_of(producer_id)?;
+        // What is open may have lost its first records to retention, and begins later here.
+        let is_it = |told: &&ToldCommit| {
+            told.producer_id == producer_id && told.first_offset <= open.first_offset
+        };
+        self.told.iter().filter(is_it).min_by_key(|told| told.marker).copied()
+    }
+
+    /// Whether this commit was told, and its marker is still to come.
+    pub fn is_told(&self, told: &ToldCommit) -> bool {
+        self.told.contains(told)
     }
 
     /// Somebody else's reign begins at `start`: what the one before had decided beyond is void.
@@ -198,22 +221,26 @@ impl Account {
     /// only the batches below tell since where. Gives the offset from which they have to be noted
     /// again, after [`Self::truncate`] to it; nothing if no marker is undone.
     pub fn retold_from(&self, to: i64) -> Option<i64> {
-        (self.last_marker >= to)
-            .then(|| self.quiet.iter().rev().find(|quiet| **quiet <= to).copied().unwrap_or(0))
+        let known = || self.checkpoints.iter().rfind(|known| known.offset <= to);
+        (self.last_marker >= to).then(|| known().map_or(0, |known| known.offset))
     }
 
     /// Forgets everything from `to` on. Exact where no marker is undone, or `to` is an offset that
     /// [`Self::retold_from`] gave.
     pub fn truncate(&mut self, to: i64) {
-        let is_retold = self.retold_from(to).is_some();
-        self.open.retain(|_, open| !is_retold && open.first_offset < to);
+        if self.retold_from(to).is_some() {
+            let known = self.checkpoints.iter().find(|known| known.offset == to);
+            self.open = known.map(|known| of_rows(&known.open)).unwrap_or_default();
+        } else {
+            self.open.retain(|_, open| open.first_offset < to);
+        }
         self.late.retain(|(_, marker)| *marker < to);
         let kept = self.aborted.partition_point(|range| range.marker < to);
         if kept < self.aborted.len() {
             Arc::make_mut(&mut self.aborted).truncate(kept);
         }
         self.forget_told(to);
-        self.quiet.retain(|quiet| *quiet <= to);
+        self.checkpoints.retain(|known| known.offset <= to);
         self.last_marker = self.last_marker.min(to - 1).max(NO_MARKER);
         self.known_from = self.known_from.min(to.max(0));
     }
@@ -223,15 +250,25 @@ impl Account {
         *self == Self::default()
     }
 
-    fn note_quiet(&mut self, offset: i64) {
-        self.quiet.push(offset);
-        if self.quiet.len() > QUIET_MAX {
-            let newest = self.quiet.len() - QUIET_MAX / 2;
-            let mut at = 0;
-            self.quiet.retain(|_| {
-                at += 1;
-                at > newest || at % 2 == 0
-            });
+    fn note_checkpoint(&mut self, offset: i64) {
+        if self.open.len() > CHECKPOINT_OPEN_MAX {
+            return;
+        }
+        self.checkpoints.push(Checkpoint { offset, open: rows_of(&self.open) });
+        if self.checkpoints.len() > CHECKPOINTS_MAX {
+            self.thin_checkpoints(offset);
+        }
+    }
+
+    /// Forgets the one without which the least is told anew, measured by what was cut: the places
+    /// become the farther apart the farther they are from the end.
+    fn thin_checkpoints(&mut self, end: i64) {
+        let cut: Vec<i64> = self.checkpoints.iter().map(|known| end - known.offset).collect();
+        // A cut just below the one after it is told anew from the one before.
+        let share = |at: &usize| cut[at - 1] as f64 / cut[at + 1].max(1) as f64;
+        let least = (1..cut.len() - 1).min_by(|a, b| share(a).total_cmp(&share(b)));
+        if let Some(least) = least {
+            self.checkpoints.remove(least);
         }
     }
 
@@ -263,14 +300,14 @@ struct AccountRow {
     #[n(3)]
     last_marker: i64,
     #[n(4)]
-    quiet: Vec<i64>,
+    checkpoints: Vec<Checkpoint>,
     #[n(5)]
     late: Vec<(i64, i64)>,
     #[n(6)]
     told: Option<Vec<ToldCommit>>,
 }
 
-#[derive(Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 struct OpenRow {
     #[n(0)]
@@ -281,20 +318,32 @@ struct OpenRow {
     first_offset: i64,
 }
 
+fn rows_of(open: &BTreeMap<i64, OpenTransaction>) -> Vec<OpenRow> {
+    let row = |(producer_id, open): (&i64, &OpenTransaction)| OpenRow {
+        producer_id: *producer_id,
+        epoch: open.epoch,
+        first_offset: open.first_offset,
+    };
+    open.iter().map(row).collect()
+}
+
+fn of_rows(rows: &[OpenRow]) -> BTreeMap<i64, OpenTransaction> {
+    let open = |row: &OpenRow| {
+        let (epoch, first_offset) = (row.epoch, row.first_offset);
+        (row.producer_id, OpenTransaction { epoch, first_offset })
+    };
+    rows.iter().map(open).collect()
+}
+
 impl Account {
     /// The account's bytes: a CBOR map, see docs/FORMAT.md.
     pub fn encode(&self) -> Vec<u8> {
-        let open = self.open().map(|(producer_id, open)| OpenRow {
-            producer_id,
-            epoch: open.epoch,
-            first_offset: open.first_offset,
-        });
         let row = AccountRow {
-            open: open.collect(),
+            open: rows_of(&self.open),
             aborted: self.aborted.to_vec(),
             known_from: self.known_from,
             last_marker: self.last_marker,
-            quiet: self.quiet.clone(),
+            checkpoints: self.checkpoints.clone(),
             late: self.late.clone(),
             told: (!self.told.is_empty()).then(|| self.told.clone()),
         };
@@ -309,18 +358,14 @@ impl Account {
         if !row.aborted.is_sorted_by(|a, b| a.marker < b.marker) {
             return Err(Error::corrupt("an account of transactions: markers that do not rise"));
         }
-        let open = row.open.iter().map(|open| {
-            let (epoch, first_offset) = (open.epoch, open.first_offset);
-            (open.producer_id, OpenTransaction { epoch, first_offset })
-        });
         Ok(Self {
-            open: open.collect(),
+            open: of_rows(&row.open),
             late: row.late,
             aborted: Arc::new(row.aborted),
             known_from: row.known_from,
             last_marker: row.last_marker,
             told: row.told.unwrap_or_default(),
-            quiet: row.quiet,
+            checkpoints: row.checkpoints,
         })
     }
 }
@@ -370,17 +415,21 @@ mod tests {
     #[test]
     fn a_commit_that_was_told_is_known_until_its_marker_or_another_reign_comes() {
         let mut account = Account::default();
-        let told = |marker| ToldCommit { producer_id: 1, epoch: 3, marker };
+        let told =
+            |first_offset, marker| ToldCommit { producer_id: 1, epoch: 3, marker, first_offset };
+        assert_eq!(account.told_commit(1), None, "nothing is open");
         account.note_records(1, 3, 5);
-        assert!(account.note_told(told(20)) && account.note_told(told(9)));
-        assert!(!account.note_told(told(9)), "it is known");
-        assert_eq!(account.told_commit(1, 9), Some(told(9)), "the first that may be meant");
-        assert_eq!(account.told_commit(1, 10), Some(told(20)));
-        assert_eq!((account.told_commit(1, 21), account.told_commit(2, 0)), (None, None));
+        assert!(account.note_told(told(12, 20)));
+        assert_eq!(account.told_commit(1), None, "another one is, and may have been aborted");
+        assert!(account.note_told(told(4, 9)));
+        assert!(!account.note_told(told(4, 9)), "it is known");
+        assert_eq!((account.told_commit(1), account.told_commit(2)), (Some(told(4, 9)), None));
         assert_eq!(Account::decode(&account.encode()).unwrap(), account);
         account.note_marker(1, true, 9);
         assert_eq!(account.told_count(), 1);
-        assert!(!account.note_told(told(9)), "its marker is here");
+        account.note_records(1, 3, 12);
+        assert_eq!(account.told_commit(1), Some(told(12, 20)));
+        assert!(!account.note_told(told(4, 9)), "its marker is here");
         account.forget_told(20);
         assert_eq!(account.told_count(), 0);
     }
@@ -398,7 +447,8 @@ mod tests {
         assert_eq!(oldest, Some(account.known_from()));
     }
 
-    const GOLDEN: &str = "a6008183070218640181830502181e02000318280482181f1829058182181e1828";
+    const GOLDEN: &str =
+        "a6008183070218640181830502181e0200031828048282181f8082182980058182181e1828";
 
     fn sample() -> Account {
         let mut account = Account::default();
@@ -419,6 +469,26 @@ mod tests {
         assert_eq!(Account::decode(&bytes).unwrap(), sample());
         for end in 0..bytes.len() {
             assert!(Account::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    /// However often transactions ended, and whether or not some were always open.
+    #[test]
+    fn after_a_cut_little_more_than_the_cut_is_told_anew() {
+        for overlap in [0, 1, 3] {
+            let mut account = Account::default();
+            let end = 100_000;
+            for offset in 0..end {
+                account.note_records(offset % 7, 0, offset);
+                if offset % 2 == 1 {
+                    account.note_marker((offset - overlap).rem_euclid(7), true, offset);
+                }
+            }
+            account.settle(None);
+            for cut in [1, 10, 100, 1_000, 10_000, 60_000] {
+                let from = account.retold_from(end - cut).unwrap();
+                assert!(end - from <= 3 * cut + 32, "{overlap}: from {from}, {cut} are cut");
+            }
         }
     }
 

@@ -72,6 +72,7 @@ pub struct Coordinator {
     idle: BTreeSet<(i64, i64)>,
     places: usize,
     cursor_bytes: usize,
+    idle_markers: usize,
 }
 
 impl Coordinator {
@@ -111,9 +112,13 @@ impl Coordinator {
         let goes_on = match known {
             None => false,
             Some(known) if known == (ours.producer_id, ours.epoch) => true,
+            Some((_, NO_EPOCH)) => return Err(fenced(id)),
             Some(known) if known == (ours.producer_id, ours.last_epoch) && !ours.is_open() => {
-                let (producer_id, epoch) = (ours.producer_id, ours.epoch);
-                return Ok(Begin::Again { producer_id, epoch });
+                if ours.epoch <= LAST_EPOCH {
+                    let (producer_id, epoch) = (ours.producer_id, ours.epoch);
+                    return Ok(Begin::Again { producer_id, epoch });
+                }
+                true
             }
             Some(_) => return Err(fenced(id)),
         };
@@ -168,7 +173,7 @@ impl Coordinator {
         if ours.is_open() && ours.groups.contains(group) {
             return Ok(None);
         }
-        self.check_room(ours.groups.len(), TRANSACTION_CURSORS_MAX, 1)?;
+        self.check_room(ours.groups.len() + 1, TRANSACTION_CURSORS_MAX, 1)?;
         let (producer_id, group) = (producer.producer_id, group.clone());
         Ok(Some(TransactionEvent::GroupAdded { producer_id, group, at_ms: now_ms }))
     }
@@ -362,7 +367,9 @@ impl Coordinator {
                 })
             }
             TransactionEvent::Decided { decision } => {
-                self.change(decision.producer_id, |ours| close(ours, decision))
+                let changed = self.change(decision.producer_id, |ours| close(ours, decision));
+                self.forget_markers();
+                changed
             }
             TransactionEvent::Forgotten { producer_id } => {
                 let gone = self.take(*producer_id)?;
@@ -384,6 +391,7 @@ impl Coordinator {
         };
         self.places += ours.places();
         self.cursor_bytes += ours.cursor_bytes();
+        self.idle_markers += ours.markers.len();
         self.producers.insert(ours.id.clone(), ours.producer_id);
         self.by_producer.insert(ours.producer_id, ours);
     }
@@ -398,6 +406,7 @@ impl Coordinator {
         };
         self.places -= ours.places();
         self.cursor_bytes -= ours.cursor_bytes();
+        self.idle_markers -= ours.markers.len();
         Some(ours)
     }
 
@@ -441,6 +450,23 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Where the last markers of idle ones are too many, those that were idle longest forget theirs:
+    /// who asks for an end a second time asks soon. A row says so when it is written next.
+    fn forget_markers(&mut self) {
+        // More than has to be, so that few ends pay for it.
+        const ENOUGH: usize = TRANSACTION_PLACES_MAX - TRANSACTION_PLACES_MAX / 16;
+        if self.idle_markers <= TRANSACTION_PLACES_MAX {
+            return;
+        }
+        let idle: Vec<i64> = self.idle.iter().map(|(_, producer_id)| *producer_id).collect();
+        for producer_id in idle {
+            if self.idle_markers <= ENOUGH {
+                return;
+            }
+            self.change(producer_id, |ours| ours.markers.clear());
+        }
+    }
+
     /// The one that was idle longest goes where there are too many.
     fn make_room(&self) -> Result<Vec<TransactionEvent>, Error> {
         if self.by_producer.len() < TRANSACTIONAL_IDS_MAX {
@@ -454,7 +480,7 @@ impl Coordinator {
 }
 
 const NO_EPOCH: i16 = -1;
-/// An abort by the cluster still finds a higher epoch than this.
+/// The highest epoch that a producer is given: an abort by the cluster finds a higher one.
 const LAST_EPOCH: i16 = i16::MAX - 1;
 
 fn index_key(ours: &Transaction) -> (i64, i64) {

@@ -53,6 +53,9 @@ pub struct Marker {
     /// The marker's offset.
     #[n(1)]
     pub offset: i64,
+    /// The offset of the transaction's first record there.
+    #[n(2)]
+    pub first_offset: i64,
 }
 
 /// How a transaction ends: all at once, by this one fact.

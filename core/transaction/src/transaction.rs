@@ -78,7 +78,7 @@ impl Transaction {
 
     /// What it takes of the room for all.
     pub(crate) fn places(&self) -> usize {
-        self.partitions.len() + self.groups.len() + self.cursors.len() + self.markers.len()
+        self.partitions.len() + self.groups.len() + self.cursors.len()
     }
 
     pub(crate) fn cursor_bytes(&self) -> usize {

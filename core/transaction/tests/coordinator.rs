@@ -7,7 +7,9 @@ use mainstem_transaction::{
     Begin, Coordinator, Decision, End, Marker, PendingCursor, Transaction, TransactionEvent,
     TransactionState, TransactionalProducer,
 };
-use mainstem_types::limits::{TRANSACTION_PARTITIONS_MAX, TRANSACTIONAL_ID_KEPT_MS};
+use mainstem_types::limits::{
+    TRANSACTION_CURSOR_BYTES_MAX, TRANSACTION_PARTITIONS_MAX, TRANSACTIONAL_ID_KEPT_MS,
+};
 use mainstem_types::{Error, ErrorKind, OriginTopicId, PartitionNo, StreamId, TransactionalId};
 use proptest::prelude::*;
 
@@ -173,6 +175,50 @@ fn when_its_epochs_are_used_up_an_id_gets_another_producer() {
 }
 
 #[test]
+fn an_epoch_that_leaves_no_higher_one_is_given_to_nobody() {
+    let mut desk = Desk::default();
+    let mut who = desk.begin("t", None).unwrap();
+    while who.epoch < i16::MAX - 1 {
+        who = desk.begin("t", Some((who.producer_id, who.epoch))).unwrap();
+    }
+    desk.add(&who, 1).unwrap();
+    desk.decide(who.producer_id, false, true);
+    assert_eq!(kind(desk.add(&who, 1)), ErrorKind::ProducerFenced, "it was out of time");
+    let next = desk.begin("t", Some((who.producer_id, who.epoch))).unwrap();
+    assert_eq!((next.producer_id, next.epoch), (who.producer_id + 1, 0));
+}
+
+#[test]
+fn nobody_has_an_id_by_an_epoch_that_never_was() {
+    let mut desk = Desk::default();
+    let who = desk.begin("t", None).unwrap();
+    let stranger = desk.begin("t", Some((who.producer_id, -1)));
+    assert_eq!(kind(stranger), ErrorKind::ProducerFenced);
+}
+
+#[test]
+fn of_cursors_of_one_place_the_last_counts_and_bytes_are_bounded() {
+    let mut desk = Desk::default();
+    let who = desk.begin("t", None).unwrap();
+    let group = desk.coordinator.add_group(&who, &cursor().group, NOW).unwrap();
+    desk.apply(group.unwrap());
+    let at = |partition, offset| PendingCursor { partition, offset, ..cursor() };
+    let many: Vec<PendingCursor> = (0..9_000).map(|n| at(n % 9_000, 1)).collect();
+    for offset in [2, 3] {
+        let again: Vec<PendingCursor> = many.iter().map(|one| at(one.partition, offset)).collect();
+        let sent = many.iter().cloned().chain(again).collect();
+        let event = desk.coordinator.add_cursors(&who, sent).unwrap();
+        desk.apply(event);
+        let kept = &desk.coordinator.get(who.producer_id).unwrap().cursors;
+        assert_eq!(kept.len(), 9_000, "none counts twice");
+        assert!(kept.iter().all(|cursor| cursor.offset == offset));
+    }
+    let long = |partition| PendingCursor { metadata: "x".repeat(4_096), ..at(partition, 4) };
+    let too_many = (0..TRANSACTION_CURSOR_BYTES_MAX / 4_096).map(|n| long(n as u32)).collect();
+    assert_eq!(kind(desk.coordinator.add_cursors(&who, too_many)), ErrorKind::Limit);
+}
+
+#[test]
 fn there_are_limits_and_what_is_idle_goes() {
     let mut desk = Desk::default();
     let who = desk.begin("t", None).unwrap();
@@ -296,7 +342,7 @@ fn events() -> Vec<TransactionEvent> {
         epoch: 2,
         committed: true,
         at_ms: NOW,
-        markers: vec![Marker { partition: PartitionNo(5), offset: 99 }],
+        markers: vec![Marker { partition: PartitionNo(5), offset: 99, first_offset: 90 }],
         cursors: vec![vec![1, 2, 3].into()],
     };
     vec![
@@ -332,9 +378,9 @@ const EVENTS: [&str; 7] = [
     "\
      8203a200184d0181a700500000000000000000000000000000001101677265616465727302500000000000\
      00000000000000000000220303041903e80504066473616964",
-    "8204a100a600184d010202f5031b0000018bcfe56800048182051863058143010203",
+    "8204a100a600184d010202f5031b0000018bcfe56800048183051863185a058143010203",
     "8205a100184d",
-    "8206a100a600184d010202f5031b0000018bcfe56800048182051863058143010203",
+    "8206a100a600184d010202f5031b0000018bcfe56800048183051863185a058143010203",
 ];
 const ROW: &str = "\
      ab00617401184d02020301041927100501061b0000018bcfe56800078105088167726561646572730981a7\

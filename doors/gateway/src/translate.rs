@@ -13,7 +13,7 @@ use mainstem_engine::{
 };
 use mainstem_group::{CursorKey, CursorValue};
 use mainstem_link::{
-    Batches, CursorItem, CursorVersion, End, FEATURES, Hello, Mode, PROTOCOL_VERSION,
+    Batches, CursorItem, CursorVersion, End, FEATURES, Hello, MarkerItem, Mode, PROTOCOL_VERSION,
     PartitionItem, Rejoin, Setting, TermItem, TombstoneItem, TopicItem, TransactionDecision,
 };
 use mainstem_replicate::{FeedOrder, HandoverView, Opened, Position, ReceiverIdentity};
@@ -355,11 +355,12 @@ pub fn held_watermarks(ends: &[End]) -> Vec<HeldWatermark> {
 
 /// What a link tells of commits, as the engine keeps it; aborts need no word.
 pub fn link_decisions(stream: StreamId, told: &[TransactionDecision]) -> Vec<LinkDecision> {
-    let marker = |end: &End| LinkMarker {
+    let marker = |item: &MarkerItem| LinkMarker {
         stream,
-        topic: end.origin,
-        partition: end.partition,
-        offset: end.offset,
+        topic: item.origin,
+        partition: item.partition,
+        offset: item.offset,
+        first_offset: item.first_offset,
     };
     let committed = told.iter().filter(|one| one.committed);
     let decision = committed.map(|one| LinkDecision {
@@ -374,12 +375,13 @@ pub fn link_decisions(stream: StreamId, told: &[TransactionDecision]) -> Vec<Lin
 /// A commit as a link of this stream tells it: nothing if it has no marker there.
 pub fn transaction_decision(stream: StreamId, told: &LinkDecision) -> Option<TransactionDecision> {
     let ours = told.markers.iter().filter(|marker| marker.stream == stream);
-    let end = |marker: &LinkMarker| End {
+    let item = |marker: &LinkMarker| MarkerItem {
         origin: marker.topic,
         partition: marker.partition,
         offset: marker.offset,
+        first_offset: marker.first_offset,
     };
-    let markers: Vec<End> = ours.map(end).collect();
+    let markers: Vec<MarkerItem> = ours.map(item).collect();
     (!markers.is_empty()).then_some(TransactionDecision {
         producer_id: told.producer_id,
         producer_epoch: told.epoch,

@@ -145,8 +145,9 @@ impl Sequencer {
 
     /// I8: what was last written in one term is the beginning of what that term wrote, so that of two
     /// tails of it one continues the other. Should what is kept be another one nevertheless, nothing
-    /// is undone until a person has looked. What another link brought again from before what is kept
-    /// was deleted here when that was set aside, and stays so.
+    /// is undone until a person has looked and made room; the source tries again now and then. What
+    /// another link brought again from before what is kept was deleted here when that was set aside,
+    /// and stays so.
     fn check_aside(&self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
         let (ours, kept) = (&self.state.partitions[&fork.no], &self.state.partitions[&aside]);
         let is_begun = kept.end > 0;
@@ -158,7 +159,7 @@ impl Sequencer {
                 Some(stream.topic_by_origin(home.topic)?.name.to_string())
             });
             return Err(Error::new(
-                ErrorKind::Diverged,
+                ErrorKind::Policy,
                 format!(
                     "topic {} keeps other records that were set aside, and these have no place; \
                      keep what you want of it elsewhere, and delete it",
@@ -273,6 +274,9 @@ impl Sequencer {
     fn push_epoch(&mut self, no: PartitionNo, entry: &LineageEntry) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
+            if entry.owner != partition.home.stream {
+                partition.forget_told(entry.start_offset);
+            }
             self.group.frames.push(epoch_frame(no, entry));
             self.group.partitions.insert(no);
         }

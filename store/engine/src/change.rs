@@ -11,6 +11,9 @@ use crate::partition::Partition;
 use crate::replica::epoch_frame;
 use crate::sequencer::Sequencer;
 
+/// Epochs that terms of which nothing is known may have had; far from the highest.
+const EPOCHS_OF_TERMS_MAX: u64 = 1 << 30;
+
 impl Sequencer {
     /// Returns the catalog with the change in it; the answer is sent when it is durable.
     pub(crate) fn sequence_change(&mut self, command: &Command) -> Result<Catalog, Error> {
@@ -26,10 +29,11 @@ impl Sequencer {
     /// A hand-over is of one history: the new owner begins exactly where the old one has ended. What
     /// has come by another way, or was written here in an earlier reign, is to be compared first.
     fn check_brought(&self, command: &Command) -> Result<(), Error> {
-        let Command::AcceptHandover { stream, upstream, ends, .. } = command else {
+        let Command::AcceptHandover { stream, upstream, link_epoch, ends, .. } = command else {
             return Ok(());
         };
         let stream = self.state.catalog.expect_stream(*stream)?;
+        stream.check_link(*upstream, *link_epoch)?;
         for topic in stream.carried_topics().filter(|topic| topic.owner.stream == *upstream) {
             for (index, no) in (0u32..).zip(&topic.partitions) {
                 let brought = ends.get(&(topic.origin, index)).copied().unwrap_or(0);
@@ -53,18 +57,11 @@ impl Sequencer {
         let applied = self.state.apply_event(event, &mut shared.cursors.write());
         let streams: BTreeSet<StreamId> =
             applied.rows.iter().filter_map(mainstem_catalog::RowKey::stream).collect();
-        for no in applied.partitions_added {
-            self.begin_reign(no);
-        }
-        for no in &applied.partitions_taken_over {
+        let begun_anew = || applied.partitions_taken_over.iter().chain(&applied.partitions_renewed);
+        for no in applied.partitions_added.iter().chain(begun_anew()) {
             self.begin_reign(*no);
         }
-        for no in &applied.partitions_renewed {
-            self.begin_reign(*no);
-        }
-        for no in applied.partitions_taken_over.iter().chain(&applied.partitions_renewed) {
-            self.complete_open(*no);
-        }
+        begun_anew().for_each(|no| self.complete_open(*no));
         self.abort_given_up(&applied.partitions_given_up);
         self.take_cursors_over(&applied.partitions_taken_over);
         self.hand_cursors_over(&applied.given_up);
@@ -102,7 +99,8 @@ impl Sequencer {
         let is_written = topic.owner.stream == stream.id && topic.aside.is_none();
         // Epochs never go down for a client, also where it comes from a reign that we know nothing
         // of: that had at most one epoch for each term below this one.
-        let terms_before = i32::try_from(topic.owner.term.number - 1).unwrap_or(i32::MAX);
+        let terms_before = topic.owner.term.number.saturating_sub(1).min(EPOCHS_OF_TERMS_MAX);
+        let terms_before = i32::try_from(terms_before).expect("so few fit");
         (is_written && !known).then(|| LineageEntry {
             leader_epoch: newest.map_or(0, |entry| entry.leader_epoch + 1).max(terms_before),
             start_offset: partition.end,

@@ -45,11 +45,11 @@ impl Sequencer {
                 let no = no.filter(|_| topic.owner.stream != stream.id)?;
                 let partition = self.state.partitions.get(&no)?;
                 let (producer_id, epoch) = (told.producer_id, told.epoch);
-                let commit = ToldCommit { producer_id, epoch, marker: marker.offset };
-                let is_here = marker.offset < partition.end;
-                let is_known =
-                    partition.transactions.told_commit(producer_id, marker.offset) == Some(commit);
-                (!is_here && !is_known).then_some(Marker { partition: no, offset: marker.offset })
+                let LinkMarker { offset, first_offset, .. } = *marker;
+                let commit = ToldCommit { producer_id, epoch, marker: offset, first_offset };
+                let is_here = offset < partition.end;
+                let is_known = partition.transactions.is_told(&commit);
+                (!is_here && !is_known).then_some(Marker { partition: no, offset, first_offset })
             };
             let markers: Vec<Marker> = told.markers.iter().filter_map(known).collect();
             if markers.is_empty() {
@@ -115,5 +115,6 @@ fn link_marker_of(sequencer: &Sequencer, marker: Marker) -> LinkMarker {
         topic: home.topic,
         partition: home.index,
         offset: marker.offset,
+        first_offset: marker.first_offset,
     }
 }

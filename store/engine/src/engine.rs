@@ -156,7 +156,8 @@ impl Engine {
     /// in common is set aside first (I8), and then undone. Gives the end where the link goes on.
     ///
     /// # Errors
-    /// As in [`Self::append_replica`]; `Diverged` from anyone but the owner's history.
+    /// As in [`Self::append_replica`]; `Diverged` from anyone but the owner's history; `Policy` also
+    /// where another tail has the place in which this one would be set aside.
     pub async fn rejoin(&self, rejoin: Rejoin) -> Result<i64, Error> {
         loop {
             let (reply, answer) = oneshot::channel();

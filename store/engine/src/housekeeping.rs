@@ -32,8 +32,8 @@ impl Sequencer {
         self.env.clock.monotonic_ms() >= due_ms
     }
 
-    /// Brings the view up to date and frees segments when it is time. Right after a commit, when
-    /// the state holds nothing that is not durable.
+    /// Brings the view up to date and frees segments when it is time, and while the state holds
+    /// nothing that is not durable.
     pub(crate) fn keep_view_if_due(&mut self) -> Result<(), Error> {
         let now_ms = self.env.clock.monotonic_ms();
         if now_ms < self.housekeeping.viewed_at_ms + self.settings.view_interval_ms {

@@ -114,6 +114,8 @@ pub struct LinkMarker {
     pub partition: u32,
     /// The marker's offset.
     pub offset: i64,
+    /// The offset of the transaction's first record there.
+    pub first_offset: i64,
 }
 
 /// Batches of one partition that a link brought.

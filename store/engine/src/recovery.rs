@@ -8,7 +8,7 @@ use mainstem_env::{Disk, Env};
 use mainstem_group::{Cursor, CursorKey};
 use mainstem_log::{CommitLog, Frame, FrameKind, LocalLog, LogReader, Position, Recovered};
 use mainstem_transaction::{Coordinator, Transaction};
-use mainstem_types::{Error, PartitionNo};
+use mainstem_types::{Error, ErrorKind, PartitionNo};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -119,6 +119,12 @@ impl Sequencer {
         for no in begun {
             self.begin_reign(no);
         }
+        // A crash between the loss of a topic and the end of who wrote to it.
+        let open = self.state.coordinator.open().flat_map(|ours| &ours.partitions).copied();
+        let is_policy = |error: &Error| error.kind() == ErrorKind::Policy;
+        let given_up: Vec<PartitionNo> =
+            open.filter(|no| self.check_local_write(*no).is_err_and(|e| is_policy(&e))).collect();
+        self.abort_given_up(&given_up);
         let mut open: Vec<_> = self.state.partitions.iter().filter_map(in_service).collect();
         open.sort_unstable();
         open.into_iter().for_each(|no| self.complete_open(no));

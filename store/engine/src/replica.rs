@@ -93,6 +93,14 @@ impl Sequencer {
             return Err(diverged());
         }
         Lineage::from_entries(theirs.to_vec()).ok_or_else(diverged)?;
+        // Our own next epoch begins at our end, wherever that will be.
+        let end = to.max(partition.end);
+        if let Some(beyond) = news.iter().find(|entry| entry.start_offset > end) {
+            return Err(Error::corrupt(format!(
+                "an epoch that begins at {} was told with records up to {end}",
+                beyond.start_offset
+            )));
+        }
         for entry in news {
             Arc::make_mut(&mut partition.lineage).push(*entry);
             partition.forget_told(entry.start_offset);

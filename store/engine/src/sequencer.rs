@@ -129,7 +129,10 @@ impl Sequencer {
                 self.commit()?;
             }
         }
-        self.keep_view_if_due()?;
+        // Without room for it the state may hold what is written nowhere yet.
+        if self.group.frames.is_empty() {
+            self.keep_view_if_due()?;
+        }
         if closing {
             self.close();
             return Ok(Step::Closed);

@@ -9,7 +9,7 @@ use mainstem_group::{CursorKey, CursorRecord};
 use mainstem_log::{Frame, FrameKind};
 use mainstem_record::{BatchHeader, ControlRecord, control_of};
 use mainstem_transaction::{
-    Account, BatchProducer, Coordinator, Producers, ToldCommit, TransactionEvent,
+    Account, BatchProducer, Coordinator, Marker, Producers, ToldCommit, TransactionEvent,
 };
 use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TransactionalId};
 use minicbor::{Decode, Encode};
@@ -310,7 +310,8 @@ impl State {
         for marker in &decision.markers {
             let Some(partition) = self.partitions.get_mut(&marker.partition) else { continue };
             let (producer_id, epoch) = (decision.producer_id, decision.epoch);
-            let told = ToldCommit { producer_id, epoch, marker: marker.offset };
+            let Marker { offset, first_offset, .. } = *marker;
+            let told = ToldCommit { producer_id, epoch, marker: offset, first_offset };
             Arc::make_mut(&mut partition.transactions).note_told(told);
             self.dirty.partitions.insert(marker.partition);
         }

@@ -101,8 +101,13 @@ impl Sequencer {
         if synchrony.missing().is_some() {
             return Err(self.missing(home.stream, ErrorKind::ReplicaMissing));
         }
+        if synchrony.floor(no).is_some() { self.check_waiting() } else { Ok(()) }
+    }
+
+    /// Refuses one more to wait for synchronous replicas where too many do.
+    pub(crate) fn check_waiting(&self) -> Result<(), Error> {
         let waiting = self.sync.waiting.count() + self.group.promises;
-        if waiting >= SYNC_WAITING_MAX && synchrony.floor(no).is_some() {
+        if waiting >= SYNC_WAITING_MAX {
             return Err(Error::new(
                 ErrorKind::ReplicaMissing,
                 format!("{waiting} batches wait for synchronous replicas; try again later"),

@@ -96,7 +96,10 @@ impl Sequencer {
     ) -> Result<Vec<Promise>, Error> {
         let markers = match self.state.coordinator.end(producer, commit)? {
             End::Nothing => Vec::new(),
-            End::Again(markers) => markers,
+            End::Again(markers) => {
+                self.check_waiting()?;
+                markers
+            }
             End::Now => {
                 self.check_may_end(producer.producer_id)?;
                 self.stage_end(producer.producer_id, commit, false)
@@ -155,8 +158,8 @@ impl Sequencer {
 
     /// What is open in a partition that is written here and is none of this cluster's open
     /// transactions is completed: as decided, else aborted. So it is after a take-over, and after
-    /// a crash between a decision and its markers. What nobody here knows and began in this reign
-    /// is left to the import that brought it.
+    /// a crash between a decision and its markers. What began in this reign besides, be it of a
+    /// producer that is known here too, is left to the import that brought it.
     pub(crate) fn complete_open(&mut self, no: PartitionNo) {
         let Some(partition) = self.state.partitions.get(&no) else { return };
         if partition.transactions.open_count() == 0 || !self.may_mark(no) {
@@ -176,10 +179,10 @@ impl Sequencer {
                     let is_commit = ours.state == TransactionState::Committed;
                     return Some((producer_id, ours.epoch, is_commit));
                 }
-                if ours.is_none() && open.first_offset >= reign {
+                if open.first_offset >= reign {
                     return None;
                 }
-                let told = partition.transactions.told_commit(producer_id, end);
+                let told = partition.transactions.told_commit(producer_id);
                 let epoch = told.map_or(open.epoch, |told| told.epoch);
                 Some((producer_id, epoch, told.is_some()))
             })
@@ -318,16 +321,13 @@ impl Sequencer {
         let decision = coordinator.decision(producer_id, commit, by_itself, self.now_ms);
         let Some(mut decision) = decision else { return Vec::new() };
         let ours = coordinator.get(producer_id).expect("it has a decision");
-        let is_marked = |no: &&PartitionNo| {
-            let partition = self.state.partitions.get(no);
-            let open = partition.and_then(|p| p.transactions.open_of(producer_id));
-            open.is_some() && self.may_mark(**no)
-        };
         let marker = |no: &PartitionNo| {
-            let offset = self.state.partitions[no].end;
-            Marker { partition: *no, offset }
+            let partition = self.state.partitions.get(no)?;
+            let first_offset = partition.transactions.open_of(producer_id)?.first_offset;
+            let marker = Marker { partition: *no, offset: partition.end, first_offset };
+            self.may_mark(*no).then_some(marker)
         };
-        decision.markers = ours.partitions.iter().filter(is_marked).map(marker).collect();
+        decision.markers = ours.partitions.iter().filter_map(marker).collect();
         let cursors = if commit { ours.cursors.clone() } else { Vec::new() };
         for cursor in cursors {
             if let Some(record) = self.cursor_record(cursor) {
@@ -378,7 +378,7 @@ impl Sequencer {
     /// True once the marker is durable, and where it must be. Where the partition has another owner
     /// by now, nobody here knows whether it has the marker.
     fn marker_promise(&self, marker: Marker) -> Result<Promise, Error> {
-        let Marker { partition: no, offset } = marker;
+        let Marker { partition: no, offset, .. } = marker;
         let appended = Appended { base_offset: offset, append_time_ms: None, log_start: 0 };
         match self.check_local_write(no) {
             Err(error) if error.kind() == ErrorKind::Policy => Err(Error::new(
@@ -416,9 +416,9 @@ fn need_of_end(ours: &Transaction) -> Need {
     Need { payload_bytes: DECISION_BYTES + 2 * markers * MARKER_BYTES, frames: 2 + markers }
 }
 
-/// No account takes more bytes than this one may.
+/// What is left of an account after a cut takes no more bytes.
 pub(crate) fn account_bytes_max(account: &Account) -> usize {
-    const SMALL_BYTES: usize = 2 * 1024;
-    const RANGE_BYTES: usize = 32;
-    SMALL_BYTES + RANGE_BYTES * (account.aborted().len() + 2 * account.open_count())
+    /// For transactions whose ends are undone, and which are open again.
+    const OPEN_AGAIN_BYTES: usize = 64 * 1024;
+    OPEN_AGAIN_BYTES + account.encode().len()
 }

@@ -209,7 +209,12 @@ fn reserved() -> Vec<Frame> {
                 producer_epoch: 1,
                 committed: true,
                 decided_ms: 3,
-                markers: vec![end(40)],
+                markers: vec![MarkerItem {
+                    origin: OriginTopicId(0xa0),
+                    partition: 3,
+                    offset: 40,
+                    first_offset: 38,
+                }],
             }],
         }
         .into(),

@@ -1,12 +1,13 @@
 //! Commits that the replica hears of before any of their markers.
 
-use mainstem_link::{End, Frame, TransactionDecision, TransactionDecisions};
+use mainstem_link::{Frame, MarkerItem, TransactionDecision, TransactionDecisions};
+use mainstem_types::OriginTopicId;
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
 
 use super::{Phase, Sender, SenderAction};
 
-/// Decisions that wait for their topics to be told. Of those whose topics never are, the oldest go.
-const WAITING_MAX: usize = 16 * 1024;
+/// Markers that wait for their topics to be told. Of those whose topics never are, the oldest go.
+const WAITING_MARKERS_MAX: usize = 64 * 1024;
 /// Markers in one frame: far below what a header may hold.
 const FRAME_MARKERS_MAX: usize = 8 * 1024;
 
@@ -15,33 +16,53 @@ impl Sender {
     /// here on, so each has to come before the batches of its markers do.
     pub fn handle_decisions(&mut self, decisions: impl IntoIterator<Item = TransactionDecision>) {
         self.decisions.extend(decisions);
+        self.decisions_dirty = true;
         self.send_decisions();
     }
 
+    /// Topics are gone, and nobody waits for markers in them.
+    pub(super) fn forget_decisions(&mut self, is_gone: impl Fn(OriginTopicId) -> bool) {
+        for decision in &mut self.decisions {
+            decision.markers.retain(|marker| !is_gone(marker.origin));
+        }
+        self.decisions.retain(|decision| !decision.markers.is_empty());
+    }
+
+    /// Each marker is told once: when its topic is, or at once if that was told before.
     pub(super) fn send_decisions(&mut self) {
-        if self.phase != Phase::Open || self.decisions.is_empty() {
+        if self.phase != Phase::Open || !std::mem::take(&mut self.decisions_dirty) {
             return;
         }
-        let mut due = Vec::new();
+        let (mut due, mut waiting) = (Vec::new(), Vec::new());
         for mut decision in std::mem::take(&mut self.decisions) {
             let (partitions, topics) = (&self.partitions, &self.topics);
             decision.markers.retain(|marker| {
                 let known = partitions.get(&(marker.origin, marker.partition));
                 known.is_none_or(|partition| partition.acked <= marker.offset)
             });
-            let is_told = |marker: &End| topics.is_told(marker.origin, marker.partition);
-            if decision.markers.iter().any(is_told) {
-                due.push(decision.clone());
-            }
-            if !decision.markers.iter().all(is_told) {
-                self.decisions.push(decision);
+            let is_told = |marker: &MarkerItem| topics.is_told(marker.origin, marker.partition);
+            let (told, untold) = decision.markers.drain(..).partition(is_told);
+            for (markers, list) in [(told, &mut due), (untold, &mut waiting)] {
+                let part = TransactionDecision { markers, ..decision.clone() };
+                list.extend((!part.markers.is_empty()).then_some(part));
             }
         }
-        let surplus = self.decisions.len().saturating_sub(WAITING_MAX);
-        self.decisions.drain(..surplus);
+        self.decisions = newest(waiting);
         let frames = frames_of(due).into_iter();
         self.actions.extend(frames.map(|frame| SenderAction::Send(Frame::from(frame))));
     }
+}
+
+/// The newest decisions, with so many markers as may wait.
+fn newest(mut waiting: Vec<TransactionDecision>) -> Vec<TransactionDecision> {
+    let mut markers = 0;
+    let kept = waiting.iter().rev().take_while(|decision| {
+        markers += decision.markers.len();
+        markers <= WAITING_MARKERS_MAX
+    });
+    let surplus = waiting.len() - kept.count();
+    waiting.drain(..surplus);
+    waiting
 }
 
 /// Lists have a limit: one decision with many markers is told in parts.

@@ -86,7 +86,8 @@ impl Sender {
         self.feeding.handle_feed(feed);
         if !feed.feed.is_empty() {
             // The other link may have brought cursors as well, of an owner of before.
-            self.cursors.forget(|origin, _| feed.feed.contains(&origin));
+            let fed: HashSet<OriginTopicId> = feed.feed.iter().copied().collect();
+            self.cursors.forget(|origin, _| fed.contains(&origin));
             self.actions.push_back(SenderAction::TellCursors);
         }
         for origin in &feed.feed {

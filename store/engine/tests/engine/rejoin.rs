@@ -271,7 +271,7 @@ fn i8_another_tail_that_has_no_place_is_not_undone() {
     let ours = old.world.engine.partition(old.no).unwrap().lineage().last().unwrap().term_id;
     let again = LineageEntry { term_id: ours, ..entry(3, 0, 0) };
     let refused = rejoin_with_another_tail(&mut old, vec![entry(2, 0, 0xa), again]).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Diverged);
+    assert_eq!(refused.kind(), ErrorKind::Policy, "what Diverged stops is not tried again");
     assert!(refused.message().contains("setaside"), "{refused}");
     assert_eq!(old.world.engine.partition(old.no).unwrap().durable_end(), 4);
     assert_eq!(old.world.read_all(old.aside().unwrap()), old.batches);

@@ -168,6 +168,20 @@ fn i6_an_older_hello_and_a_removed_agreement_are_fenced() {
     assert_eq!(world.read_all(no).len(), 1);
 }
 
+/// Else the next reign, which begins where the log ends, would begin below it.
+#[test]
+fn an_epoch_that_begins_beyond_what_comes_with_it_is_refused() {
+    let mut world = World::new(46);
+    let (link, no) = world.replica();
+    send_batches(&mut world, link, &[(0, 3)]);
+    let first = append(link, Vec::new()).lineage[0];
+    let beyond = LineageEntry { leader_epoch: 1, start_offset: 1_000, ..first };
+    let sent = ReplicaAppend { lineage: vec![first, beyond], ..append(link, Vec::new()) };
+    assert_eq!(send(&mut world, sent).unwrap_err().kind(), ErrorKind::Corrupt);
+    world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
+    assert_eq!(world.append(no, batch(1, None, "own")).unwrap().base_offset, 3);
+}
+
 #[test]
 fn i5_a_local_producer_is_refused_and_changes_nothing() {
     let mut world = World::new(4);

@@ -152,10 +152,20 @@ impl Owned {
 
     /// Another stream owns the topic from here on.
     fn give_up(&mut self) {
+        let meet = self.meet();
+        self.world.change(meet).unwrap();
+    }
+
+    fn meet(&self) -> Command {
         let owner = Owner { stream: SOURCE, term: NEW_TERM };
         let terms = vec![(self.topic, owner)];
-        let meet = Command::MeetTerms { stream: self.stream, seen: NEW_TERM, terms };
-        self.world.change(meet).unwrap();
+        Command::MeetTerms { stream: self.stream, seen: NEW_TERM, terms }
+    }
+
+    fn is_given_up(&self) -> bool {
+        let catalog = self.world.engine.catalog();
+        let topic = catalog.stream(self.stream).unwrap().topic_by_origin(self.topic).unwrap();
+        topic.owner.stream != self.stream
     }
 }
 
@@ -445,6 +455,38 @@ fn who_loses_a_topic_aborts_what_it_had_there_and_its_producer_learns_of_it() {
 }
 
 #[test]
+fn a_crash_amid_the_loss_of_a_topic_leaves_nothing_to_be_committed_in_part() {
+    let (mut lost, mut kept) = (0, 0);
+    for seed in 0..24 {
+        let mut owned = Owned::in_small_groups(seed);
+        owned.make("/other", 1);
+        let producer = owned.begin("t");
+        owned.add(&producer, &[0, 3]).unwrap();
+        owned.send(&producer, 0, 0).unwrap();
+        owned.send(&producer, 3, 0).unwrap();
+        owned.world.disk.die_after(seed % 8);
+        let engine = owned.world.engine.clone();
+        let mut waiting = std::pin::pin!(engine.change(owned.meet()));
+        let _ = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let _ = owned.world.sequencer.step();
+        owned.world.crash(CrashPolicy::Seeded);
+        owned.world.sequencer.step().unwrap();
+        let ended = owned.end(&producer, true);
+        let expected = if owned.is_given_up() {
+            lost += 1;
+            assert_eq!(kind(ended), ErrorKind::ProducerFenced, "seed {seed}");
+            ControlRecord::Abort
+        } else {
+            kept += 1;
+            ended.unwrap();
+            ControlRecord::Commit
+        };
+        assert_eq!(owned.markers(3), [expected], "seed {seed}");
+    }
+    assert!(lost > 2 && kept > 2, "{lost} lost, {kept} kept");
+}
+
+#[test]
 fn while_a_topic_is_handed_over_its_transactions_wait() {
     let mut owned = Owned::new(9);
     let producer = owned.begin("t");
@@ -542,7 +584,11 @@ fn what_is_cut_is_forgotten_and_what_ended_there_is_open_again() {
 
 /// A commit of the open transaction of [`history`], as a link tells it.
 fn told(producer_id: i64, offset: i64) -> LinkDecision {
-    let marker = LinkMarker { stream: REPLICA, topic: TOPIC, partition: 0, offset };
+    told_from(producer_id, 4, offset)
+}
+
+fn told_from(producer_id: i64, first_offset: i64, offset: i64) -> LinkDecision {
+    let marker = LinkMarker { stream: REPLICA, topic: TOPIC, partition: 0, offset, first_offset };
     LinkDecision { producer_id, epoch: 0, at_ms: START_MS, markers: vec![marker] }
 }
 
@@ -576,6 +622,24 @@ fn fault_11_a_promotion_completes_a_transaction_as_it_was_told_that_it_is_decide
         let last = world.read_all(no).pop().unwrap();
         assert_eq!(control_of(&last).unwrap(), Some(ControlRecord::Commit), "as told");
         assert_eq!(world.engine.partition(no).unwrap().aborted_between(2, 9), []);
+    }
+}
+
+/// The replica is behind: of the producer's transactions it has the first, which the owner has
+/// aborted since, and was told of the second.
+#[test]
+fn fault_11_a_promotion_does_not_commit_what_was_aborted_before_the_commit_it_was_told_of() {
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(14);
+        let (link, no) = world.replica();
+        carry(&mut world, link, &batches[..1]);
+        keep(&mut world, link, told_from(producer_id, 2, 3));
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
+        assert_eq!(markers(&world, no), [ControlRecord::Abort]);
     }
 }
 
@@ -630,8 +694,14 @@ fn replicas_are_to_hear_of_commits_with_several_markers() {
     let producer = owned.open("t");
     owned.end(&producer, true).unwrap();
     let (told, next) = owned.world.engine.commits_to_tell(0);
-    let marker = |(partition, offset)| LinkMarker { stream, topic: owned.topic, partition, offset };
-    let markers: Vec<LinkMarker> = [(0, 7), (1, 5), (2, 5)].map(marker).to_vec();
+    let marker = |(partition, first_offset, offset)| LinkMarker {
+        stream,
+        topic: owned.topic,
+        partition,
+        offset,
+        first_offset,
+    };
+    let markers: Vec<LinkMarker> = [(0, 6, 7), (1, 4, 5), (2, 4, 5)].map(marker).to_vec();
     assert_eq!((told.len(), &told[0].markers), (1, &markers));
     assert_eq!((told[0].producer_id, next), (producer.producer_id, 1));
     assert_eq!(owned.world.engine.commits_to_tell(next), (vec![], next));
@@ -643,8 +713,16 @@ fn replicas_are_to_hear_of_commits_with_several_markers() {
 #[test]
 fn what_an_import_brings_is_left_to_it_and_ends_by_its_marker() {
     let mut owned = Owned::new(13);
-    let no = owned.partitions[0];
     let stranger = TransactionalProducer { id: "x".parse().unwrap(), producer_id: 77, epoch: 0 };
+    import_open(&mut owned, stranger);
+    // As it is where a stream is restored in the cluster that it was exported from.
+    let mut owned = Owned::new(15);
+    let known = owned.begin("x");
+    import_open(&mut owned, known);
+}
+
+fn import_open(owned: &mut Owned, stranger: TransactionalProducer) {
+    let no = owned.partitions[0];
     let append = Append { partition: no, batch: part(&stranger, 0, "imported") };
     let engine = owned.world.engine.clone();
     let kept = append.clone();
@@ -654,6 +732,7 @@ fn what_an_import_brings_is_left_to_it_and_ends_by_its_marker() {
     owned.world.crash(CrashPolicy::LoseAll);
     owned.settle();
     assert_eq!(owned.stable(0), (0, 1), "its marker is still to come");
-    owned.world.append(no, end_marker(77, 0, true, 0, START_MS)).unwrap();
+    let (producer_id, epoch) = (stranger.producer_id, stranger.epoch);
+    owned.world.append(no, end_marker(producer_id, epoch, true, 0, START_MS)).unwrap();
     assert_eq!(owned.stable(0), (2, 2));
 }
