@@ -72,4 +72,7 @@ pub struct TombstoneItem {
     /// The owner's.
     #[n(3)]
     pub owner_seq: CatalogSeq,
+    /// The number of the term in which its owner deleted it, if that is known.
+    #[n(4)]
+    pub term: Option<u64>,
 }

@@ -215,7 +215,9 @@ impl Catalog {
         else {
             unreachable!("called for created topics only")
         };
-        self.stream_mut(*stream).see_term(owner.term);
+        let home = self.stream_mut(*stream);
+        home.see_term(owner.term);
+        let outlived = home.tombstones.remove(origin).map(|_| RowKey::Tombstone(*stream, *origin));
         let topic = Topic {
             origin: *origin,
             kafka_id: *kafka_id,
@@ -231,7 +233,9 @@ impl Catalog {
             told_by: Vec::new(),
             aside: None,
         };
-        self.add_topic(*stream, topic)
+        let mut applied = self.add_topic(*stream, topic);
+        applied.rows.extend(outlived);
+        applied
     }
 
     /// A topic that is new here.
@@ -383,7 +387,7 @@ impl Catalog {
 
     fn apply_deletion(&mut self, event: &Event) -> Applied {
         match event {
-            Event::TopicDeleted { stream, origin, seq, owner_seq } => {
+            Event::TopicDeleted { stream, origin, seq, owner_seq, term } => {
                 self.raise_seq(*stream, *seq);
                 let home = self.stream_mut(*stream);
                 let name = home.names.remove(origin).expect("events name topics that exist");
@@ -394,6 +398,7 @@ impl Catalog {
                     seq: *seq,
                     owner_seq: *owner_seq,
                     waits_for: topic.told_by.clone(),
+                    term: Some(term.unwrap_or(topic.owner.term.number)),
                 };
                 home.tombstones.insert(*origin, stone);
                 let mut applied = Applied::row(RowKey::Stream(*stream));

@@ -185,13 +185,15 @@ pub enum Command {
         source_seq: CatalogSeq,
         created_ms: i64,
     },
-    /// A deletion as the source has it.
+    /// A deletion as the source has it, with the number of the term in which the topic's owner
+    /// deleted it, if that is known.
     ApplyTombstone {
         stream: StreamId,
         upstream: StreamId,
         link_epoch: LinkEpoch,
         origin: OriginTopicId,
         owner_seq: CatalogSeq,
+        term: Option<u64>,
         source_seq: CatalogSeq,
     },
     /// All of the source's catalog up to `source_seq` has been applied or reported as a conflict.

@@ -113,6 +113,10 @@ pub enum Event {
         seq: CatalogSeq,
         #[n(3)]
         owner_seq: CatalogSeq,
+        /// The number of the term in which its owner deleted it, where the topic was of a lower one
+        /// here.
+        #[n(4)]
+        term: Option<u64>,
     },
     /// Everyone concerned knows of the deletions up to and with `through`.
     #[n(7)]

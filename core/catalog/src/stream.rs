@@ -366,4 +366,15 @@ pub struct Tombstone {
     /// Upstreams that told the topic and have not told its deletion.
     #[cbor(n(4), default, skip_if = "Vec::is_empty")]
     pub waits_for: Vec<StreamId>,
+    /// The number of the term in which its owner deleted it, if that is known.
+    #[n(5)]
+    pub term: Option<u64>,
+}
+
+impl Tombstone {
+    /// Whether a topic of this term stands although the deletion is known: its owner was promoted
+    /// before it heard of that, so the deletion was an old master's.
+    pub fn is_outlived_by(&self, term: Term) -> bool {
+        self.term.is_some_and(|deleted_in| deleted_in < term.number)
+    }
 }

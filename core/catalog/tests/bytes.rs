@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mainstem_catalog::{
     Aside, Catalog, Event, Grant, GrantId, Handover, HandoverStep, Owner, Place, Replica,
     ReplicaSettings, RiskRange, RiskWindow, RowKey, Setup, SetupKind, SetupStep, StreamSettings,
-    SyncPolicy, SyncState, SyncTimeoutMs, Undo, Upstream,
+    SyncPolicy, SyncState, SyncTimeoutMs, Tombstone, Undo, Upstream,
 };
 use mainstem_types::{
     CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
@@ -163,6 +163,7 @@ fn events() -> Vec<(&'static str, Event)> {
                 origin: OriginTopicId(TOPIC.0 + 3),
                 seq: CatalogSeq(4),
                 owner_seq: CatalogSeq(4),
+                term: None,
             },
         ),
         ("08-ReplicaSet", Event::ReplicaSet { stream: STREAM, replica: replica() }),
@@ -536,4 +537,17 @@ fn a_hand_over_and_a_failback_are_written_as_they_were_released() {
     let event = Event::ReplicaSet { stream: STREAM, replica };
     let golden = check_golden("08-ReplicaSet-handover.event", &event.encode());
     assert_eq!(Event::decode(&golden).unwrap(), event);
+}
+
+#[test]
+fn a_deletion_of_before_terms_were_kept_is_read() {
+    let golden = std::fs::read(folder().join("4-Tombstone.row")).unwrap();
+    let today: Tombstone = minicbor::decode(&golden).unwrap();
+    // The same map without its last entry.
+    let mut before = golden[..golden.len() - 2].to_vec();
+    before[0] -= 1;
+    let read: Tombstone = minicbor::decode(&before).unwrap();
+    assert_eq!(read, Tombstone { term: None, ..today });
+    let any = mainstem_types::Term { number: u64::MAX, id: TermId(1) };
+    assert!(!read.is_outlived_by(any), "it stays deleted");
 }

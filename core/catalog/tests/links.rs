@@ -89,6 +89,7 @@ impl Replica {
                 link_epoch: self.epoch,
                 origin,
                 owner_seq: CatalogSeq(seq),
+                term: Some(1),
                 source_seq: CatalogSeq(seq),
             })
             .map(|_| ())
@@ -378,6 +379,43 @@ fn a_job_that_was_replaced_moves_nothing() {
     story.run(&again(2)).unwrap();
     let late = story.run(&advance(1, SetupStep::Replicating)).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Fenced);
+}
+
+/// An old master has deleted a topic, and its successor was promoted before it heard of that.
+#[test]
+fn a_topic_outlives_a_deletion_of_a_lower_term() {
+    let told = |replica: &mut Replica, number: u64| {
+        let tell = Command::ApplyTopic {
+            stream: replica.stream,
+            upstream: SOURCE,
+            link_epoch: replica.epoch,
+            origin: TOPIC,
+            name: "t".parse().unwrap(),
+            partitions: 2,
+            timestamp_type: TimestampType::CreateTime,
+            config: BTreeMap::new(),
+            owner: Owner { stream: SOURCE, term: Term { number, id: TermId(number.into()) } },
+            owner_seq: CatalogSeq(1),
+            source_seq: CatalogSeq(0),
+            created_ms: 5,
+        };
+        replica.story.run(&tell).unwrap();
+        replica.story.see(replica.stream).topic_by_origin(TOPIC).map(|t| t.owner.term.number)
+    };
+    // The successor's word comes first: the deletion means nothing any more.
+    let mut replica = Replica::new();
+    assert_eq!(told(&mut replica, 1), Some(1));
+    assert_eq!(told(&mut replica, 2), Some(2));
+    replica.tell_deleted(TOPIC, 3).unwrap();
+    assert_eq!(told(&mut replica, 2), Some(2));
+    // The deletion comes first: the topic comes back.
+    let mut replica = Replica::new();
+    assert_eq!(told(&mut replica, 1), Some(1));
+    replica.tell_deleted(TOPIC, 3).unwrap();
+    assert_eq!(told(&mut replica, 1), None, "of the same term it stays deleted");
+    assert_eq!(told(&mut replica, 2), Some(2));
+    assert!(replica.story.see(replica.stream).tombstones.is_empty());
+    assert_eq!(told(&mut replica, 2), Some(2));
 }
 
 /// A topic that an upstream passes on for another owner.

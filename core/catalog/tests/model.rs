@@ -217,6 +217,7 @@ impl Wish {
                 link_epoch,
                 origin: OriginTopicId(0x100 + u128::from(self.b % 3)),
                 owner_seq: CatalogSeq(9),
+                term: (self.a != 2).then_some(1 + u64::from(self.a == 1)),
                 source_seq: CatalogSeq(u64::from(self.c)),
             },
             24 => Command::IssueGrant {

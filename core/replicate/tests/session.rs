@@ -232,6 +232,7 @@ fn fault_13_a_topic_made_anew_under_its_old_name_is_another_topic() {
         name: "t1".parse().unwrap(),
         seq: CatalogSeq(2),
         owner_seq: CatalogSeq(2),
+        term: None,
     }];
     world.seq = CatalogSeq(3);
     world.source.clear();
@@ -507,6 +508,7 @@ fn a_read_that_a_deletion_overtook_is_no_fault() {
         name: "t1".parse().unwrap(),
         seq: CatalogSeq(2),
         owner_seq: CatalogSeq(2),
+        term: None,
     };
     world.sender.handle_catalog(CatalogSeq(2), Vec::new(), vec![stone]);
     world.sender.handle_read_failed(read.unwrap(), Code::Corrupt, "gone".into());
@@ -526,6 +528,7 @@ fn what_stopped_is_forgotten_with_its_topic_on_both_sides() {
         name: "t1".parse().unwrap(),
         seq: CatalogSeq(2),
         owner_seq: CatalogSeq(2),
+        term: None,
     }];
     world.seq = CatalogSeq(2);
     world.run();

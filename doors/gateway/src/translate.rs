@@ -53,6 +53,7 @@ pub fn tombstone_items(stream: &Stream) -> Vec<TombstoneItem> {
         name: tombstone.name.clone(),
         seq: tombstone.seq,
         owner_seq: tombstone.owner_seq,
+        term: tombstone.term,
     };
     stream.tombstones.values().map(item).collect()
 }
@@ -305,6 +306,7 @@ pub fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
         link_epoch: link.link_epoch,
         origin: item.origin,
         owner_seq: item.owner_seq,
+        term: item.term,
         source_seq: CatalogSeq(0),
     }
 }

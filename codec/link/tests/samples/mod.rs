@@ -109,6 +109,7 @@ fn topics() -> Frame {
             name: "gone".parse().unwrap(),
             seq: CatalogSeq(10),
             owner_seq: CatalogSeq(2),
+            term: Some(1),
         }],
         complete_to: CatalogSeq(12),
     }

@@ -26,9 +26,11 @@ impl Catalog {
             )));
         }
         check_config(config)?;
+        let stone = stream.tombstones.get(origin);
+        let is_deleted = stone.is_some_and(|stone| !stone.is_outlived_by(owner.term));
         let mut events = if owner.stream == stream.id {
             Vec::new() // What began here is not taken back.
-        } else if stream.tombstones.contains_key(origin) {
+        } else if is_deleted {
             Vec::from_iter(stream.wait_for(*origin, upstream_id, false)) // What was deleted stays deleted.
         } else if let Some(topic) = stream.topic_by_origin(*origin) {
             self.change_applied(stream, upstream, topic, command)?
@@ -39,7 +41,7 @@ impl Catalog {
         let is_told = known.is_some_and(|topic| topic.told_by.contains(&upstream_id));
         let stands = known.is_some() || !events.is_empty();
         let is_relayed = owner.stream != upstream_id && owner.stream != stream.id;
-        if is_relayed && stands && !is_told && !stream.tombstones.contains_key(origin) {
+        if is_relayed && stands && !is_told && !is_deleted {
             let (stream, origin) = (stream.id, *origin);
             events.push(Event::TopicTold { stream, origin, upstream: upstream_id });
         }
@@ -170,17 +172,23 @@ impl Catalog {
     }
 
     pub(super) fn decide_apply_tombstone(&self, command: &Command) -> Result<Vec<Event>, Error> {
-        let Command::ApplyTombstone { stream, upstream, link_epoch, origin, owner_seq, source_seq } =
-            command
-        else {
+        let Command::ApplyTombstone { stream, upstream, link_epoch, origin, .. } = command else {
+            unreachable!("called for that command only")
+        };
+        let Command::ApplyTombstone { owner_seq, term, source_seq, .. } = command else {
             unreachable!("called for that command only")
         };
         let stream = self.expect_stream(*stream)?;
         let teller = *upstream;
         let upstream = stream.check_link(teller, *link_epoch)?;
         let topic = stream.topic_by_origin(*origin);
-        let mut events = match topic.filter(|topic| topic.owner.stream != stream.id) {
-            Some(topic) => stream.delete(topic, *owner_seq, Some(teller)),
+        // Who was promoted before it heard of a deletion goes on with the topic.
+        let is_due = |topic: &&Topic| {
+            topic.owner.stream != stream.id
+                && term.is_none_or(|deleted_in| topic.owner.term.number <= deleted_in)
+        };
+        let mut events = match topic.map(|topic| &**topic).filter(is_due) {
+            Some(topic) => stream.delete(topic, *owner_seq, Some(teller), *term),
             None => Vec::from_iter(stream.wait_for(*origin, teller, true)),
         };
         events.extend(stream.advanced(upstream, *source_seq));

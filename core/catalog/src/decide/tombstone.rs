@@ -7,16 +7,19 @@ use mainstem_types::{CatalogSeq, OriginTopicId, StreamId};
 use crate::{Event, Replica, Stream, Tombstone, Topic, Upstream};
 
 impl Stream {
-    /// The topic goes, by its owner's doing here or as `teller` told. A link's deletions are
+    /// The topic goes, by its owner's doing here or as `teller` told, in this term of its owner or
+    /// that of the topic. A link's deletions are
     /// forgotten at the earliest when all that was told with them has been applied.
     pub(super) fn delete(
         &self,
         topic: &Topic,
         owner_seq: CatalogSeq,
         teller: Option<StreamId>,
+        term: Option<u64>,
     ) -> Vec<Event> {
         let (stream, origin, seq) = (self.id, topic.origin, self.catalog_seq.next());
-        let mut events = vec![Event::TopicDeleted { stream, origin, seq, owner_seq }];
+        let term = term.filter(|term| *term > topic.owner.term.number);
+        let mut events = vec![Event::TopicDeleted { stream, origin, seq, owner_seq, term }];
         let listed = |id: &&StreamId| self.upstream_by_id(**id).is_some() && Some(**id) != teller;
         let waits_for: Vec<StreamId> = topic.told_by.iter().filter(listed).copied().collect();
         let is_due = teller.is_none() && waits_for.is_empty() && self.replicas.is_empty();

@@ -129,7 +129,7 @@ impl Catalog {
         if !stream.upstreams.is_empty() {
             stream.check_owned(topic, "delete it there, or end that agreement first")?;
         }
-        Ok(stream.delete(topic, stream.catalog_seq.next(), None))
+        Ok(stream.delete(topic, stream.catalog_seq.next(), None, None))
     }
 
     pub(super) fn decide_rename_topic(

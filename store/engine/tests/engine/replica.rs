@@ -92,6 +92,7 @@ fn fault_15_neither_a_late_create_nor_late_data_brings_a_deleted_topic_back() {
         link_epoch: link.link_epoch,
         origin: TOPIC,
         owner_seq: mainstem_types::CatalogSeq(2),
+        term: Some(TERM.number),
         source_seq: mainstem_types::CatalogSeq(2),
     };
     world.change(stone).unwrap();
