@@ -78,6 +78,7 @@ impl World {
         self.make_agreements();
         if self.topology.reigns {
             self.decide_between_rivals();
+            self.delete_what_was_left();
             self.take_back_overdue();
         } else {
             self.end_conflicts();

@@ -257,6 +257,9 @@ impl World {
     /// I8 and I1: what was durable, and so all that was acknowledged, is in the one history or set
     /// aside; and in the one history nothing lies twice.
     pub(crate) fn check_kept(&mut self) {
+        let unwanted = std::mem::take(&mut self.unwanted);
+        self.histories.written.retain(|(origin, ..), _| !unwanted.contains(origin));
+        self.acknowledged.retain(|promise| !unwanted.contains(&promise.origin));
         let (mut kept, mut seen) = (BTreeMap::<Key, Vec<TrueBatch>>::new(), BTreeMap::new());
         let (mut twice, mut unseen) = (None, None);
         for site in 0..self.sites.len() {

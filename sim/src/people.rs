@@ -213,7 +213,12 @@ impl World {
     fn some_name(&self, site: usize) -> String {
         let is_shared = !self.topology.reigns && self.random.below(8) == 0;
         let owner = if is_shared { SHARED } else { NAMES[site] };
-        format!("{owner}{}", self.random.below(4))
+        let number = self.random.below(4);
+        match self.topology.reigns {
+            // What was deleted may live on under its name at who is promoted meanwhile.
+            true => format!("{owner}{number}-{}", self.unwanted.len()),
+            false => format!("{owner}{number}"),
+        }
     }
 
     pub(crate) fn rename_topic(&mut self) {
@@ -333,7 +338,7 @@ impl World {
     }
 
     /// A stream that feeds another, drawn.
-    fn some_source(&self) -> usize {
+    pub(crate) fn some_source(&self) -> usize {
         self.links[self.pick(self.links.len())].source
     }
 }

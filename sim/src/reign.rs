@@ -16,9 +16,9 @@ use crate::world::World;
 
 /// What people and producers do.
 impl World {
-    /// One thing happens where owners change. Agreements stand, and topics stay.
+    /// One thing happens where owners change.
     pub(crate) fn happen_in_reigns(&mut self) {
-        match self.random.below(1000) {
+        match self.random.below(1020) {
             0..420 => self.deliver_one(),
             420..620 => self.step(self.pick(self.nodes.len())),
             620..780 => self.produce(),
@@ -37,7 +37,13 @@ impl World {
             978..988 => self.doom(),
             988..991 => self.change_synchrony(self.pick(self.links.len())),
             991..994 => self.make_agreements(),
-            _ => self.switch_over(),
+            994..1000 => self.switch_over(),
+            1000..1004 => self.delete_owned_topic(),
+            1004..1010 => self.pause_or_resume(),
+            // What is deleted while an agreement is gone may stay elsewhere: either, or.
+            1010..1012 if self.unwanted.is_empty() => self.remove_replica(),
+            1012..1014 if self.unwanted.is_empty() => self.remove_upstream(),
+            _ => self.make_agreements(),
         }
         // A source looks at every turn whether it is time.
         self.take_back_overdue();
@@ -52,6 +58,42 @@ impl World {
         };
         let command = Command::FailOver { stream: stream.id, upstream };
         self.node_mut(site).change(Purpose::FailOver { site }, command);
+    }
+
+    /// A topic is deleted where nobody else takes himself for its owner. An old master keeps what its
+    /// successor has deleted: there a person has to delete it too.
+    fn delete_owned_topic(&mut self) {
+        let site = self.some_source();
+        let Some(stream) = self.stream(site).filter(|_| self.halves_removed == 0) else { return };
+        let alone = |topic: &&std::sync::Arc<mainstem_catalog::Topic>| {
+            topic.owner.stream == stream.id && self.owners(topic.origin).len() == 1
+        };
+        let topics: Vec<OriginTopicId> =
+            stream.carried_topics().filter(alone).map(|topic| topic.origin).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let topic = topics[self.pick(topics.len())];
+        self.unwanted.insert(topic);
+        let stream = stream.id;
+        self.node_mut(site).change(Purpose::Whatever, Command::DeleteTopic { stream, topic });
+    }
+
+    /// A topic that was deleted in a higher term than its owner's is kept by that owner, who may
+    /// have what nobody else has, until a person deletes it there too.
+    pub(crate) fn delete_what_was_left(&mut self) {
+        for origin in self.unwanted.clone() {
+            let stones = (0..self.sites.len())
+                .filter_map(|site| self.stream(site)?.tombstones.get(&origin)?.term);
+            let Some(deleted_in) = stones.max() else { continue };
+            for (site, term) in self.owners(origin) {
+                if term.number <= deleted_in {
+                    let (stream, topic) = (self.id(site), origin);
+                    let delete = Command::DeleteTopic { stream, topic };
+                    self.node_mut(site).change(Purpose::Whatever, delete);
+                }
+            }
+        }
     }
 
     /// Of several that were promoted in one term a person chooses one.
@@ -81,6 +123,12 @@ impl World {
         (0..self.sites.len()).filter_map(owner).collect()
     }
 
+    fn is_anywhere(&self, origin: OriginTopicId) -> bool {
+        let sites = 0..self.sites.len();
+        let streams = sites.filter_map(|site| self.stream(site));
+        streams.into_iter().any(|stream| stream.topic_by_origin(origin).is_some())
+    }
+
     /// A producer with all addresses turns to somebody who takes its batch.
     pub(crate) fn turn_to_an_owner(&mut self, at: usize) -> bool {
         let Some(sent) = &self.producers[at].outstanding else { return false };
@@ -95,6 +143,10 @@ impl World {
             })
             .collect();
         if places.is_empty() {
+            // Deleted everywhere, as it was asked to be.
+            if self.unwanted.contains(&target.origin) && !self.is_anywhere(target.origin) {
+                self.producers[at].give_up();
+            }
             return false;
         }
         let (site, no) = places[self.pick(places.len())];
