@@ -4,6 +4,7 @@ mod admin;
 mod compaction;
 mod connections;
 mod groups;
+mod handover;
 mod hostile;
 mod node;
 mod offsets;
