@@ -174,13 +174,10 @@ pub(crate) async fn commit_offsets(
         instance_id: request.group_instance_id.clone(),
         generation: request.generation_id,
     };
-    // Before version 3 clients name no member: then the producer's fencing is all that guards them.
-    let is_nameless = request.generation_id < 0 && request.member_id.is_empty();
     let allowed = match request.group_id.parse::<GroupId>() {
-        Ok(group) if is_nameless => Ok(group),
         Ok(group) => {
             let checked =
-                ctx.node.groups.with(|c, now_ms| c.handle_commit(&group, &member, now_ms));
+                ctx.node.groups.with(|c, _| c.check_transactional_commit(&group, &member));
             checked.map(|()| group).map_err(|error| group_code(Err(error)))
         }
         Err(_) => Err(KafkaError::InvalidGroupId.code()),
