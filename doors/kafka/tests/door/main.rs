@@ -1,6 +1,7 @@
 //! The door from outside: raw sockets against a real engine over a simulated disk.
 
 mod admin;
+mod alter;
 mod compaction;
 mod connections;
 mod groups;
