@@ -11,7 +11,7 @@ use mainstem_wire::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 
-use crate::answer::code;
+use crate::answer::{Answer, code};
 use crate::commit::{Position, cursor_commit};
 use crate::context::Context;
 use crate::join::group_code;
@@ -151,20 +151,28 @@ pub(crate) async fn add_offsets(
     AddOffsetsToTxnResponse { error_code: told(added, version), ..Default::default() }
 }
 
-/// A transaction ends; the answer comes when that is true.
-pub(crate) async fn end(ctx: &Context, version: i16, request: &EndTxnRequest) -> EndTxnResponse {
+/// A transaction ends: that is in the engine's order when this returns, and the answer comes when
+/// it is true, at synchronous replicas too.
+pub(crate) async fn end(ctx: &Context, version: i16, request: EndTxnRequest) -> Answer {
     let producer = named(&request.transactional_id, request.producer_id, request.producer_epoch);
-    let ended = match producer {
-        Ok(producer) => ctx.node.engine.end_transaction(producer, request.committed).await,
+    let ending = match producer {
+        Ok(producer) => ctx.node.engine.queue_end_transaction(producer, request.committed).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &ended {
-        tracing::info!(transactional_id = request.transactional_id, %error, "a transaction did not end");
-    }
-    EndTxnResponse { error_code: told(ended, version), ..Default::default() }
+    Answer::later(async move {
+        let ended = match ending {
+            Ok(ending) => ending.await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &ended {
+            tracing::info!(transactional_id = request.transactional_id, %error, "a transaction did not end");
+        }
+        EndTxnResponse { error_code: told(ended, version), ..Default::default() }
+    })
 }
 
-/// Offsets that move by a transaction's commit; all of them or none.
+/// Offsets that move by a transaction's commit. As in Kafka those of partitions that are not known
+/// are refused one by one, and the others take part.
 pub(crate) async fn commit_offsets(
     ctx: &Context,
     request: TxnOffsetCommitRequest,
