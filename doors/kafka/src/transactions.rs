@@ -7,8 +7,8 @@ use mainstem_wire::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnPartitionResult,
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
     AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult, EndTxnRequest, EndTxnResponse,
-    InitProducerIdRequest, InitProducerIdResponse, KafkaError, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    InitProducerIdRequest, KafkaError, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 
 use crate::answer::{Answer, code};
@@ -21,36 +21,25 @@ use crate::join::group_code;
 const FENCED_FROM_INIT: i16 = 4;
 const FENCED_FROM: i16 = 2;
 
-/// A transactional producer begins, and fences the one that had the id before.
+/// A transactional producer begins, and fences the one that had the id before. Gives its id and
+/// epoch; `known` is what it had.
 pub(crate) async fn begin(
     ctx: &Context,
     version: i16,
     request: &InitProducerIdRequest,
     id: &str,
-) -> InitProducerIdResponse {
-    let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
-    let refused = |error_code| InitProducerIdResponse {
-        error_code,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let Ok(id) = id.parse::<TransactionalId>() else {
-        return refused(KafkaError::InvalidRequest.code());
-    };
-    let timeout_ms = request.transaction_timeout_ms;
-    match ctx.node.engine.begin_producer(&id, known, timeout_ms).await {
-        Ok((producer_id, producer_epoch)) => {
-            InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
-        }
-        Err(error) => {
-            tracing::info!(transactional_id = %id, %error, "a producer could not begin");
+    known: Option<(i64, i16)>,
+) -> Result<(i64, i16), i16> {
+    let id: TransactionalId = id.parse().map_err(|_| KafkaError::InvalidRequest.code())?;
+    let begun = ctx.node.engine.begin_producer(&id, known, request.transaction_timeout_ms).await;
+    begun.map_err(|error| {
+        tracing::info!(transactional_id = %id, %error, "a producer could not begin");
+        match error.kind() {
             // Nothing else can be wrong with this request.
-            refused(match error.kind() {
-                ErrorKind::Invalid => KafkaError::InvalidTransactionTimeout.code(),
-                _ => coordinator_code(&error, version >= FENCED_FROM_INIT),
-            })
+            ErrorKind::Invalid => KafkaError::InvalidTransactionTimeout.code(),
+            _ => coordinator_code(&error, version >= FENCED_FROM_INIT),
         }
-    }
+    })
 }
 
 /// All partitions of a transaction are added, or none: then those that are at fault are told so,
