@@ -1,10 +1,12 @@
-"""Transactions by stock clients: librdkafka writes, librdkafka and aiokafka read.
+"""Transactions by stock clients: librdkafka, aiokafka, kafka-python and kafkajs write, librdkafka
+and kafka-python read.
 
 What is open, committed or aborted at the source must look the same at the replica.
 """
 
 import asyncio
 import os
+import pathlib
 import subprocess
 import time
 import uuid
@@ -20,6 +22,9 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
+from kafka import KafkaConsumer, KafkaProducer
+from kafka import TopicPartition as PythonPartition
+from kafka.structs import OffsetAndMetadata as PythonOffset
 
 import scenarios
 from confluent_kafka_client import ConfluentKafka
@@ -269,6 +274,96 @@ def aiokafka_writes(bench):
         member.close()
 
 
+def read_by_kafka_python(broker, topic, isolation):
+    """The same as `read`."""
+    reader = KafkaConsumer(
+        bootstrap_servers=broker,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level=isolation,
+    )
+    found = {PythonPartition(topic, n): [] for n in range(PARTITIONS)}
+    try:
+        reader.assign(list(found))
+        ends = reader.end_offsets(list(found))
+
+        def is_read():
+            for place, records in reader.poll(200).items():
+                found[place].extend(record.value.decode() for record in records)
+            return all(reader.position(place) >= ends[place] for place in found)
+
+        until(is_read, f"{topic} is read to its end", TIMEOUT_S)
+    finally:
+        reader.close()
+    first, second = found.values()
+    same(first, second, "the two partitions")
+    return first
+
+
+def kafka_python_writes_and_reads(bench):
+    """It names the member of the group whose offsets it commits."""
+    source, target = make(bench, "python-in"), make(bench, "python-out")
+    group = f"{bench.prefix}-python"
+    send(Producer({"bootstrap.servers": bench.source}), source, ["a", "b", "c"])
+    reader = KafkaConsumer(
+        source,
+        bootstrap_servers=bench.source,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    writer = KafkaProducer(
+        bootstrap_servers=bench.source, transactional_id=f"{bench.prefix}-python"
+    )
+    try:
+        writer.init_transactions()
+        found = []
+
+        def has_come():
+            found.extend(record for records in reader.poll(200).values() for record in records)
+            return len(found) >= 3 * PARTITIONS
+
+        until(has_come, "records to move")
+        places = {
+            place: PythonOffset(reader.position(place), "", -1) for place in reader.assignment()
+        }
+        same(len(places), PARTITIONS, "partitions of the only member")
+        for word, keep in [("dropped", False), ("kept", True)]:
+            writer.begin_transaction()
+            sent = [writer.send(target, word.encode(), partition=n) for n in range(PARTITIONS)]
+            for future in sent:
+                future.get(TIMEOUT_S)
+            writer.send_offsets_to_transaction(places, reader.group_metadata())
+            if keep:
+                writer.commit_transaction()
+            else:
+                writer.abort_transaction()
+            committed = bench.client.committed(bench.source, group, source, range(PARTITIONS))
+            same(committed, {0: 3, 1: 3} if keep else {}, f"offsets after {word!r}")
+    finally:
+        writer.close(timeout=5)
+        reader.close()
+    check(bench, target, ["kept"], ["dropped", "kept"])
+    for broker in (bench.source, bench.replica):
+        for isolation, words in [
+            ("read_committed", ["kept"]), ("read_uncommitted", ["dropped", "kept"]),
+        ]:
+            same(read_by_kafka_python(broker, target, isolation), words, f"{isolation} at {broker}")
+
+
+def kafkajs_writes(bench):
+    """Its versions are the oldest, and name no member of the group."""
+    topic, group = make(bench, "js"), f"{bench.prefix}-js"
+    script = pathlib.Path(__file__).with_name("kafkajs_transactions.mjs")
+    words = ["node", str(script), bench.source, f"{bench.prefix}-js", topic, group]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"kafkajs: {done.stdout}{done.stderr}"
+    check(bench, topic, ["kept"], ["dropped", "kept"])
+    found = bench.client.committed(bench.source, group, topic, range(PARTITIONS))
+    same(found, {0: 7}, "offsets after the commit")
+
+
 def replica_refuses_a_transaction(bench):
     topic = bench.topic("committed")
     writer = Producer({
@@ -281,6 +376,7 @@ def replica_refuses_a_transaction(bench):
     writer.produce(topic, b"intruder", partition=0, on_delivery=lambda e, _: errors.append(e))
     writer.flush(TIMEOUT_S)
     assert errors and errors[0] is not None, "it was accepted"
+    assert errors[0].code() != KafkaError._MSG_TIMED_OUT, "it was not told, but ran out of time"
     check(bench, topic, ["one", "two", "three"], ["one", "two", "three"])
 
 
@@ -339,6 +435,8 @@ SCENARIOS = [
     ("a time-out aborts", time_out_aborts),
     ("too long a time-out is refused", too_long_a_time_out_is_refused),
     ("aiokafka writes", aiokafka_writes),
+    ("kafka-python writes and reads", kafka_python_writes_and_reads),
+    ("kafkajs writes", kafkajs_writes),
     ("the replica refuses a transaction", replica_refuses_a_transaction),
     ("a promotion ends what is open", promotion_ends_what_is_open),
 ]

@@ -1,15 +1,26 @@
-"""Two servers of the binary under test, each in a namespace of its own."""
+"""Two servers of the binary under test, each in a namespace of its own, and how a test runs there."""
 
+import argparse
+import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
+import traceback
 
-from clusters import Clusters, wait_until
-from namespaces import DESTINATION_ADDRESS, LINK_DESTINATION, LINK_SOURCE, SOURCE_ADDRESS
+from clusters import ROOT, Clusters, wait_until
+from namespaces import (
+    DESTINATION_ADDRESS,
+    LINK_DESTINATION,
+    LINK_SOURCE,
+    SOURCE_ADDRESS,
+    Namespaces,
+)
 
 READY_S_MAX = 30
 STOP_S_MAX = 30
+LOG_LINES_SHOWN = 60
 
 
 class Pair(Clusters):
@@ -84,3 +95,39 @@ class Pair(Clusters):
     def kafka(self, name):
         text = self._config(name).read_text()
         return re.search(r"\[kafka\]\s+listen = \"([^\"]+)\"", text).group(1)
+
+
+def arguments(document):
+    """A parser of what all of these tests take."""
+    parser = argparse.ArgumentParser(description=document)
+    parser.add_argument("--binary", default=str(ROOT / "target/release/mainstem"))
+    parser.add_argument("--keep", action="store_true", help="leave the data in place")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    return parser
+
+
+def run_apart(chosen, course):
+    """Makes the namespaces, and runs the same command once more in the tests' own one. There
+    `course(pair, spaces, failures)` does the work and adds what it finds wrong; an exception is one
+    finding more. Returns the exit code."""
+    if not chosen.inside:
+        with Namespaces() as spaces:
+            names = ",".join((spaces.tests, spaces.source, spaces.destination))
+            words = [sys.executable, "-B", os.path.abspath(sys.argv[0]), *sys.argv[1:],
+                     "--inside", names]
+            command = spaces.command(spaces.tests, *words)
+            return subprocess.run(command, check=False).returncode
+    spaces = Namespaces()
+    spaces.tests, spaces.source, spaces.destination = chosen.inside.split(",")
+    failures = []
+    with Pair(chosen.binary, spaces, chosen.keep) as pair:
+        try:
+            course(pair, spaces, failures)
+        except Exception:  # pylint: disable=broad-exception-caught
+            failures.append(traceback.format_exc())
+        for failure in failures:
+            print(f"FAIL  {failure}")
+        if failures:
+            print("\n".join(pair.log_text().splitlines()[-LOG_LINES_SHOWN:]))
+    print("FAILED" if failures else "passed", flush=True)
+    return 1 if failures else 0

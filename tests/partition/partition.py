@@ -8,11 +8,8 @@ usage: tests/partition/partition.py [--seconds N] [--binary PATH] [--keep] [--se
        --seconds 600 is the long form: each of the cuts lasts ten minutes
 """
 
-import argparse
-import os
 import pathlib
 import random
-import subprocess
 import sys
 import time
 
@@ -20,10 +17,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
 
 # pylint: disable=wrong-import-position
-from clusters import ROOT, CommandFailed, wait_until
+from clusters import wait_until
 from load import Load, Script
-from namespaces import Namespaces
-from pair import Pair
+from pair import arguments, run_apart
 from raw import Fetcher
 from verify import Account, Findings, compare_bytes
 
@@ -112,57 +108,37 @@ class Course:
         return findings
 
 
-def inside(options):
-    """What runs in the tests' own namespace."""
-    spaces = Namespaces()
-    spaces.tests, spaces.source, spaces.destination = options.inside.split(",")
-    there = spaces.destination
-    with Pair(options.binary, spaces, options.keep) as pair:
-        try:
-            course = Course(pair, spaces, options.seed)
-            course.load.start()
-            try:
-                course.cut("both ways", [(there, "INPUT"), (there, "OUTPUT")], options.seconds)
-                course.cut("to the replica", [(there, "INPUT")], options.seconds)
-                course.cut("from the replica", [(there, "OUTPUT")], options.seconds)
-            finally:
-                course.load.stop(60)
-            findings = course.verify()
-            failures = findings.sentences + course.load.failures
-            sound = (not failures
-                     and findings.counts["found"] == course.load.acknowledged > 0)
-            print(f"acknowledged {course.load.acknowledged}, found {findings.counts['found']}, "
-                  f"lost {findings.counts['lost']}, duplicated {findings.counts['duplicated']}, "
-                  f"batches compared {findings.counts['batches']}")
-        except (TimeoutError, AssertionError, CommandFailed, OSError) as error:
-            failures, sound = [str(error)], False
-        for failure in failures[:20]:
-            print(f"FAIL  {failure}")
-        if not sound:
-            print("\n".join(pair.log_text().splitlines()[-60:]))
-    print(f"{'passed' if sound else 'FAILED'} with seed {options.seed}")
-    return 0 if sound else 1
+def run(pair, spaces, chosen, failures):
+    """All three cuts, and the account of what was acknowledged."""
+    print(f"seed {chosen.seed}", flush=True)
+    course, there = Course(pair, spaces, chosen.seed), spaces.destination
+    course.load.start()
+    try:
+        course.cut("both ways", [(there, "INPUT"), (there, "OUTPUT")], chosen.seconds)
+        course.cut("to the replica", [(there, "INPUT")], chosen.seconds)
+        course.cut("from the replica", [(there, "OUTPUT")], chosen.seconds)
+    finally:
+        spaces.heal()
+        course.load.stop(60)
+        failures += course.load.failures
+    findings = course.verify()
+    failures += findings.sentences
+    acknowledged, counts = course.load.acknowledged, findings.counts
+    if not counts["found"] == acknowledged > 0:
+        failures.append(f"{counts['found']} records of {acknowledged} were found")
+    print(f"acknowledged {acknowledged}, found {counts['found']}, lost {counts['lost']}, duplicated "
+          f"{counts['duplicated']}, batches compared {counts['batches']}", flush=True)
 
 
 def main():
-    """Makes the namespaces and runs itself inside."""
-    options = argparse.ArgumentParser(description=__doc__)
+    """Runs it in namespaces."""
+    options = arguments(__doc__)
     options.add_argument("--seconds", type=int, default=30, help="how long each cut lasts")
-    options.add_argument("--binary", default=str(ROOT / "target/release/mainstem"))
-    options.add_argument("--keep", action="store_true", help="leave the data in place")
     options.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
-    options.add_argument("--inside", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.seconds < 2 * NOTICE_S_MAX:
         options.error(f"a cut of less than {2 * NOTICE_S_MAX} s is not sure to be noticed")
-    if chosen.inside:
-        return inside(chosen)
-    with Namespaces() as spaces:
-        names = ",".join((spaces.tests, spaces.source, spaces.destination))
-        words = [sys.executable, "-B", os.path.abspath(__file__), "--seconds",
-                 str(chosen.seconds), "--binary", chosen.binary, "--seed", str(chosen.seed),
-                 "--inside", names] + (["--keep"] if chosen.keep else [])
-        return subprocess.run(spaces.command(spaces.tests, *words), check=False).returncode
+    return run_apart(chosen, lambda *words: run(words[0], words[1], chosen, words[2]))
 
 
 if __name__ == "__main__":

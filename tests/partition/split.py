@@ -9,13 +9,11 @@ policy to refuse: then nothing that was acknowledged may be set aside.
 usage: tests/partition/split.py [--records N] [--binary PATH] [--keep]
 """
 
-import argparse
-import os
 import pathlib
-import subprocess
 import sys
 import threading
 import time
+import traceback
 
 from confluent_kafka import Producer
 
@@ -23,9 +21,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
 
 # pylint: disable=wrong-import-position
-from clusters import ROOT, CommandFailed, wait_until
-from namespaces import Namespaces
-from pair import Pair
+from clusters import wait_until
+from pair import arguments, run_apart
 from raw import Fetcher
 from verify import Findings, compare_bytes, read_all
 
@@ -88,6 +85,13 @@ class Writer(threading.Thread):
             self._producer.purge()
         self._producer.flush(WAIT_S_MAX)
 
+    def give_up(self):
+        """Ends, if it has not: what is under way is forgotten."""
+        self._ended.set()
+        self.join()
+        self._producer.purge()
+        self._producer.flush(1)
+
 
 class Course:
     """One stream, parted and joined again."""
@@ -100,18 +104,33 @@ class Course:
         self.broker = {side: pair.kafka(side) for side in self.path}
         self.topic = f"{name}.t"
         self.writers = []
+        self.kept = 0  # acknowledged records that were set aside
         self.findings = Findings()
 
     def run(self):
-        """Everything in turn."""
+        """Everything in turn; the network is whole and nobody writes when it is over."""
+        try:
+            self._run()
+        finally:
+            self.spaces.heal()
+            for writer in self.writers:
+                writer.give_up()
+            told = {writer.name: len(writer.acknowledged) for writer in self.writers}
+            print(f"{self.topic}: acknowledged {told}, set aside {self.kept} of them, batches "
+                  f"compared {self.findings.counts['batches']}", flush=True)
+
+    def _run(self):
         self._set_up()
         old = self._write("source", "old")
         old.wait_more(self.records)
         for chain in ("INPUT", "OUTPUT"):
             self.spaces.drop(self.spaces.destination, chain)
+        wait_until("the source says that the link is down", lambda: (
+            not self._row("source")["connected"]), WAIT_S_MAX)
         if self.synchronous:
             self._wait_still(old)
         else:
+            # What is acknowledged from here on the replica does not have.
             old.wait_more(self.records)
         rows = self.pair.rows("stream", "replica", "failover", "-path", self.path["replica"])
         cut = {row["partition"]: row["offset"] for row in rows if row.get("topic") == "t"}
@@ -123,9 +142,9 @@ class Course:
         old.wait_refused()
         old.finish()
         self._wait_joined(new)
-        kept = self._check_set_aside(old, cut)
+        self._check_set_aside(old, cut)
         self._go_back(new)
-        self._verify(cut, kept)
+        self._verify(cut)
 
     def _set_up(self):
         run = self.pair.run
@@ -196,6 +215,8 @@ class Course:
                 beyond.setdefault(partition, {})[offset] = value
         if self.synchronous and beyond:
             self.findings.add("acknowledged and not at the replica", f"{beyond}")
+        if not self.synchronous and not beyond:
+            self.findings.add("no split", f"nothing was acknowledged beyond the cut at {cut}")
         for partition, values in beyond.items():
             row = kept.get(partition)
             if row is None or row["from"] != cut[partition] or row["to"] <= max(values):
@@ -210,7 +231,7 @@ class Course:
             wrong = [offset for offset, value in values.items() if there.get(offset) != value]
             if wrong:
                 self.findings.add("lost", f"partition {partition}, set aside, at {wrong[:5]}")
-        return sum(map(len, beyond.values()))
+        self.kept = sum(map(len, beyond.values()))
 
     def _go_back(self, new):
         """Under load; then the old master is the owner again."""
@@ -222,64 +243,42 @@ class Course:
         again.wait_more(self.records)
         again.finish()
 
-    def _verify(self, cut, kept):
+    def _verify(self, cut):
         ends = self.ends("source")
         wait_until("both have the same ends", lambda: self.ends("replica") == ends, WAIT_S_MAX)
         for partition, end in enumerate(ends):
             compare_bytes(self.findings, self.broker["source"], self.broker["replica"],
                           self.topic, partition, end)
-            there = [message.value() for message in read_all(
-                self.broker["replica"], self.topic, partition, end)]
-            if len(set(there)) != len(there):
+            there = {message.offset(): message.value() for message in read_all(
+                self.broker["replica"], self.topic, partition, end)}
+            if len(set(there.values())) != len(there):
                 self.findings.add("duplicated", f"partition {partition}")
             for writer in self.writers:
                 for (number, offset), value in writer.acknowledged.items():
                     is_here = number == partition and not (
                         writer.name == "old" and offset >= cut[partition])
-                    if is_here and there[offset] != value:
+                    if is_here and there.get(offset) != value:
                         self.findings.add("lost", f"{value} of {number} at {offset}")
-        told = {writer.name: len(writer.acknowledged) for writer in self.writers}
-        print(f"{self.topic}: acknowledged {told}, set aside {kept} of them, batches compared "
-              f"{self.findings.counts['batches']}", flush=True)
 
 
-def inside(options):
-    """What runs in the tests' own namespace."""
-    spaces = Namespaces()
-    spaces.tests, spaces.source, spaces.destination = options.inside.split(",")
-    failures = []
-    with Pair(options.binary, spaces, options.keep) as pair:
-        for synchronous in (False, True):
-            course = Course(pair, spaces, synchronous, options.records)
-            try:
-                course.run()
-            except (TimeoutError, AssertionError, CommandFailed, OSError, KeyError) as error:
-                failures.append(f"{course.topic}: {error!r}")
-            failures += course.findings.sentences
-        for failure in failures[:20]:
-            print(f"FAIL  {failure}")
-        if failures:
-            print("\n".join(pair.log_text().splitlines()[-60:]))
-    print("FAILED" if failures else "passed")
-    return 1 if failures else 0
+def run(pair, spaces, records, failures):
+    """Both courses, whatever becomes of the first."""
+    for synchronous in (False, True):
+        course = Course(pair, spaces, synchronous, records)
+        try:
+            course.run()
+        except Exception:  # pylint: disable=broad-exception-caught
+            failures.append(f"{course.topic}: {traceback.format_exc()}")
+        failures += course.findings.sentences
 
 
 def main():
-    """Makes the namespaces and runs itself inside."""
-    options = argparse.ArgumentParser(description=__doc__)
+    """Runs it in namespaces."""
+    options = arguments(__doc__)
     options.add_argument("--records", type=int, default=1500, help="in each stretch of time")
-    options.add_argument("--binary", default=str(ROOT / "target/release/mainstem"))
-    options.add_argument("--keep", action="store_true", help="leave the data in place")
-    options.add_argument("--inside", help=argparse.SUPPRESS)
     chosen = options.parse_args()
-    if chosen.inside:
-        return inside(chosen)
-    with Namespaces() as spaces:
-        names = ",".join((spaces.tests, spaces.source, spaces.destination))
-        words = [sys.executable, "-B", os.path.abspath(__file__), "--records",
-                 str(chosen.records), "--binary", chosen.binary, "--inside", names]
-        words += ["--keep"] if chosen.keep else []
-        return subprocess.run(spaces.command(spaces.tests, *words), check=False).returncode
+    return run_apart(chosen, lambda pair, spaces, failures: run(
+        pair, spaces, chosen.records, failures))
 
 
 if __name__ == "__main__":

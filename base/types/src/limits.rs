@@ -97,6 +97,9 @@ pub const LINK_CREDIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Items (topics, partitions, cursors) in one chunk of a hello, welcome or metadata frame.
 pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
 
+/// Produced batches that are unpacked at once to see whether their records have keys, as compacted
+/// topics need: each takes up to [`DECOMPRESSED_BYTES_MAX`].
+pub const UNPACKED_AT_ONCE_MAX: usize = 2;
 /// What compaction knows of keys in one pass: a million and a half of them.
 pub const COMPACTION_MAP_BYTES: usize = 64 * 1024 * 1024;
 /// What compaction reads, and writes, in one step.

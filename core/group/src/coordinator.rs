@@ -160,6 +160,23 @@ impl Coordinator {
         }
     }
 
+    /// Whether cursors may be committed for this member as part of a producer's transaction. Clients
+    /// that name nobody are guarded by the producer's fencing alone.
+    pub fn check_transactional_commit(
+        &self,
+        group: &GroupId,
+        member: &MemberRef,
+    ) -> Result<(), GroupError> {
+        let names_nobody = member.member_id.is_empty() && member.instance_id.is_none();
+        match self.groups.get(group) {
+            _ if names_nobody && member.generation < 0 => Ok(()),
+            Some(seat) => seat.group.check_transactional_commit(member),
+            None if member.generation < 0 => Ok(()),
+            // As after a restart of this node: the member joins again.
+            None => Err(GroupError::UnknownMember),
+        }
+    }
+
     /// A member leaves: by its id, or by its lasting name with an empty id.
     pub fn handle_leave(
         &mut self,

@@ -530,6 +530,16 @@ impl Group {
         Ok(())
     }
 
+    /// The same for a commit that is part of a transaction. It comes from a producer, so it is no
+    /// sign that the member lives; and producers cannot wait for the end of a rebalance: to them an
+    /// answer that says so is fatal. What the member read belongs to its generation, which stands.
+    pub(crate) fn check_transactional_commit(&self, member: &MemberRef) -> Result<(), GroupError> {
+        if member.generation < 0 && self.members.is_empty() {
+            return Ok(());
+        }
+        self.check_generation(member)
+    }
+
     /// A member goes, by its id or by its lasting name alone.
     pub(crate) fn handle_leave(
         &mut self,

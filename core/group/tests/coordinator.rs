@@ -319,6 +319,29 @@ fn commits_are_for_members_of_the_generation_or_for_empty_groups() {
 }
 
 #[test]
+fn a_producer_commits_for_a_member_while_its_group_rebalances_but_not_for_another_generation() {
+    let mut bench = Bench::new(0);
+    let check = |bench: &Bench, member: &MemberRef| {
+        bench.coordinator.check_transactional_commit(&group(), member)
+    };
+    let nobody = MemberRef { member_id: String::new(), instance_id: None, generation: -1 };
+    let stranger = MemberRef { member_id: "stranger".into(), instance_id: None, generation: 1 };
+    assert_eq!(check(&bench, &nobody), Ok(()));
+    assert_eq!(check(&bench, &stranger), Err(GroupError::UnknownMember));
+    let waiter = bench.join(&named("", "one"));
+    let joined = bench.joined(waiter).expect("alone");
+    let member = MemberRef { instance_id: Some("one".into()), ..member(&joined) };
+    let own = bench.coordinator.handle_commit(&group(), &member, bench.now_ms);
+    assert_eq!(own, Err(GroupError::RebalanceInProgress), "nobody has shared the work out");
+    assert_eq!(check(&bench, &member), Ok(()));
+    assert_eq!(check(&bench, &nobody), Ok(()), "the producer's fencing guards it");
+    let old = MemberRef { generation: 0, ..member.clone() };
+    assert_eq!(check(&bench, &old), Err(GroupError::IllegalGeneration));
+    let other = MemberRef { instance_id: Some("two".into()), ..nobody };
+    assert_eq!(check(&bench, &other), Err(GroupError::UnknownMember), "a name is a name");
+}
+
+#[test]
 fn limits_are_kept() {
     let mut bench = Bench::new(100);
     for _ in 0..4 {

@@ -9,7 +9,7 @@ use mainstem_env::Env;
 use mainstem_replicate::ReceiverIdentity;
 use mainstem_transaction::ProducerIdPrefix;
 use mainstem_types::ClusterName;
-use mainstem_types::limits::{DNS_FIRST_WAIT_MS, DNS_TIMEOUT_MS};
+use mainstem_types::limits::DNS_TIMEOUT_MS;
 
 use crate::board::Board;
 use crate::dns::PublishedGateways;
@@ -27,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) tls: LinkTls,
     pub(crate) directory: Directory,
     pub(crate) published: Arc<PublishedGateways>,
+    pub(crate) dns_first_wait: Duration,
     pub(crate) board: Arc<Board>,
     pub(crate) feeding: Arc<FeedDesk>,
     pub(crate) turns: Arc<Turns>,
@@ -67,8 +68,9 @@ impl Context {
     ) -> Vec<String> {
         if self.is_looked_up(catalog, cluster) && self.published.is_awaited(cluster) {
             let knows_others = !self.gateways(catalog, cluster).is_empty();
-            let patience_ms = if knows_others { DNS_FIRST_WAIT_MS } else { DNS_TIMEOUT_MS };
-            self.published.ask_first(cluster, Duration::from_millis(patience_ms)).await;
+            let longest = Duration::from_millis(DNS_TIMEOUT_MS);
+            let patience = if knows_others { self.dns_first_wait } else { longest };
+            self.published.ask_first(cluster, patience).await;
         }
         self.gateways(catalog, cluster)
     }

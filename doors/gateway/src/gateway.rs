@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_api::links::SharedLinks;
 use mainstem_engine::Engine;
 use mainstem_env::Env;
 use mainstem_types::Error;
+use mainstem_types::limits::DNS_FIRST_WAIT_MS;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -32,6 +34,9 @@ pub struct GatewaySettings {
     pub connections_max: usize,
     /// Who is asked for the gateways of other clusters.
     pub dns: DnsSettings,
+    /// How long a call to a gateway that others know waits for the first answer of DNS, which goes
+    /// before them.
+    pub dns_first_wait_ms: u64,
 }
 
 impl Default for GatewaySettings {
@@ -41,6 +46,7 @@ impl Default for GatewaySettings {
             advertised: Vec::new(),
             connections_max: 1024,
             dns: DnsSettings::default(),
+            dns_first_wait_ms: DNS_FIRST_WAIT_MS,
         }
     }
 }
@@ -83,6 +89,7 @@ impl Gateway {
             tls,
             directory,
             published: Arc::new(PublishedGateways::new(settings.dns)),
+            dns_first_wait: Duration::from_millis(settings.dns_first_wait_ms),
             board: Arc::default(),
             feeding: Arc::default(),
             turns: Arc::default(),

@@ -416,6 +416,7 @@ impl LinkDesk {
                 Err(error) => last = error,
             }
         }
+        self.ctx.published.ask_again(&place.cluster, self.ctx.now_ms());
         Err(last)
     }
 }

@@ -334,6 +334,7 @@ async fn call(ctx: &Context, catalog: &Catalog, place: &Place) -> Result<(Dialle
             Err(error) => last = error,
         }
     }
+    ctx.published.ask_again(&place.cluster, ctx.now_ms());
     Err(last)
 }
 

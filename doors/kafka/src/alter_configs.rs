@@ -1,8 +1,9 @@
 //! Settings of topics changed, as a whole or step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_catalog::{Command, TopicPatch};
+use mainstem_types::limits::METADATA_LENGTH_MAX;
 use mainstem_wire::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource,
@@ -10,7 +11,9 @@ use mainstem_wire::{
 };
 
 use crate::answer::{Refusal, code};
-use crate::configs::{TIMESTAMP_TYPE, TOPIC, check_topic_config, is_list, topic_configs};
+use crate::configs::{
+    TIMESTAMP_TYPE, TOPIC, check_topic_config, check_topic_config_name, is_list, topic_configs,
+};
 use crate::context::Context;
 use crate::names::Found;
 
@@ -26,7 +29,7 @@ type Patch = BTreeMap<String, Option<String>>;
 pub(crate) async fn whole(ctx: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::new();
     for resource in request.resources {
-        let patch = |found: &Found| Ok(whole_patch(found, &resource));
+        let patch = |found: &Found| whole_patch(found, &resource);
         let (kind, name) = (resource.resource_type, &resource.resource_name);
         responses.push(alter(ctx, kind, name, request.validate_only, patch).await);
     }
@@ -47,25 +50,43 @@ pub(crate) async fn by_steps(
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-fn whole_patch(found: &Found, resource: &AlterConfigsResource) -> Patch {
+fn whole_patch(found: &Found, resource: &AlterConfigsResource) -> Result<Patch, Refusal> {
+    check_given(resource.configs.iter().map(|config| (&config.name, config.value.as_ref())))?;
     let own = found.topic.config.keys().map(|name| (name.clone(), None));
     let given = resource.configs.iter().map(|config| (config.name.clone(), config.value.clone()));
-    own.chain(given).collect()
+    Ok([(TIMESTAMP_TYPE.to_owned(), None)].into_iter().chain(own).chain(given).collect())
+}
+
+/// What is looked at before any value is worked with: so there are few, and none is long.
+fn check_given<'a>(
+    given: impl Iterator<Item = (&'a String, Option<&'a String>)>,
+) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for (name, value) in given {
+        check_topic_config_name(name).map_err(|sentence| (KafkaError::InvalidConfig, sentence))?;
+        if !seen.insert(name) {
+            let sentence = format!("the request names {name} more than once");
+            return Err((KafkaError::InvalidRequest, sentence));
+        }
+        if value.is_some_and(|value| value.len() > METADATA_LENGTH_MAX) {
+            let sentence = format!("{name} is given more than {METADATA_LENGTH_MAX} bytes");
+            return Err((KafkaError::InvalidConfig, sentence));
+        }
+    }
+    Ok(())
 }
 
 fn steps_patch(
     found: &Found,
     resource: &IncrementalAlterConfigsResource,
 ) -> Result<Patch, Refusal> {
+    check_given(resource.configs.iter().map(|step| (&step.name, step.value.as_ref())))?;
     let mut patch = Patch::new();
     for step in &resource.configs {
         let refuse = |sentence: String| Err((KafkaError::InvalidConfig, sentence));
-        let now = || match patch.get(&step.name) {
-            Some(value) => value.clone().unwrap_or_default(),
-            None => {
-                let known = topic_configs(found).into_iter().find(|known| known.name == step.name);
-                known.map(|known| known.value).unwrap_or_default()
-            }
+        let now = || {
+            let known = topic_configs(found).into_iter().find(|known| known.name == step.name);
+            known.map(|known| known.value).unwrap_or_default()
         };
         let value = match (step.config_operation, &step.value) {
             (DELETE, _) => None,
@@ -87,15 +108,16 @@ fn steps_patch(
 }
 
 fn changed_list(now: &str, value: &str, is_added: bool) -> String {
-    let words = |text: &str| -> Vec<String> {
-        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
-    };
-    let (mut list, given) = (words(now), words(value));
-    list.retain(|word| !given.contains(word));
+    let given: BTreeSet<&str> = words(value).collect();
+    let mut list: Vec<&str> = words(now).filter(|word| !given.contains(word)).collect();
     if is_added {
-        list.extend(given);
+        list.extend(words(value));
     }
     list.join(",")
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
 async fn alter(
@@ -136,9 +158,11 @@ async fn try_alter(
         let checked = value.as_ref().map_or(Ok(()), |value| check_topic_config(name, value));
         checked.map_err(|sentence| refuse((KafkaError::InvalidConfig, sentence)))?;
     }
-    // A property of the topic, which has no default of its own to go back to.
-    let timestamp_type =
-        config.remove(TIMESTAMP_TYPE).flatten().and_then(|value| value.parse().ok());
+    // A property of the topic, not a mere setting: to go back is to be given the stream's default.
+    let timestamp_type = config.remove(TIMESTAMP_TYPE).map(|value| match value {
+        Some(value) => value.parse().expect("the setting's words are the type's names"),
+        None => found.stream.settings.default_timestamp_type,
+    });
     let command = Command::EditTopic {
         stream: found.stream.id,
         topic: found.topic.origin,

@@ -133,7 +133,8 @@ fn all_refused(request: &OffsetCommitRequest, error_code: i16) -> OffsetCommitRe
     OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }
 
-/// (topic, partitions) of one group, in the order asked, with `None` where nothing is committed.
+/// (topic, partitions) of one group, in the order asked, with `Place::At(None)` where nothing is
+/// committed.
 type Positions = Vec<(String, Vec<(i32, Place)>)>;
 
 /// What is known of one position; `Unstable` while an open transaction is to move it, and only for

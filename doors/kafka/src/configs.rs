@@ -149,17 +149,25 @@ pub(crate) struct TopicConfig {
     kind: Kind,
 }
 
+/// Whether topics have this setting, or a sentence that says so.
+pub(crate) fn check_topic_config_name(name: &str) -> Result<(), String> {
+    kind_of(name).map(drop)
+}
+
 /// Whether a topic may be given this setting, or a sentence that says why not.
 pub(crate) fn check_topic_config(name: &str, value: &str) -> Result<(), String> {
-    let known = TOPIC_CONFIGS.iter().find(|(known, ..)| *known == name);
-    let (_, kind, _) = known.ok_or_else(|| format!("topics have no setting {name}"))?;
+    let kind = kind_of(name)?;
     if kind.allows(value) { Ok(()) } else { Err(format!("{name} cannot be \"{value}\"")) }
+}
+
+fn kind_of(name: &str) -> Result<Kind, String> {
+    let known = TOPIC_CONFIGS.iter().find(|(known, ..)| *known == name);
+    known.map(|(_, kind, _)| *kind).ok_or_else(|| format!("topics have no setting {name}"))
 }
 
 /// Whether a setting is a list, of which words may be added and taken away.
 pub(crate) fn is_list(name: &str) -> bool {
-    let known = TOPIC_CONFIGS.iter().find(|(known, ..)| *known == name);
-    known.is_some_and(|(_, kind, _)| matches!(kind, Kind::List | Kind::Words(_)))
+    matches!(kind_of(name), Ok(Kind::List | Kind::Words(_)))
 }
 
 /// All settings of a topic: its own, else its stream's, else Kafka's defaults as they hold here.

@@ -11,7 +11,7 @@ use mainstem_wire::{
 };
 
 use crate::answer::{Refusal, code};
-use crate::configs::{TIMESTAMP_TYPE, check_topic_config, topic_configs};
+use crate::configs::{TIMESTAMP_TYPE, check_topic_config, check_topic_config_name, topic_configs};
 use crate::context::Context;
 use crate::names::{Found, Meaning};
 
@@ -92,11 +92,12 @@ fn command(ctx: &Context, topic: &CreatableTopic) -> Result<Command, Refusal> {
     }
     let mut config = BTreeMap::new();
     for entry in &topic.configs {
-        if let Some(value) = &entry.value {
-            check_topic_config(&entry.name, value)
-                .map_err(|sentence| (KafkaError::InvalidConfig, sentence))?;
-            config.insert(entry.name.clone(), value.clone());
-        }
+        let checked = match &entry.value {
+            Some(value) => check_topic_config(&entry.name, value),
+            None => check_topic_config_name(&entry.name),
+        };
+        checked.map_err(|sentence| (KafkaError::InvalidConfig, sentence))?;
+        config.extend(entry.value.clone().map(|value| (entry.name.clone(), value)));
     }
     // The type is a property of the topic, not a mere setting.
     let timestamp_type: Option<TimestampType> =

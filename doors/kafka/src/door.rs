@@ -15,6 +15,7 @@ use crate::connection;
 use crate::context::Context;
 use crate::fetch_room::FetchRoom;
 use crate::groups::Groups;
+use crate::key_checks::KeyChecks;
 use crate::node::{Listener, Node};
 use crate::settings::KafkaSettings;
 
@@ -34,7 +35,8 @@ impl KafkaDoor {
     /// names it.
     pub async fn open(engine: Engine, env: Env, settings: KafkaSettings) -> Result<Self, Error> {
         let groups = Groups::new(settings.groups, env.clock.clone());
-        let node = Arc::new(Node { engine, env, groups, fetch_room: FetchRoom::new() });
+        let (fetch_room, key_checks) = (FetchRoom::new(), KeyChecks::new());
+        let node = Arc::new(Node { engine, env, groups, fetch_room, key_checks });
         let (closing, closed) = watch::channel(false);
         let room = Arc::new(Semaphore::new(settings.connections_max));
         let mut sockets = Vec::new();

@@ -23,6 +23,7 @@ mod group_admin;
 mod groups;
 mod isolation;
 mod join;
+mod key_checks;
 mod list_offsets;
 mod metadata;
 mod names;

@@ -25,6 +25,8 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 /// Nothing is tiered.
 const LATEST_TIERED: i64 = -5;
+/// What is read at a time where a search has to go from batch to batch.
+const SEARCH_BYTES: usize = 1024 * 1024;
 
 type Found = Option<(i64, i64)>;
 
@@ -50,7 +52,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
     if !searches.is_empty() {
         let searching = blocking(move || {
             let found = searches.into_iter().map(|(topic, at, partition, timestamp)| {
-                let found = search(&partition, timestamp);
+                let found = search(&partition, timestamp, committed);
                 // What is found beyond the end is not there yet for this reader.
                 let end = end_of(&partition, committed);
                 (topic, at, found.map(|found| found.filter(|(at, _)| *at < end)), partition)
@@ -126,30 +128,47 @@ fn fill(
 }
 
 /// (offset, timestamp) of the record with the largest timestamp, or of the first that is not older
-/// than `timestamp`. May read the disk.
-fn search(partition: &Partition, timestamp: i64) -> Result<Found, Error> {
-    let by_time = timestamp >= 0;
-    let batch = if by_time {
-        partition.batch_at_or_after_time(timestamp)?
-    } else {
-        partition.batch_of_max_timestamp()?
-    };
-    let Some(BatchInfo { base_offset, .. }) = batch else {
+/// than `timestamp`, where this reader may begin to read or after that. May read the disk.
+fn search(partition: &Partition, timestamp: i64, committed: bool) -> Result<Found, Error> {
+    let start = start_of(partition, committed);
+    let found =
+        if timestamp >= 0 { first(partition, timestamp, start) } else { newest(partition, start) };
+    // A start inside a batch leaves records that are there but not to be read.
+    found.map(|found| found.map(|(offset, timestamp)| (offset.max(start), timestamp)))
+}
+
+fn first(partition: &Partition, timestamp: i64, start: i64) -> Result<Found, Error> {
+    let Some(BatchInfo { base_offset, .. }) = partition.batch_at_or_after_time(timestamp)? else {
         return Ok(None);
     };
-    let start = partition.log_start();
+    // Nearly always in the first batch that is read; later where the one that was found lies below
+    // the start.
+    let (mut from, mut bytes_max) = (base_offset.max(start), 1);
+    loop {
+        let batches = partition.read(from, bytes_max)?;
+        for batch in &batches {
+            let inside = offset_of_timestamp(&batch.bytes, timestamp, DECOMPRESSED_BYTES_MAX);
+            if let Some(found) = inside.map_err(|error| inside_error(&error))? {
+                return Ok(Some(found));
+            }
+        }
+        let Some(last) = batches.last() else { return Ok(None) };
+        (from, bytes_max) = (last.next_offset, SEARCH_BYTES);
+    }
+}
+
+/// None if it lies where this reader may not read.
+fn newest(partition: &Partition, start: i64) -> Result<Found, Error> {
+    let newest = partition.batch_of_max_timestamp()?.filter(|batch| batch.next_offset > start);
+    let Some(BatchInfo { base_offset, .. }) = newest else {
+        return Ok(None);
+    };
     let batches = partition.read(base_offset.max(start), 1)?;
     let Some(batch) = batches.first() else {
         return Ok(None);
     };
-    let inside = if by_time {
-        offset_of_timestamp(&batch.bytes, timestamp, DECOMPRESSED_BYTES_MAX)
-    } else {
-        offset_of_max_timestamp(&batch.bytes, DECOMPRESSED_BYTES_MAX)
-    };
-    // A trim inside a batch leaves records that are there but not to be read.
-    let inside = inside.map_err(|error| inside_error(&error))?;
-    Ok(inside.map(|(offset, timestamp)| (offset.max(start), timestamp)))
+    let inside = offset_of_max_timestamp(&batch.bytes, DECOMPRESSED_BYTES_MAX);
+    inside.map_err(|error| inside_error(&error))
 }
 
 fn inside_error(error: &RecordError) -> Error {

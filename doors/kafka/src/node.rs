@@ -9,12 +9,14 @@ use mainstem_types::StreamPath;
 
 use crate::fetch_room::FetchRoom;
 use crate::groups::Groups;
+use crate::key_checks::KeyChecks;
 
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) env: Env,
     pub(crate) groups: Groups,
     pub(crate) fetch_room: FetchRoom,
+    pub(crate) key_checks: KeyChecks,
 }
 
 impl Node {

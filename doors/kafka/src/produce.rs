@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_engine::{Ack, Append, Appended, Engine};
-use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced, records};
-use mainstem_types::limits::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX};
+use mainstem_record::{Compression, RecordError, RecordErrorKind, check_produced};
+use mainstem_types::limits::BATCH_BYTES_MAX;
 use mainstem_types::{Error, ErrorKind, PartitionNo};
 use mainstem_wire::{
     KafkaError, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
@@ -27,6 +27,15 @@ struct Part {
     index: i32,
     /// Where it went, or why it was refused before it reached the engine.
     sent: Result<PartitionNo, Refusal>,
+}
+
+/// What was found right so far and may go into the engine's order.
+struct Candidate {
+    /// The place of its part in the request.
+    part: usize,
+    append: Append,
+    /// The topic is compacted, and takes records with a key only.
+    needs_keys: bool,
 }
 
 /// Checks the batches and puts them into the engine's order; the answer comes when it is true.
@@ -53,7 +62,8 @@ pub(crate) async fn submit(
     } else {
         None
     };
-    let (parts, mut appends) = sort_out(ctx, version, request, whole.as_ref());
+    let (mut parts, candidates) = sort_out(ctx, version, request, whole.as_ref());
+    let mut appends = with_keys(ctx, &mut parts, candidates).await;
     appends.iter_mut().for_each(|append| release_frame(append, frame_bytes));
     let ack = ack.unwrap_or(Ack::Durable);
     let appending =
@@ -85,11 +95,11 @@ fn sort_out(
     version: i16,
     request: ProduceRequest,
     whole: Option<&Refusal>,
-) -> (Vec<Part>, Vec<Append>) {
+) -> (Vec<Part>, Vec<Candidate>) {
     let catalog = ctx.node.catalog();
     let names = ctx.names(&catalog);
     let mut parts = Vec::new();
-    let mut appends = Vec::new();
+    let mut candidates = Vec::new();
     for topic in request.topic_data {
         let name: Arc<str> = topic.name.into();
         for partition in topic.partition_data {
@@ -97,23 +107,49 @@ fn sort_out(
                 Some(refusal) => Err(refusal.clone()),
                 None => check(&names, version, &name, partition.index, partition.records),
             };
-            let sent = checked.map(|(partition, batch)| {
-                appends.push(Append { partition, batch });
+            let sent = checked.map(|(append, needs_keys)| {
+                let (part, partition) = (parts.len(), append.partition);
+                candidates.push(Candidate { part, append, needs_keys });
                 partition
             });
             parts.push(Part { topic: name.clone(), index: partition.index, sent });
         }
     }
-    (parts, appends)
+    (parts, candidates)
 }
 
+/// Those that may be appended, in the request's order; parts that lack keys are told so.
+async fn with_keys(ctx: &Context, parts: &mut [Part], candidates: Vec<Candidate>) -> Vec<Append> {
+    let mut appends = Vec::with_capacity(candidates.len());
+    for Candidate { part, append, needs_keys } in candidates {
+        let checked = if needs_keys { check_keys(ctx, &append.batch).await } else { Ok(()) };
+        match checked {
+            Ok(()) => appends.push(append),
+            Err(refusal) => parts[part].sent = Err(refusal),
+        }
+    }
+    appends
+}
+
+async fn check_keys(ctx: &Context, batch: &Bytes) -> Result<(), Refusal> {
+    match ctx.node.key_checks.check(batch.clone()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let sentence = "a compacted topic takes records with a key only".to_owned();
+            Err((KafkaError::InvalidRecord, sentence))
+        }
+        Err(error) => Err(refused_batch(&error)),
+    }
+}
+
+/// What to append, and whether its records need keys.
 fn check(
     names: &Names<'_>,
     version: i16,
     topic: &str,
     index: i32,
     records: Option<Bytes>,
-) -> Result<(PartitionNo, Bytes), Refusal> {
+) -> Result<(Append, bool), Refusal> {
     let (found, partition) = names.partition(topic, index).ok_or_else(|| {
         (KafkaError::UnknownTopicOrPartition, format!("{topic} has no partition {index} here"))
     })?;
@@ -126,17 +162,13 @@ fn check(
         let sentence = format!("a batch of {} bytes; the most is {BATCH_BYTES_MAX}", batch.len());
         return Err((KafkaError::MessageTooLarge, sentence));
     }
-    let header = check_produced(&batch)
-        .map_err(|error| (record_error(&error), format!("the batch was refused: {error}")))?;
-    if found.stream.compaction_of(&found.topic).is_some() && !has_keys(&batch) {
-        let sentence = "a compacted topic takes records with a key only".to_owned();
-        return Err((KafkaError::InvalidRecord, sentence));
-    }
+    let header = check_produced(&batch).map_err(|error| refused_batch(&error))?;
     if version < ZSTD_FROM && header.attributes.compression() == Ok(Compression::Zstd) {
         let sentence = format!("zstd needs Produce version {ZSTD_FROM} or later");
         return Err((KafkaError::UnsupportedCompressionType, sentence));
     }
-    Ok((partition, batch))
+    let needs_keys = found.stream.compaction_of(&found.topic).is_some();
+    Ok((Append { partition, batch }, needs_keys))
 }
 
 fn write_error(error: &Error) -> KafkaError {
@@ -147,10 +179,8 @@ fn write_error(error: &Error) -> KafkaError {
     }
 }
 
-/// Whether every record can be read and has a key: by it compaction knows which are old.
-fn has_keys(batch: &Bytes) -> bool {
-    let all = records(batch, DECOMPRESSED_BYTES_MAX);
-    all.is_ok_and(|mut all| all.all(|record| record.is_ok_and(|record| record.key.is_some())))
+fn refused_batch(error: &RecordError) -> Refusal {
+    (record_error(error), format!("the batch was refused: {error}"))
 }
 
 fn record_error(error: &RecordError) -> KafkaError {

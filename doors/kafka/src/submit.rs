@@ -77,7 +77,7 @@ pub(crate) async fn submit(
         Request::AddOffsetsToTxn(request) => {
             Answer::now(transactions::add_offsets(&ctx, version, &request).await)
         }
-        Request::EndTxn(request) => Answer::now(transactions::end(&ctx, version, &request).await),
+        Request::EndTxn(request) => transactions::end(&ctx, version, request).await,
         Request::TxnOffsetCommit(request) => {
             Answer::now(transactions::commit_offsets(&ctx, request).await)
         }

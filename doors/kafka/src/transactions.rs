@@ -7,11 +7,11 @@ use mainstem_wire::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnPartitionResult,
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
     AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult, EndTxnRequest, EndTxnResponse,
-    InitProducerIdRequest, InitProducerIdResponse, KafkaError, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    InitProducerIdRequest, KafkaError, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 
-use crate::answer::code;
+use crate::answer::{Answer, code};
 use crate::commit::{Position, cursor_commit};
 use crate::context::Context;
 use crate::join::group_code;
@@ -21,36 +21,25 @@ use crate::join::group_code;
 const FENCED_FROM_INIT: i16 = 4;
 const FENCED_FROM: i16 = 2;
 
-/// A transactional producer begins, and fences the one that had the id before.
+/// A transactional producer begins, and fences the one that had the id before. Gives its id and
+/// epoch; `known` is what it had.
 pub(crate) async fn begin(
     ctx: &Context,
     version: i16,
     request: &InitProducerIdRequest,
     id: &str,
-) -> InitProducerIdResponse {
-    let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
-    let refused = |error_code| InitProducerIdResponse {
-        error_code,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let Ok(id) = id.parse::<TransactionalId>() else {
-        return refused(KafkaError::InvalidRequest.code());
-    };
-    let timeout_ms = request.transaction_timeout_ms;
-    match ctx.node.engine.begin_producer(&id, known, timeout_ms).await {
-        Ok((producer_id, producer_epoch)) => {
-            InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
-        }
-        Err(error) => {
-            tracing::info!(transactional_id = %id, %error, "a producer could not begin");
+    known: Option<(i64, i16)>,
+) -> Result<(i64, i16), i16> {
+    let id: TransactionalId = id.parse().map_err(|_| KafkaError::InvalidRequest.code())?;
+    let begun = ctx.node.engine.begin_producer(&id, known, request.transaction_timeout_ms).await;
+    begun.map_err(|error| {
+        tracing::info!(transactional_id = %id, %error, "a producer could not begin");
+        match error.kind() {
             // Nothing else can be wrong with this request.
-            refused(match error.kind() {
-                ErrorKind::Invalid => KafkaError::InvalidTransactionTimeout.code(),
-                _ => coordinator_code(&error, version >= FENCED_FROM_INIT),
-            })
+            ErrorKind::Invalid => KafkaError::InvalidTransactionTimeout.code(),
+            _ => coordinator_code(&error, version >= FENCED_FROM_INIT),
         }
-    }
+    })
 }
 
 /// All partitions of a transaction are added, or none: then those that are at fault are told so,
@@ -151,20 +140,28 @@ pub(crate) async fn add_offsets(
     AddOffsetsToTxnResponse { error_code: told(added, version), ..Default::default() }
 }
 
-/// A transaction ends; the answer comes when that is true.
-pub(crate) async fn end(ctx: &Context, version: i16, request: &EndTxnRequest) -> EndTxnResponse {
+/// A transaction ends: that is in the engine's order when this returns, and the answer comes when
+/// it is true, at synchronous replicas too.
+pub(crate) async fn end(ctx: &Context, version: i16, request: EndTxnRequest) -> Answer {
     let producer = named(&request.transactional_id, request.producer_id, request.producer_epoch);
-    let ended = match producer {
-        Ok(producer) => ctx.node.engine.end_transaction(producer, request.committed).await,
+    let ending = match producer {
+        Ok(producer) => ctx.node.engine.queue_end_transaction(producer, request.committed).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &ended {
-        tracing::info!(transactional_id = request.transactional_id, %error, "a transaction did not end");
-    }
-    EndTxnResponse { error_code: told(ended, version), ..Default::default() }
+    Answer::later(async move {
+        let ended = match ending {
+            Ok(ending) => ending.await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &ended {
+            tracing::info!(transactional_id = request.transactional_id, %error, "a transaction did not end");
+        }
+        EndTxnResponse { error_code: told(ended, version), ..Default::default() }
+    })
 }
 
-/// Offsets that move by a transaction's commit; all of them or none.
+/// Offsets that move by a transaction's commit. As in Kafka those of partitions that are not known
+/// are refused one by one, and the others take part.
 pub(crate) async fn commit_offsets(
     ctx: &Context,
     request: TxnOffsetCommitRequest,
@@ -174,13 +171,10 @@ pub(crate) async fn commit_offsets(
         instance_id: request.group_instance_id.clone(),
         generation: request.generation_id,
     };
-    // Before version 3 clients name no member: then the producer's fencing is all that guards them.
-    let is_nameless = request.generation_id < 0 && request.member_id.is_empty();
     let allowed = match request.group_id.parse::<GroupId>() {
-        Ok(group) if is_nameless => Ok(group),
         Ok(group) => {
             let checked =
-                ctx.node.groups.with(|c, now_ms| c.handle_commit(&group, &member, now_ms));
+                ctx.node.groups.with(|c, _| c.check_transactional_commit(&group, &member));
             checked.map(|()| group).map_err(|error| group_code(Err(error)))
         }
         Err(_) => Err(KafkaError::InvalidGroupId.code()),

@@ -91,10 +91,26 @@ impl Engine {
         producer: TransactionalProducer,
         commit: bool,
     ) -> Result<(), Error> {
+        self.queue_end_transaction(producer, commit).await?.await
+    }
+
+    /// As [`Self::end_transaction`], for those who do something else while replicas are waited for:
+    /// when this returns, the end is in order with all that was queued before; the answer comes
+    /// when it is true.
+    ///
+    /// # Errors
+    /// Only when the engine has closed; the answer's errors are those of [`Self::end_transaction`].
+    pub async fn queue_end_transaction(
+        &self,
+        producer: TransactionalProducer,
+        commit: bool,
+    ) -> Result<impl Future<Output = Result<(), Error>> + Send + use<>, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared.queue.push(Op::EndTransaction { producer, commit, reply }).await?;
-        let markers = answer.await.map_err(|_| closed())?;
-        markers.into_iter().try_for_each(|marker| marker.map(drop))
+        Ok(async move {
+            let markers = answer.await.map_err(|_| closed())?;
+            markers.into_iter().try_for_each(|marker| marker.map(drop))
+        })
     }
 
     /// Whether an open transaction is to move this cursor.

@@ -24,6 +24,7 @@ pub(crate) struct Group {
     pub(crate) authority: Authority,
     addresses: Arc<Mutex<HashMap<String, String>>>,
     dns: DnsSettings,
+    dns_first_wait_ms: u64,
 }
 
 impl Group {
@@ -33,7 +34,15 @@ impl Group {
 
     /// One whose clusters look each other up.
     pub(crate) fn asking(dns: DnsSettings) -> Self {
-        Self { authority: Authority::create().unwrap(), addresses: Arc::default(), dns }
+        let dns_first_wait_ms = GatewaySettings::default().dns_first_wait_ms;
+        let (authority, addresses) = (Authority::create().unwrap(), Arc::default());
+        Self { authority, addresses, dns, dns_first_wait_ms }
+    }
+
+    /// One whose clusters call nobody before DNS has spoken.
+    pub(crate) fn patiently(self) -> Self {
+        let dns_first_wait_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
+        Self { dns_first_wait_ms, ..self }
     }
 
     /// From now on nobody knows where that cluster is.
@@ -99,8 +108,9 @@ impl Cluster {
         engine.change(found).await.unwrap();
         let own = group.authority.issue(id, &name.parse().unwrap()).unwrap();
         let tls = LinkTls::from_pem(group.authority.certificate_pem(), &own).unwrap();
-        let dns = group.dns;
-        let settings = GatewaySettings { listen, dns, ..GatewaySettings::default() };
+        let (dns, dns_first_wait_ms) = (group.dns, group.dns_first_wait_ms);
+        let settings =
+            GatewaySettings { listen, dns, dns_first_wait_ms, ..GatewaySettings::default() };
         let directory = group.directory();
         let gateway = Gateway::start(Env::system(), engine.clone(), tls, directory, settings);
         let gateway = gateway.await.unwrap();

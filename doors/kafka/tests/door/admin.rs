@@ -11,7 +11,7 @@ use mainstem_wire::{
 
 use crate::node::{Client, TestNode, ask, batch};
 
-fn elsewhere() -> Place {
+pub(crate) fn elsewhere() -> Place {
     Place {
         cluster: "elsewhere".parse().expect("a name"),
         path: "/source".parse().expect("a path"),

@@ -2,21 +2,18 @@
 
 use mainstem_engine::{CleanerSettings, Cleaning};
 use mainstem_env::Env;
-use mainstem_record::BatchBuilder;
+use mainstem_record::{BatchBuilder, Compression, HEADER_BYTES, patch_log_append_time};
 use mainstem_wire::{
-    AlterConfigsRequest, AlterConfigsResource, AlterableConfig, CreatableTopic,
-    CreatableTopicConfig, CreateTopicsRequest, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResource, IncrementallyAlterableConfig, KafkaError,
+    ApiKey, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, KafkaError, Response,
 };
 
-use crate::admin::config;
-use crate::node::{Client, TestNode, ask, batch, values};
+use crate::node::{Client, TestNode, ask, batch, produce, values};
 use crate::offsets::find;
 
-const TOPIC: &str = "activity.clicks";
-const POLICY: &str = "cleanup.policy";
+pub(crate) const TOPIC: &str = "activity.clicks";
+pub(crate) const POLICY: &str = "cleanup.policy";
 
-async fn compacted() -> (TestNode, Client) {
+pub(crate) async fn compacted() -> (TestNode, Client) {
     let node = TestNode::start().await;
     let mut client = node.connect().await;
     let value = Some("compact".to_owned());
@@ -70,56 +67,55 @@ async fn the_newest_record_of_each_key_is_fetched_over_what_is_gone() {
     assert_eq!(client.produce(TOPIC, keyed("often", "more")).await.base_offset, 20);
 }
 
+/// A batch whose checksum is right, and whose records are `body` in zstd's name.
+fn in_zstd(body: &[u8]) -> bytes::Bytes {
+    const LENGTH_AT: usize = 8;
+    let mut builder = BatchBuilder::new().compression(Compression::Zstd);
+    builder.push(1_000, Some(b"key"), Some(b"value"));
+    let mut batch = builder.build();
+    batch.truncate(HEADER_BYTES);
+    batch.extend_from_slice(body);
+    let length = i32::try_from(batch.len() - LENGTH_AT - 4).expect("short");
+    batch[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&length.to_be_bytes());
+    // This makes the checksum anew.
+    patch_log_append_time(&mut batch, 1_000);
+    batch.freeze()
+}
+
 #[tokio::test]
-async fn settings_of_topics_are_changed_whole_or_by_steps() {
+async fn a_batch_that_cannot_be_unpacked_is_refused_for_what_it_is() {
     let (_node, mut client) = compacted().await;
-    let step = |name: &str, config_operation, value: Option<&str>| IncrementalAlterConfigsRequest {
-        resources: vec![IncrementalAlterConfigsResource {
-            resource_type: 2,
-            resource_name: TOPIC.to_owned(),
-            configs: vec![IncrementallyAlterableConfig {
-                name: name.to_owned(),
-                config_operation,
-                value: value.map(str::to_owned),
-            }],
-        }],
-        validate_only: false,
-    };
-    for (request, error, policy) in [
-        (step(POLICY, 2, Some("delete")), 0, "compact,delete"),
-        (step(POLICY, 3, Some("compact")), 0, "delete"),
-        (step(POLICY, 0, Some("burn")), KafkaError::InvalidConfig.code(), "delete"),
-        (step("retention.ms", 2, Some("1")), KafkaError::InvalidConfig.code(), "delete"),
-        (step("no.such", 0, Some("1")), KafkaError::InvalidConfig.code(), "delete"),
-        (step(POLICY, 0, Some("compact")), 0, "compact"),
-        (step("retention.ms", 0, Some("5000")), 0, "compact"),
-    ] {
-        let mut validated = request.clone();
-        validated.validate_only = true;
-        for request in [validated, request] {
-            let answer = ask!(client, IncrementalAlterConfigs, request, 1).responses.remove(0);
-            assert_eq!(answer.error_code, error, "{answer:?}");
-        }
-        assert_eq!(config(&mut client, TOPIC, POLICY).await, policy);
+    let refused = client.produce(TOPIC, in_zstd(b"no zstd at all")).await;
+    assert_eq!(refused.error_code, KafkaError::CorruptMessage.code());
+    let sentence = refused.error_message.expect("a sentence");
+    assert!(sentence.contains("zstd") && !sentence.contains("key"), "{sentence}");
+    // A client that is too old for zstd is told that, and nothing is unpacked for it.
+    let old = ask!(client, Produce, produce(TOPIC, 0, in_zstd(b"no zstd at all"), -1), 6);
+    let told = old.responses[0].partition_responses[0].error_code;
+    assert_eq!(told, KafkaError::UnsupportedCompressionType.code());
+    assert_eq!(client.produce(TOPIC, keyed("a", "fine")).await.base_offset, 0);
+}
+
+#[tokio::test]
+async fn what_a_connection_produces_keeps_its_order_while_keys_are_looked_at() {
+    let (node, mut client) = compacted().await;
+    node.create_topic("/activity", "plain", 1).await;
+    let mut long = BatchBuilder::new().compression(Compression::Zstd);
+    let value = vec![0; 1 << 20];
+    (0..8).for_each(|_| long.push(1_000, Some(b"key"), Some(&value)));
+    let batches = [long.build().freeze(), keyed("key", "short"), batch(&["no key"])];
+    for batch in &batches {
+        let mut request = produce(TOPIC, 0, batch.clone(), -1);
+        request.topic_data.extend(produce("activity.plain", 0, batch.clone(), -1).topic_data);
+        client.send(request, 9).await;
     }
-    assert_eq!(config(&mut client, TOPIC, "retention.ms").await, "5000");
-    let whole = |resource_type, configs| AlterConfigsRequest {
-        resources: vec![AlterConfigsResource {
-            resource_type,
-            resource_name: TOPIC.to_owned(),
-            configs,
-        }],
-        validate_only: false,
-    };
-    let value = Some("100".to_owned());
-    let lag = AlterableConfig { name: "min.compaction.lag.ms".to_owned(), value };
-    let answer = ask!(client, AlterConfigs, whole(2, vec![lag]), 2).responses.remove(0);
-    assert_eq!(answer.error_code, 0);
-    for (name, value) in
-        [(POLICY, "delete"), ("retention.ms", "604800000"), ("min.compaction.lag.ms", "100")]
-    {
-        assert_eq!(config(&mut client, TOPIC, name).await, value, "what is not named goes back");
+    let invalid = KafkaError::InvalidRecord.code();
+    for expected in [[(0, 0), (0, 0)], [(0, 8), (0, 8)], [(invalid, -1), (0, 9)]] {
+        let (_, Response::Produce(told)) = client.receive(ApiKey::Produce, 9).await else {
+            panic!("the answer to another request");
+        };
+        let told = told.responses.iter().map(|topic| &topic.partition_responses[0]);
+        let told: Vec<_> = told.map(|told| (told.error_code, told.base_offset)).collect();
+        assert_eq!(told, expected);
     }
-    let broker = ask!(client, AlterConfigs, whole(4, Vec::new()), 2).responses.remove(0);
-    assert_eq!(broker.error_code, KafkaError::InvalidRequest.code());
 }

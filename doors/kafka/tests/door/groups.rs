@@ -30,14 +30,14 @@ fn join(member_id: &str) -> JoinGroupRequest {
 }
 
 /// Goes through the flow in which a newcomer is first told its id, up to the join that waits.
-async fn begin(client: &mut Client) -> String {
+pub(crate) async fn begin(client: &mut Client) -> String {
     let told = ask!(client, JoinGroup, join(""), 5);
     assert_eq!(told.error_code, KafkaError::MemberIdRequired.code());
     client.send(join(&told.member_id), 5).await;
     told.member_id
 }
 
-async fn joined(client: &mut Client) -> JoinGroupResponse {
+pub(crate) async fn joined(client: &mut Client) -> JoinGroupResponse {
     let (_, Response::JoinGroup(response)) = client.receive(ApiKey::JoinGroup, 5).await else {
         panic!("the answer to a join");
     };
@@ -83,6 +83,17 @@ fn commit(generation: i32, member_id: &str, offset: i64) -> OffsetCommitRequest 
         }],
         ..Default::default()
     }
+}
+
+/// A commit outside of transactions.
+pub(crate) async fn commit_alone(
+    client: &mut Client,
+    generation: i32,
+    member_id: &str,
+    offset: i64,
+) -> i16 {
+    let response = ask!(client, OffsetCommit, commit(generation, member_id, offset), 7);
+    response.topics[0].partitions[0].error_code
 }
 
 async fn committed(client: &mut Client) -> i64 {

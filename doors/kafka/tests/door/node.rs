@@ -8,7 +8,7 @@ use mainstem_engine::{Engine, EngineSettings, LogSettings};
 use mainstem_env::{Env, SimDisk};
 use mainstem_kafka::{KafkaDoor, KafkaSettings};
 use mainstem_record::BatchBuilder;
-use mainstem_types::{ClusterId, StreamId, StreamPath};
+use mainstem_types::{ClusterId, PartitionNo, StreamId, StreamPath};
 use mainstem_wire::{
     ApiKey, FetchPartition, FetchRequest, FetchResponse, FetchTopic, MetadataRequest,
     MetadataRequestTopic, MetadataResponse, PartitionData, PartitionProduceData,
@@ -68,11 +68,22 @@ impl TestNode {
         catalog.stream_at(&path).expect("just created").id
     }
 
-    pub(crate) async fn create_topic(&self, path: &str, name: &str, partitions: u32) {
+    pub(crate) fn stream(&self, path: &str) -> StreamId {
         let catalog = self.engine.catalog();
-        let stream = catalog.stream_at(&path.parse().expect("a path")).expect("a stream").id;
+        catalog.stream_at(&path.parse().expect("a path")).expect("a stream").id
+    }
+
+    /// The number of a partition in the log.
+    pub(crate) fn partition(&self, path: &str, topic: &str, index: u32) -> PartitionNo {
+        let catalog = self.engine.catalog();
+        let stream = catalog.stream(self.stream(path)).expect("a stream");
+        let topic = stream.topic(&topic.parse().expect("a name")).expect("a topic");
+        topic.partition(index).expect("a partition")
+    }
+
+    pub(crate) async fn create_topic(&self, path: &str, name: &str, partitions: u32) {
         self.change(Command::CreateTopic {
-            stream,
+            stream: self.stream(path),
             name: name.parse().expect("a name"),
             partitions: Some(partitions),
             timestamp_type: None,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstem_catalog::{Command, ReplicaSettings, StreamSettings, SyncPolicy, SyncState};
+use mainstem_engine::{AckedEnd, ReplicaLink};
 use mainstem_record::BatchBuilder;
 use mainstem_wire::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, ApiKey,
@@ -12,6 +14,8 @@ use mainstem_wire::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 
+use crate::admin::elsewhere;
+use crate::groups;
 use crate::node::{Client, TestNode, ask, batch, fetch, produce, values};
 
 const TOPIC: &str = "activity.clicks";
@@ -217,7 +221,27 @@ async fn position(client: &mut Client, stable: bool) -> (i16, i64) {
     (found.error_code, found.committed_offset)
 }
 
+async fn add_group(client: &mut Client, who: (i64, i16)) -> i16 {
+    let request = AddOffsetsToTxnRequest {
+        transactional_id: ID.to_owned(),
+        producer_id: who.0,
+        producer_epoch: who.1,
+        group_id: GROUP.to_owned(),
+    };
+    ask!(client, AddOffsetsToTxn, request, 3).error_code
+}
+
 async fn commit_offset(client: &mut Client, who: (i64, i16), offset: i64) -> i16 {
+    commit_as(client, who, ("", None, -1), offset).await
+}
+
+/// `member` is the consumer's id, lasting name and generation.
+async fn commit_as(
+    client: &mut Client,
+    who: (i64, i16),
+    member: (&str, Option<&str>, i32),
+    offset: i64,
+) -> i16 {
     let partition =
         TxnOffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
     let request = TxnOffsetCommitRequest {
@@ -225,11 +249,13 @@ async fn commit_offset(client: &mut Client, who: (i64, i16), offset: i64) -> i16
         group_id: GROUP.to_owned(),
         producer_id: who.0,
         producer_epoch: who.1,
+        generation_id: member.2,
+        member_id: member.0.to_owned(),
+        group_instance_id: member.1.map(str::to_owned),
         topics: vec![TxnOffsetCommitRequestTopic {
             name: TOPIC.to_owned(),
             partitions: vec![partition],
         }],
-        ..Default::default()
     };
     ask!(client, TxnOffsetCommit, request, 3).topics[0].partitions[0].error_code
 }
@@ -242,13 +268,7 @@ async fn offsets_move_with_the_commit_and_are_unstable_until_then() {
     assert_eq!(commit_offset(&mut client, who, 3).await, state, "the group was not added");
     let unstable = KafkaError::UnstableOffsetCommit.code();
     for (offset, committed, after) in [(3, false, -1), (5, true, 5)] {
-        let request = AddOffsetsToTxnRequest {
-            transactional_id: ID.to_owned(),
-            producer_id: who.0,
-            producer_epoch: who.1,
-            group_id: GROUP.to_owned(),
-        };
-        assert_eq!(ask!(client, AddOffsetsToTxn, request, 3).error_code, 0);
+        assert_eq!(add_group(&mut client, who).await, 0);
         assert_eq!(commit_offset(&mut client, who, offset).await, 0);
         assert_eq!(position(&mut client, true).await, (unstable, -1));
         assert_eq!(position(&mut client, false).await, (0, -1));
@@ -258,19 +278,135 @@ async fn offsets_move_with_the_commit_and_are_unstable_until_then() {
 }
 
 #[tokio::test]
+async fn offsets_of_a_member_are_taken_while_its_group_rebalances_and_only_in_its_generation() {
+    let (node, mut client) = with_topic().await;
+    let who = begin(&mut client).await;
+    assert_eq!(add_group(&mut client, who).await, 0);
+    let mut consumer = node.connect().await;
+    groups::begin(&mut consumer).await;
+    let joined = groups::joined(&mut consumer).await;
+    // The work has not been shared out: the generation stands, and the rebalance goes on.
+    let (id, generation) = (joined.member_id.as_str(), joined.generation_id);
+    let rebalancing = KafkaError::RebalanceInProgress.code();
+    assert_eq!(groups::commit_alone(&mut consumer, generation, id, 1).await, rebalancing);
+    for (member, error) in [
+        ((id, None, generation), None),
+        ((id, None, generation - 1), Some(KafkaError::IllegalGeneration)),
+        (("another", None, generation), Some(KafkaError::UnknownMemberId)),
+        (("", Some("another"), -1), Some(KafkaError::UnknownMemberId)),
+        (("", None, -1), None),
+    ] {
+        let told = commit_as(&mut client, who, member, 5).await;
+        assert_eq!(told, error.map_or(0, KafkaError::code), "{member:?}");
+    }
+    assert_eq!(end(&mut client, who, true, 3).await, 0);
+    assert_eq!(position(&mut client, true).await, (0, 5));
+}
+
+#[tokio::test]
+async fn a_producer_says_both_its_id_and_its_epoch_or_neither() {
+    let (_node, mut client) = with_topic().await;
+    let who = begin(&mut client).await;
+    let invalid = KafkaError::InvalidRequest.code();
+    for known in [(who.0, -1), (-1, who.1), (who.0, -7), (-7, who.1), (-7, -7)] {
+        for transactional_id in [Some(ID.to_owned()), None] {
+            let request = InitProducerIdRequest { transactional_id, ..request(known) };
+            let told = ask!(client, InitProducerId, request, 4);
+            let expected = (invalid, -1, -1);
+            assert_eq!((told.error_code, told.producer_id, told.producer_epoch), expected);
+        }
+    }
+    assert_eq!(add(&mut client, who, &[0], 3).await, [0], "it was not fenced by any of these");
+}
+
+/// The stream gets a synchronous replica, which has all that is there.
+async fn with_synchronous_replica(node: &TestNode) -> ReplicaLink {
+    let (stream, replica) = (node.stream("/activity"), elsewhere());
+    let settings = ReplicaSettings {
+        synchronous: true,
+        sync_policy: SyncPolicy::Refuse,
+        ..ReplicaSettings::default()
+    };
+    let (replica_id, paused, setup) = (None, false, None);
+    let place = replica.clone();
+    node.change(Command::AddReplica { stream, replica, replica_id, settings, paused, setup }).await;
+    let replica = || {
+        let catalog = node.engine.catalog();
+        catalog.stream(stream).and_then(|s| s.replica(&place)).expect("added").clone()
+    };
+    let link = ReplicaLink { stream, replica: place.clone(), link_epoch: replica().link_epoch };
+    say(node, &link, 0).await;
+    while replica().sync_state != SyncState::InForce {
+        tokio::task::yield_now().await;
+    }
+    link
+}
+
+/// The replica has the first partition of the topic up to there, and nothing of the second.
+async fn say(node: &TestNode, link: &ReplicaLink, end: i64) {
+    let catalog = node.engine.catalog();
+    let stream = catalog.stream(link.stream).expect("created");
+    let topic = stream.topic(&"clicks".parse().expect("a name")).expect("created").origin;
+    let of = |partition, offset| AckedEnd { topic, partition, offset };
+    let ends = vec![of(0, end), of(1, 0)];
+    node.engine.note_acked(link.clone(), ends).await.expect("it is open");
+}
+
+#[tokio::test]
+async fn the_end_of_a_transaction_that_waits_for_a_replica_holds_up_nobody_behind_it() {
+    let (node, mut client) = with_topic().await;
+    let link = with_synchronous_replica(&node).await;
+    node.create_stream("/alone", StreamSettings::default()).await;
+    node.create_topic("/alone", "clicks", 1).await;
+    let who = begin(&mut client).await;
+    assert_eq!(add(&mut client, who, &[0], 3).await, [0]);
+    let transactional_id = Some(ID.to_owned());
+    let records = ProduceRequest { transactional_id, ..produce(TOPIC, 0, part(who, 0, "part"), 1) };
+    let sent = ask!(client, Produce, records, 9);
+    assert_eq!(sent.responses[0].partition_responses[0].error_code, 0);
+    say(&node, &link, 1).await;
+    let ending = EndTxnRequest {
+        transactional_id: ID.to_owned(),
+        producer_id: who.0,
+        producer_epoch: who.1,
+        committed: true,
+    };
+    client.send(ending, 3).await;
+    client.send(produce("alone.clicks", 0, batch(&["behind"]), -1), 9).await;
+    let mut reader = node.connect().await;
+    while reader.fetch("alone.clicks", 0).await.high_watermark < 1 {
+        tokio::task::yield_now().await;
+    }
+    // Had it waited, it would be refused by now: the replica has not spoken in time.
+    say(&node, &link, 2).await;
+    let (_, Response::EndTxn(ended)) = client.receive(ApiKey::EndTxn, 3).await else {
+        panic!("the answer to another request");
+    };
+    assert_eq!(ended.error_code, 0);
+    let (_, Response::Produce(produced)) = client.receive(ApiKey::Produce, 9).await else {
+        panic!("the answer to another request");
+    };
+    assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_out_of_time_is_aborted_and_its_producer_fenced() {
     let (_node, mut client) = with_topic().await;
     let quick = InitProducerIdRequest { transaction_timeout_ms: 1_500, ..request((-1, -1)) };
-    let begun = ask!(client, InitProducerId, quick, 4);
-    let who = (begun.producer_id, begun.producer_epoch);
-    add(&mut client, who, &[0], 3).await;
-    send(&mut client, part(who, 0, "late")).await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), async {
-        while read_committed(&mut client, 0).await.last_stable_offset < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let who = loop {
+        let begun = ask!(client, InitProducerId, quick.clone(), 4);
+        let who = (begun.producer_id, begun.producer_epoch);
+        assert_eq!(add(&mut client, who, &[0], 3).await, [0]);
+        match send(&mut client, part(who, 0, "late")).await {
+            0 => break who,
+            // On a machine that is busy its time may be over before it has sent anything.
+            fenced => assert_eq!(fenced, KafkaError::InvalidProducerEpoch.code()),
         }
-    });
-    ended.await.expect("aborted after a second and a half");
+    };
+    let is_open = |data: PartitionData| data.last_stable_offset < data.high_watermark;
+    while is_open(read_committed(&mut client, 0).await) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let fenced = KafkaError::ProducerFenced.code();
     assert_eq!(end(&mut client, who, true, 3).await, fenced);
     let again = ask!(client, InitProducerId, request(who), 4);
