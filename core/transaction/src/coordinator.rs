@@ -192,7 +192,7 @@ impl Coordinator {
         if !ours.is_open() || cursors.iter().any(|cursor| !ours.groups.contains(&cursor.group)) {
             return Err(wrong_state(ours, "its group was not added to an open transaction"));
         }
-        let cursors = last_of_each_place(cursors);
+        let cursors = last_of_each_place(&cursors);
         let moved: BTreeSet<_> = cursors.iter().map(PendingCursor::place).collect();
         let others = ours.cursors.iter().filter(|old| !moved.contains(&old.place()));
         let (count, bytes) =
@@ -498,7 +498,7 @@ fn open(ours: &mut Transaction, at_ms: i64) {
 }
 
 /// Of several words on one place the last counts.
-fn last_of_each_place(cursors: Vec<PendingCursor>) -> Vec<PendingCursor> {
+fn last_of_each_place(cursors: &[PendingCursor]) -> Vec<PendingCursor> {
     let mut seen = BTreeSet::new();
     let newest: Vec<bool> =
         cursors.iter().rev().map(|cursor| seen.insert(cursor.place())).collect();
