@@ -186,13 +186,13 @@ impl Coordinator {
     pub fn add_cursors(
         &self,
         producer: &TransactionalProducer,
-        cursors: Vec<PendingCursor>,
+        cursors: &[PendingCursor],
     ) -> Result<TransactionEvent, Error> {
         let ours = self.check(producer)?;
         if !ours.is_open() || cursors.iter().any(|cursor| !ours.groups.contains(&cursor.group)) {
             return Err(wrong_state(ours, "its group was not added to an open transaction"));
         }
-        let cursors = last_of_each_place(&cursors);
+        let cursors = last_of_each_place(cursors);
         let moved: BTreeSet<_> = cursors.iter().map(PendingCursor::place).collect();
         let others = ours.cursors.iter().filter(|old| !moved.contains(&old.place()));
         let (count, bytes) =

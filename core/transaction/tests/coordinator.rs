@@ -206,16 +206,17 @@ fn of_cursors_of_one_place_the_last_counts_and_bytes_are_bounded() {
     let many: Vec<PendingCursor> = (0..9_000).map(|n| at(n % 9_000, 1)).collect();
     for offset in [2, 3] {
         let again: Vec<PendingCursor> = many.iter().map(|one| at(one.partition, offset)).collect();
-        let sent = many.iter().cloned().chain(again).collect();
-        let event = desk.coordinator.add_cursors(&who, sent).unwrap();
+        let sent: Vec<PendingCursor> = many.iter().cloned().chain(again).collect();
+        let event = desk.coordinator.add_cursors(&who, &sent).unwrap();
         desk.apply(event);
         let kept = &desk.coordinator.get(who.producer_id).unwrap().cursors;
         assert_eq!(kept.len(), 9_000, "none counts twice");
         assert!(kept.iter().all(|cursor| cursor.offset == offset));
     }
     let long = |partition| PendingCursor { metadata: "x".repeat(4_096), ..at(partition, 4) };
-    let too_many = (0..TRANSACTION_CURSOR_BYTES_MAX / 4_096).map(|n| long(n as u32)).collect();
-    assert_eq!(kind(desk.coordinator.add_cursors(&who, too_many)), ErrorKind::Limit);
+    let too_many: Vec<PendingCursor> =
+        (0..TRANSACTION_CURSOR_BYTES_MAX / 4_096).map(|n| long(n as u32)).collect();
+    assert_eq!(kind(desk.coordinator.add_cursors(&who, &too_many)), ErrorKind::Limit);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Sequencer {
                 for cursor in &cursors {
                     self.check_cursor(&key_of(cursor))?;
                 }
-                Some(self.state.coordinator.add_cursors(&producer, cursors)?)
+                Some(self.state.coordinator.add_cursors(&producer, &cursors)?)
             }
         };
         if let Some(event) = event {

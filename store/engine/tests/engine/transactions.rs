@@ -714,20 +714,20 @@ fn replicas_are_to_hear_of_commits_with_several_markers() {
 fn what_an_import_brings_is_left_to_it_and_ends_by_its_marker() {
     let mut owned = Owned::new(13);
     let stranger = TransactionalProducer { id: "x".parse().unwrap(), producer_id: 77, epoch: 0 };
-    import_open(&mut owned, stranger);
+    import_open(&mut owned, &stranger);
     // As it is where a stream is restored in the cluster that it was exported from.
     let mut owned = Owned::new(15);
     let known = owned.begin("x");
-    import_open(&mut owned, known);
+    import_open(&mut owned, &known);
 }
 
-fn import_open(owned: &mut Owned, stranger: TransactionalProducer) {
+fn import_open(owned: &mut Owned, stranger: &TransactionalProducer) {
     let no = owned.partitions[0];
-    let append = Append { partition: no, batch: part(&stranger, 0, "imported") };
+    let append = Append { partition: no, batch: part(stranger, 0, "imported") };
     let engine = owned.world.engine.clone();
     let kept = append.clone();
     owned.world.run(async move { engine.append_kept(vec![kept], Ack::Durable).await }).unwrap();
-    assert_eq!(kind(owned.send(&stranger, 0, 1)), ErrorKind::InvalidTransaction);
+    assert_eq!(kind(owned.send(stranger, 0, 1)), ErrorKind::InvalidTransaction);
     owned.settle();
     owned.world.crash(CrashPolicy::LoseAll);
     owned.settle();
