@@ -152,8 +152,8 @@ impl Partition {
         Some(self.watermark.load(Ordering::Acquire)).filter(|held| *held != NOT_HELD)
     }
 
-    /// Up to where compaction may look: nothing from here on was promised to be the last word of
-    /// its producer.
+    /// Up to where compaction may look: what readers do not see yet may still be cut, and supersedes
+    /// nothing.
     pub fn compactable_end(&self) -> i64 {
         self.high_watermark()
     }
