@@ -5,10 +5,15 @@ use std::collections::HashMap;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use mainstem_record::{BatchHeader, Record, records};
-use mainstem_types::limits::DECOMPRESSED_BYTES_MAX;
+use mainstem_types::limits::{
+    COMPACTION_MAP_BYTES, COMPACTION_RECORDS_MAX, DECOMPRESSED_BYTES_MAX,
+};
 
 /// What a key costs in memory, about: its hash, its offset, and the map's own share.
 const KEY_BYTES: usize = 48;
+
+// One batch always has room in an empty map.
+const _: () = assert!(COMPACTION_RECORDS_MAX * KEY_BYTES <= COMPACTION_MAP_BYTES);
 
 /// The first half of a key's SHA-256. Nobody can make two keys that share it, and so have the
 /// record of one taken for an older one of the other.
@@ -41,11 +46,14 @@ impl Newest {
     /// for them. The first batch is taken whatever it holds, so that every pass gets on.
     pub fn add(&mut self, batch: &Bytes) -> bool {
         let Ok(header) = BatchHeader::decode(batch) else { return true };
+        if !may_judge(&header) {
+            return true;
+        }
         let count = usize::try_from(header.record_count).unwrap_or(0);
         if !self.is_empty() && self.len() + count > self.keys_max {
             return false;
         }
-        for record in read(&header, batch).unwrap_or_default() {
+        for record in read(&header, batch).into_iter().flatten() {
             if let Some(key) = &record.key {
                 let newest = self.offsets.entry(hash(key)).or_insert(record.offset);
                 *newest = record.offset.max(*newest);
@@ -60,13 +68,30 @@ impl Newest {
     }
 }
 
-/// A batch's records, if compaction may look at them: not what a transaction wrote, which counts
-/// only once that is committed, and not what nobody can read.
-pub(crate) fn read(header: &BatchHeader, batch: &Bytes) -> Option<Vec<Record>> {
-    if header.attributes.is_control() || header.attributes.is_transactional() {
+/// Whether compaction may judge a batch's records: not what a transaction wrote, which counts only
+/// once that is committed, and no batch of more records than [`COMPACTION_RECORDS_MAX`].
+fn may_judge(header: &BatchHeader) -> bool {
+    let attributes = header.attributes;
+    !attributes.is_control() && !attributes.is_transactional() && !holds_too_many(header)
+}
+
+/// Nobody looks at the records of such a batch one by one, here or elsewhere: it stays as it came,
+/// and so copies of it are equal byte for byte.
+pub(crate) fn holds_too_many(header: &BatchHeader) -> bool {
+    usize::try_from(header.record_count).is_ok_and(|count| count > COMPACTION_RECORDS_MAX)
+}
+
+/// A batch's records, if compaction may judge them and all can be read. They are never held all at
+/// once: a record takes many times its packed bytes.
+pub(crate) fn read(
+    header: &BatchHeader,
+    batch: &Bytes,
+) -> Option<impl Iterator<Item = Record> + Clone + use<>> {
+    if !may_judge(header) {
         return None;
     }
-    records(batch, DECOMPRESSED_BYTES_MAX).ok()?.collect::<Result<_, _>>().ok()
+    let all = records(batch, DECOMPRESSED_BYTES_MAX).ok()?;
+    all.clone().all(|record| record.is_ok()).then(|| all.map_while(Result::ok))
 }
 
 fn hash(key: &[u8]) -> KeyHash {

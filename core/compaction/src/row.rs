@@ -126,21 +126,22 @@ impl Row {
 pub fn compact(batch: &Bytes, newest: &Newest, rules: &Rules<'_>) -> (Left, u64) {
     let Ok(header) = BatchHeader::decode(batch) else { return (Left::All, 0) };
     let Some(all) = read(&header, batch) else { return (Left::All, 0) };
-    let count = all.len();
-    let kept: Vec<Record> =
-        all.into_iter().filter(|record| stays(record, &header, newest, rules.now_ms)).collect();
-    let gone = (count - kept.len()) as u64;
-    if kept.is_empty() && !(rules.keeps_empty)(&header) {
+    let stay: Vec<bool> =
+        all.clone().map(|record| stays(&record, &header, newest, rules.now_ms)).collect();
+    let kept = all.zip(&stay).filter_map(|(record, stays)| stays.then_some(record));
+    let count = stay.iter().filter(|stays| **stays).count();
+    let gone = (stay.len() - count) as u64;
+    if count == 0 && !(rules.keeps_empty)(&header) {
         return (Left::Nothing, gone);
     }
     let known = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
-    let has_tombstones = kept.iter().any(|record| record.key.is_some() && record.value.is_none());
+    let has_tombstones = kept.clone().any(|record| record.key.is_some() && record.value.is_none());
     let kept_ms = i64::try_from(rules.delete_retention_ms).unwrap_or(i64::MAX);
     let horizon_ms = known.or_else(|| has_tombstones.then(|| rules.now_ms.saturating_add(kept_ms)));
     if gone == 0 && horizon_ms == known {
         return (Left::All, 0);
     }
-    let rewritten = rewrite_batch(&header, &kept, horizon_ms);
+    let rewritten = rewrite_batch(&header, kept, horizon_ms);
     // Our codecs may pack worse than the producer's did.
     if rewritten.len() > BATCH_BYTES_MAX.max(batch.len()) {
         return (Left::All, 0);
