@@ -11,4 +11,4 @@ mod row;
 
 pub use agree::agree;
 pub use newest::Newest;
-pub use row::{Left, Place, Row, RowBatch, Rules, compact, compact_row};
+pub use row::{Compacted, Left, Place, Row, RowBatch, Rules, compact, compact_row};

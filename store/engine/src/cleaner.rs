@@ -121,6 +121,8 @@ struct Pass {
     /// What the step under way takes, once it is answered.
     taken: (u64, u64),
     horizon_ms: Option<i64>,
+    /// A batch was met that stays whole, and of which no deletion that follows may go.
+    keeps_deletions: bool,
 }
 
 impl Cleaner {
@@ -266,6 +268,7 @@ impl Cleaner {
             upto,
             taken: (0, 0),
             horizon_ms: None,
+            keeps_deletions: false,
         })
     }
 
@@ -309,10 +312,12 @@ impl Cleaner {
             now_ms: self.env.clock.wall_ms(),
             delete_retention_ms: pass.rules.delete_retention_ms,
             keeps_empty: &keeps_empty,
+            keeps_deletions: pass.keeps_deletions,
         };
         let rows: Vec<RowBatch> = batches.into_iter().map(row_batch).collect();
         let row = compact_row(pass.at, &rows, &pass.newest, &rules);
         pass.horizon_ms = pass.horizon_ms.into_iter().chain(row.horizon_ms).min();
+        pass.keeps_deletions = row.keeps_deletions;
         pass.at = to;
         pass.taken = (row.records, row.bytes);
         if row.places.is_empty() {

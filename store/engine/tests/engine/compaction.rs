@@ -6,7 +6,9 @@ use bytes::Bytes;
 use mainstem_catalog::{Command, StreamPatch, StreamSettings};
 use mainstem_engine::{Cleaner, CleanerSettings, Cleaning, Engine, ReplicaAppend, ReplicaBatch};
 use mainstem_env::{CrashPolicy, Env};
-use mainstem_record::{BatchBuilder, BatchHeader, Record, records};
+use mainstem_record::{
+    BatchBuilder, BatchHeader, Record, end_marker, patch_base_offset, patch_leader_epoch, records,
+};
 use mainstem_types::{ErrorKind, PartitionNo};
 
 use crate::replica::{append, at, send};
@@ -381,4 +383,56 @@ fn where_a_log_ends_in_a_gap_all_waits_for_the_next_batch() {
     clean(&mut world);
     let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
     assert_eq!(left, [1, 9]);
+}
+
+#[test]
+fn a_tombstone_stays_while_an_older_record_of_its_key_is_in_a_transaction() {
+    let mut world = World::new(12);
+    let (link, no) = world.replica();
+    let patch = StreamPatch { compact: Some(true), ..StreamPatch::default() };
+    world.change(Command::EditStream { path: "/copy".parse().unwrap(), patch }).unwrap();
+    // So large that what follows is of another row.
+    let mut builder = BatchBuilder::new().leader_epoch(0).producer(9, 0, 0).transactional();
+    builder.push(START_MS, Some(b"k"), Some(&[7; 9_000]));
+    let mut batches = vec![builder.build().freeze(), end_marker(9, 0, true, 0, START_MS)];
+    for (key, value) in [("k", None), ("z", Some("end"))] {
+        batches.push(batch(&[key], value));
+    }
+    let at = |(base, batch): (i64, Bytes)| {
+        let mut bytes = batch.to_vec();
+        patch_base_offset(&mut bytes, base);
+        patch_leader_epoch(&mut bytes, 0);
+        ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }
+    };
+    let batches = (0..).zip(batches).map(at).collect();
+    send(&mut world, append(link, batches)).unwrap();
+    let mut cleaner = cleaner(&world, CLEANER);
+    for _ in 0..2 {
+        step_until_idle(&mut world, &mut cleaner);
+        world.clock.advance_ms(2 * 24 * 3_600_000);
+    }
+    let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
+    assert_eq!(left, [0, 1, 2, 3]);
+    let header = BatchHeader::decode(&world.read_all(no)[2]).unwrap();
+    assert!(header.attributes.has_delete_horizon(), "its time was noted, and is over");
+}
+
+#[test]
+fn a_partition_comes_to_rest_once_its_tombstones_are_gone() {
+    let mut world = World::new(13);
+    let settings = StreamSettings { delete_retention_ms: 60_000, ..compacted() };
+    let no = world.owned("/a", settings);
+    let mut mixed = BatchBuilder::new();
+    mixed.push(START_MS, Some(b"live"), Some(b"v"));
+    mixed.push(START_MS, Some(b"deleted"), None);
+    world.append(no, mixed.build().freeze()).unwrap();
+    world.append(no, batch(&["z"], Some("end"))).unwrap();
+    let mut cleaner = cleaner(&world, CLEANER);
+    step_until_idle(&mut world, &mut cleaner);
+    assert_eq!(all_records(&world, no).len(), 3);
+    world.clock.advance_ms(60_001);
+    step_until_idle(&mut world, &mut cleaner);
+    let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
+    assert_eq!(left, [0, 2]);
+    assert_eq!(cleaner.step(), Cleaning::Idle, "it is not read again for ever");
 }
