@@ -1,8 +1,9 @@
 //! Steps of compaction, in the order of all that changes a partition.
 //!
 //! What is below the frontier `compacted` may be written anew; the frontier is durable before
-//! anything is. So whoever has a rewritten batch, here or by a link, can know that it is one. Each
-//! rewritten frame is true by itself: a crash leaves the old or the new, wherever it strikes.
+//! anything is. What a link brings, or is set aside, has its frontier in front of it in the log. So
+//! whoever has a rewritten batch can know that it is one. Each rewritten frame is true by itself: a
+//! crash leaves the old or the new, wherever it strikes.
 
 use std::sync::Arc;
 
@@ -43,12 +44,12 @@ impl Sequencer {
         Ok(self.state.partitions[&no].producers.clone())
     }
 
-    /// Notes how far a partition is compacted, here or at its source.
+    /// Notes how far a partition is compacted, here or at its source: up to its end, or that of what
+    /// is about to be staged.
     pub(crate) fn note_compaction(&mut self, no: PartitionNo, compacted: i64, cleaned: i64) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
-        let (marks, end) = (&partition.marks, partition.end);
-        let (compacted, cleaned) =
-            (compacted.min(end).max(marks.compacted), cleaned.min(end).max(marks.cleaned));
+        let marks = &partition.marks;
+        let (compacted, cleaned) = (compacted.max(marks.compacted), cleaned.max(marks.cleaned));
         if (compacted, cleaned) == (marks.compacted, marks.cleaned) {
             return;
         }

@@ -1,10 +1,14 @@
 //! Log compaction: what is left, that it survives crashes, and that a link gets on over it (I2).
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use mainstem_catalog::{Command, StreamPatch, StreamSettings};
-use mainstem_engine::{Cleaner, CleanerSettings, Cleaning, Engine, ReplicaAppend, ReplicaBatch};
+use mainstem_engine::{
+    Cleaner, CleanerSettings, Cleaning, Engine, LinkName, ReplicaAppend, ReplicaBatch,
+};
 use mainstem_env::{CrashPolicy, Env};
 use mainstem_record::{
     BatchBuilder, BatchHeader, Record, end_marker, patch_base_offset, patch_leader_epoch, records,
@@ -364,6 +368,55 @@ fn a_replica_knows_what_its_source_compacted() {
     check(&world);
     world.crash(CrashPolicy::LoseAll);
     check(&world);
+}
+
+/// A replica in whose log each frame is a group of its own.
+fn replica_in_small_groups(seed: u64) -> (World, LinkName, PartitionNo) {
+    let mut world = World::with(seed, |settings| {
+        settings.log.group_bytes_max = 128;
+        settings.log.segment_bytes = 1024 * 1024;
+    });
+    let (link, no) = world.replica();
+    (world, link, no)
+}
+
+#[test]
+fn i2_a_crash_at_any_write_leaves_no_compacted_batch_that_is_not_known_as_one() {
+    let mut kept = BTreeMap::new();
+    for dies_after in 0..9 {
+        let (mut world, link, no) = replica_in_small_groups(200 + dies_after);
+        let left = [None, Some("b"), None];
+        let batches = (0..4).map(|n| part(n * 3, &left, "v")).collect();
+        world.disk.die_after(dies_after);
+        let engine = world.engine.clone();
+        let append = ReplicaAppend { compacted: 10, ..append(link, batches) };
+        let mut appending = pin!(engine.append_replica(append));
+        let queued = appending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(queued.is_ready());
+        let is_done = world.sequencer.step().is_ok();
+        world.crash(CrashPolicy::KeepAll);
+        let partition = world.engine.partition(no).unwrap();
+        let (end, compacted) = (partition.durable_end(), partition.marks().compacted);
+        assert!(end == 0 || compacted == 10, "died after {dies_after}: {compacted} of {end}");
+        assert!(!is_done || end == 12);
+        kept.insert(end, compacted);
+    }
+    assert_eq!(kept.into_keys().collect::<Vec<_>>(), [0, 3, 6, 9, 12], "it died everywhere");
+}
+
+#[test]
+fn a_replica_knows_what_its_source_compacted_although_a_later_batch_is_refused() {
+    let mut world = World::new(14);
+    let (link, no) = world.replica();
+    let left = [None, Some("b"), None];
+    let batches = vec![part(0, &left, "v"), part(4, &left, "v")];
+    let error = send(&mut world, ReplicaAppend { compacted: 9, ..append(link, batches) });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Misaligned);
+    for _ in 0..2 {
+        let partition = world.engine.partition(no).unwrap();
+        assert_eq!((partition.durable_end(), partition.marks().compacted), (3, 7));
+        world.crash(CrashPolicy::LoseAll);
+    }
 }
 
 #[test]
