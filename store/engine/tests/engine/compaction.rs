@@ -220,6 +220,20 @@ fn a_deletion_is_kept_for_its_time_and_young_records_are_left_alone() {
     assert_eq!(start, 0, "where compaction left nothing, nothing expires");
 }
 
+/// The partition of another topic, of this policy, in the only stream; made after `last`.
+fn one_more(world: &mut World, last: PartitionNo, policy: &str) -> PartitionNo {
+    let stream = world.engine.catalog().streams().next().unwrap().id;
+    let create = Command::CreateTopic {
+        stream,
+        name: "compacted".parse().unwrap(),
+        partitions: Some(1),
+        timestamp_type: None,
+        config: [("cleanup.policy".to_owned(), policy.to_owned())].into(),
+    };
+    world.change(create).unwrap();
+    PartitionNo(last.0 + 1)
+}
+
 #[test]
 fn what_is_only_compacted_does_not_expire() {
     const WEEKS_MS: u64 = 30 * 24 * 3_600_000;
@@ -227,17 +241,7 @@ fn what_is_only_compacted_does_not_expire() {
         let mut world = World::new(10);
         let settings = StreamSettings { ttl_seconds: 604_800, ..StreamSettings::default() };
         let first = world.owned("/a", settings);
-        let stream = world.engine.catalog().streams().next().unwrap().id;
-        world
-            .change(Command::CreateTopic {
-                stream,
-                name: "compacted".parse().unwrap(),
-                partitions: Some(1),
-                timestamp_type: None,
-                config: [("cleanup.policy".to_owned(), policy.to_owned())].into(),
-            })
-            .unwrap();
-        let no = PartitionNo(first.0 + 1);
+        let no = one_more(&mut world, first, policy);
         for value in ["old", "new"] {
             world.append(first, batch(&["k"], Some(value))).unwrap();
             world.append(no, batch(&["k"], Some(value))).unwrap();
@@ -488,4 +492,25 @@ fn a_partition_comes_to_rest_once_its_tombstones_are_gone() {
     let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
     assert_eq!(left, [0, 2]);
     assert_eq!(cleaner.step(), Cleaning::Idle, "it is not read again for ever");
+}
+
+#[test]
+fn where_nothing_has_come_a_look_reads_no_batch() {
+    let mut world = World::new(15);
+    let other = world.owned("/a", StreamSettings::default());
+    let no = one_more(&mut world, other, "compact");
+    fill(&mut world, no);
+    let mut cleaner = cleaner(&world, CLEANER);
+    step_until_idle(&mut world, &mut cleaner);
+    // What is newest is no longer in memory.
+    fill(&mut world, other);
+    assert!(world.engine.partition(no).unwrap().read_tail(399, 1).is_none());
+    world.disk.fail_next_read();
+    assert_eq!(cleaner.step(), Cleaning::Idle);
+    let read = world.engine.partition(no).unwrap().read(399, 1);
+    assert!(read.is_err(), "the first read since, which was to fail");
+    // Where something has come it looks again.
+    fill(&mut world, no);
+    step_until_idle(&mut world, &mut cleaner);
+    assert_eq!(world.engine.partition(no).unwrap().marks().cleaned, 798);
 }
