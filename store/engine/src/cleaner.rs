@@ -71,7 +71,7 @@ pub struct Cleaner {
     env: Env,
     settings: CleanerSettings,
     work: Work,
-    answer: Option<oneshot::Receiver<Result<Arc<Producers>, Error>>>,
+    answer: Option<oneshot::Receiver<Result<Option<Arc<Producers>>, Error>>>,
     /// Waits for its turn in the queue.
     pushing: Option<Pushing>,
     look_at_ms: u64,
@@ -391,11 +391,11 @@ impl Cleaner {
         }
     }
 
-    fn handle_answer(&mut self, answered: Result<Arc<Producers>, Error>) {
+    fn handle_answer(&mut self, answered: Result<Option<Arc<Producers>>, Error>) {
         let work = std::mem::replace(&mut self.work, Work::Idle);
         match (work, answered) {
             (Work::Begin(mut pass), Ok(producers)) => {
-                pass.producers = producers;
+                pass.producers = producers.expect("who begins is told of the producers");
                 self.work = Work::Rewrite(pass);
             }
             (Work::Rewrite(mut pass), Ok(_)) => {

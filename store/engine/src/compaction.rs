@@ -18,14 +18,15 @@ use crate::op::{Compact, CompactStep};
 use crate::sequencer::Sequencer;
 
 impl Sequencer {
-    /// Takes one step; gives what is known of the partition's producers.
+    /// Takes one step; gives who begins what is known of the partition's producers. Nobody else:
+    /// while it is shared, the next batch copies all of it.
     ///
     /// # Errors
     /// What was read is no longer what stands there, or there is no room: begin again, later.
     pub(crate) fn sequence_compaction(
         &mut self,
         compact: Compact,
-    ) -> Result<Arc<Producers>, Error> {
+    ) -> Result<Option<Arc<Producers>>, Error> {
         let no = compact.partition;
         self.check_disk()?;
         let gone = || Error::not_found("the partition does not exist any more");
@@ -37,11 +38,15 @@ impl Sequencer {
         }
         let end = partition.end;
         match compact.step {
-            CompactStep::Begin(to) => self.note_compaction(no, to.min(end), 0),
+            CompactStep::Begin(to) => {
+                let producers = Arc::clone(&partition.producers);
+                self.note_compaction(no, to.min(end), 0);
+                return Ok(Some(producers));
+            }
             CompactStep::Done(to) => self.note_compaction(no, to.min(end), to.min(end)),
             CompactStep::Rewrite(places) => self.stage_places(no, places)?,
         }
-        Ok(self.state.partitions[&no].producers.clone())
+        Ok(None)
     }
 
     /// Notes how far a partition is compacted, here or at its source: up to its end, or that of what
