@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mainstem_record::{BatchHeader, RecordError, Records, records};
 use mainstem_types::limits::DECOMPRESSED_BYTES_MAX;
 
-use crate::newest::holds_too_many;
+use crate::judged::holds_too_many;
 
 /// Whether two copies of a batch hold the same record at every offset where both hold one (I2),
 /// what one of them lacks being explained by compaction. Two that were never compacted are the same

@@ -6,6 +6,7 @@
 //! record of each key is ([`Newest`]), and once to rewrite what is older ([`compact_row`]).
 
 mod agree;
+mod judged;
 mod newest;
 mod row;
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use mainstem_record::{BatchHeader, Record, records};
-use mainstem_types::limits::{
-    COMPACTION_MAP_BYTES, COMPACTION_RECORDS_MAX, DECOMPRESSED_BYTES_MAX,
-};
+use mainstem_record::BatchHeader;
+use mainstem_types::limits::{COMPACTION_MAP_BYTES, COMPACTION_RECORDS_MAX};
+
+use crate::judged::{may_judge, read};
 
 /// What a key costs in memory, about: its hash, its offset, and the map's own share.
 const KEY_BYTES: usize = 48;
@@ -66,32 +66,6 @@ impl Newest {
     pub(crate) fn is_superseded(&self, key: &[u8], offset: i64) -> bool {
         self.offsets.get(&hash(key)).is_some_and(|newest| *newest > offset)
     }
-}
-
-/// Whether compaction may judge a batch's records: not what a transaction wrote, which counts only
-/// once that is committed, and no batch of more records than [`COMPACTION_RECORDS_MAX`].
-fn may_judge(header: &BatchHeader) -> bool {
-    let attributes = header.attributes;
-    !attributes.is_control() && !attributes.is_transactional() && !holds_too_many(header)
-}
-
-/// Nobody looks at the records of such a batch one by one, here or elsewhere: it stays as it came,
-/// and so copies of it are equal byte for byte.
-pub(crate) fn holds_too_many(header: &BatchHeader) -> bool {
-    usize::try_from(header.record_count).is_ok_and(|count| count > COMPACTION_RECORDS_MAX)
-}
-
-/// A batch's records, if compaction may judge them and all can be read. They are never held all at
-/// once: a record takes many times its packed bytes.
-pub(crate) fn read(
-    header: &BatchHeader,
-    batch: &Bytes,
-) -> Option<impl Iterator<Item = Record> + Clone + use<>> {
-    if !may_judge(header) {
-        return None;
-    }
-    let all = records(batch, DECOMPRESSED_BYTES_MAX).ok()?;
-    all.clone().all(|record| record.is_ok()).then(|| all.map_while(Result::ok))
 }
 
 fn hash(key: &[u8]) -> KeyHash {

@@ -5,7 +5,7 @@ use mainstem_record::{BatchHeader, Record, rewrite_batch};
 use mainstem_types::limits::BATCH_BYTES_MAX;
 
 use crate::Newest;
-use crate::newest::read;
+use crate::judged::read;
 
 /// By what compaction goes, besides the keys.
 #[derive(Clone, Copy)]
@@ -140,7 +140,7 @@ impl Compacted {
 }
 
 /// What is left of one batch. Control batches, what belongs to a transaction, records without a key,
-/// and what cannot be read or holds too many records stay.
+/// and what cannot be read or is too large stay.
 pub fn compact(batch: &Bytes, newest: &Newest, rules: &Rules<'_>) -> Compacted {
     let Ok(header) = BatchHeader::decode(batch) else { return Compacted::whole(None, true) };
     let Some(all) = read(&header, batch) else {
@@ -164,10 +164,7 @@ pub fn compact(batch: &Bytes, newest: &Newest, rules: &Rules<'_>) -> Compacted {
         return Compacted::whole(waits(known), false);
     }
     let rewritten = rewrite_batch(&header, kept, horizon_ms);
-    // Our codecs may pack worse than the producer's did.
-    if rewritten.len() > BATCH_BYTES_MAX.max(batch.len()) {
-        return Compacted::whole(waits(known), true);
-    }
+    assert!(rewritten.len() <= BATCH_BYTES_MAX, "a batch is judged only if any part of it fits");
     let (left, horizon_ms) = (Left::Batch(rewritten), waits(horizon_ms));
     Compacted { left, gone, horizon_ms, is_unjudged: false }
 }

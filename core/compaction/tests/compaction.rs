@@ -169,7 +169,8 @@ fn a_tombstone_goes_after_its_time_and_takes_its_batch_along() {
     assert_eq!(over, Compacted { left: Left::Nothing, gone: 1, ..WHOLE });
 }
 
-/// One pass over a row, long after the time of all deletions in it is noted and over.
+/// A pass over a row that notes when its deletions may go, and long after that one that looks at no
+/// keys anew.
 fn after_their_time(rows: &[RowBatch]) -> (Vec<RowBatch>, Row) {
     let never = |_: &BatchHeader| false;
     let mut rows = rows.to_vec();
@@ -177,6 +178,7 @@ fn after_their_time(rows: &[RowBatch]) -> (Vec<RowBatch>, Row) {
     rows.iter().for_each(|row| assert!(newest.add(&row.bytes)));
     let mut last = Row::default();
     for now_ms in [0, 50_000] {
+        newest = if now_ms > 0 { Newest::new(0) } else { newest };
         last = compact_row(0, &rows, &newest, &rules(now_ms, &never));
         if !last.places.is_empty() {
             rows = last.places.iter().filter_map(row_batch).collect();
@@ -218,7 +220,7 @@ fn a_tombstone_stays_while_an_older_record_of_its_key_may_be_in_a_transaction() 
 }
 
 #[test]
-fn a_tombstone_stays_while_a_batch_before_it_could_not_be_written_anew() {
+fn a_tombstone_stays_while_a_batch_before_it_may_become_too_large() {
     // Records tell their times from that of the deletion then, and each grows by five bytes.
     let mut builder = BatchBuilder::new();
     builder.push(1_700_000_000_000, Some(b"k"), Some(b"v"));
@@ -243,6 +245,26 @@ fn a_tombstone_stays_while_a_batch_before_it_could_not_be_written_anew() {
     assert_eq!(left[0].bytes, large);
     assert_eq!(read(&left[1].bytes)[0].offset, next);
     assert!(row.keeps_deletions && row.horizon_ms.is_none());
+}
+
+#[test]
+fn what_packs_badly_is_written_anew_as_long_as_it_fits() {
+    let mut state = 1_u64;
+    let noise = (0..1_300_000).flat_map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state ^ state >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()
+    });
+    let noise: Vec<u8> = noise.collect();
+    let never = |_: &BatchHeader| false;
+    for codec in [Compression::Gzip, Compression::Snappy] {
+        let mut builder = BatchBuilder::new().compression(codec);
+        builder.push(1_700_000_000_000, Some(b"gone"), None);
+        builder.push(1_700_000_000_000, Some(b"k"), Some(&noise));
+        let batch = builder.build().freeze();
+        let compacted = compact(&batch, &Newest::new(0), &rules(0, &never));
+        assert!(matches!(compacted.left, Left::Batch(_)), "{codec:?}");
+        assert!(!compacted.is_unjudged);
+    }
 }
 
 #[test]
