@@ -102,6 +102,9 @@ pub const LINK_CHUNK_ITEMS_MAX: usize = 1024;
 pub const UNPACKED_AT_ONCE_MAX: usize = 2;
 /// What compaction knows of keys in one pass: a million and a half of them.
 pub const COMPACTION_MAP_BYTES: usize = 64 * 1024 * 1024;
+/// Records of one batch that compaction looks at; one with more is left as it is. A stock client's
+/// batch of a mebibyte holds a tenth of it, and a packed one of the longest could hold 14 million.
+pub const COMPACTION_RECORDS_MAX: usize = 1024 * 1024;
 /// What compaction reads, and writes, in one step.
 pub const COMPACTION_STEP_BYTES: usize = 1024 * 1024;
 

@@ -72,6 +72,11 @@ impl Records {
         &self.header
     }
 
+    /// The length of all its records, unpacked.
+    pub fn plain_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     fn read(&mut self) -> Result<Record, RecordError> {
         let length = varint::read_i32(&self.body, &mut self.at)?;
         let end = usize::try_from(length)

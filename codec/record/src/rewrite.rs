@@ -1,5 +1,7 @@
 //! What compaction leaves of a batch.
 
+use std::borrow::Borrow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::header::{
@@ -17,31 +19,31 @@ use crate::varint;
 /// Without one, what the header says stays.
 pub fn rewrite_batch(
     header: &BatchHeader,
-    records: &[Record],
+    records: impl IntoIterator<Item = impl Borrow<Record>>,
     delete_horizon_ms: Option<i64>,
 ) -> Bytes {
     let compression = header.attributes.compression().unwrap_or_default();
     let base_timestamp = delete_horizon_ms.unwrap_or(header.base_timestamp);
-    let newest = records.iter().map(|record| record.timestamp).max();
-    let max_timestamp = match header.attributes.timestamp_type() {
-        TimestampType::Create => newest.unwrap_or(header.max_timestamp),
-        TimestampType::LogAppend => header.max_timestamp,
-    };
     let horizon = if delete_horizon_ms.is_some() { Attributes::DELETE_HORIZON } else { 0 };
     let (mut body, mut fields) = (Vec::new(), Vec::new());
+    let (mut count, mut newest) = (0, None);
     for record in records {
+        let record = record.borrow();
         fields.clear();
         encode(record, header.base_offset, base_timestamp, &mut fields);
         varint::write(&mut body, fields.len() as i64);
         body.extend_from_slice(&fields);
+        count += 1;
+        newest = newest.max(Some(record.timestamp));
     }
-    // A batch without records has no body, whatever its codec.
-    let packed = if compression.is_none() || records.is_empty() {
-        body
-    } else {
-        compression.compress(&body)
+    let max_timestamp = match header.attributes.timestamp_type() {
+        TimestampType::Create => newest.unwrap_or(header.max_timestamp),
+        TimestampType::LogAppend => header.max_timestamp,
     };
-    let codec = if records.is_empty() { Attributes::COMPRESSION } else { 0 };
+    // A batch without records has no body, whatever its codec.
+    let packed =
+        if compression.is_none() || count == 0 { body } else { compression.compress(&body) };
+    let codec = if count == 0 { Attributes::COMPRESSION } else { 0 };
     let total_bytes = HEADER_BYTES + packed.len();
     let mut out = BytesMut::with_capacity(total_bytes);
     out.put_i64(header.base_offset);
@@ -56,7 +58,7 @@ pub fn rewrite_batch(
     out.put_i64(header.producer_id);
     out.put_i16(header.producer_epoch);
     out.put_i32(header.base_sequence);
-    out.put_i32(i32::try_from(records.len()).expect("no more than there were"));
+    out.put_i32(count);
     out.extend_from_slice(&packed);
     let crc = crc32c::crc32c(&out[ATTRIBUTES_AT..]);
     out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());

@@ -6,9 +6,10 @@
 //! record of each key is ([`Newest`]), and once to rewrite what is older ([`compact_row`]).
 
 mod agree;
+mod judged;
 mod newest;
 mod row;
 
 pub use agree::agree;
 pub use newest::Newest;
-pub use row::{Left, Place, Row, RowBatch, Rules, compact, compact_row};
+pub use row::{Compacted, Left, Place, Row, RowBatch, Rules, compact, compact_row};

@@ -4,11 +4,16 @@ use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use mainstem_record::{BatchHeader, Record, records};
-use mainstem_types::limits::DECOMPRESSED_BYTES_MAX;
+use mainstem_record::BatchHeader;
+use mainstem_types::limits::{COMPACTION_MAP_BYTES, COMPACTION_RECORDS_MAX};
+
+use crate::judged::{may_judge, read};
 
 /// What a key costs in memory, about: its hash, its offset, and the map's own share.
 const KEY_BYTES: usize = 48;
+
+// One batch always has room in an empty map.
+const _: () = assert!(COMPACTION_RECORDS_MAX * KEY_BYTES <= COMPACTION_MAP_BYTES);
 
 /// The first half of a key's SHA-256. Nobody can make two keys that share it, and so have the
 /// record of one taken for an older one of the other.
@@ -41,11 +46,14 @@ impl Newest {
     /// for them. The first batch is taken whatever it holds, so that every pass gets on.
     pub fn add(&mut self, batch: &Bytes) -> bool {
         let Ok(header) = BatchHeader::decode(batch) else { return true };
+        if !may_judge(&header) {
+            return true;
+        }
         let count = usize::try_from(header.record_count).unwrap_or(0);
         if !self.is_empty() && self.len() + count > self.keys_max {
             return false;
         }
-        for record in read(&header, batch).unwrap_or_default() {
+        for record in read(&header, batch).into_iter().flatten() {
             if let Some(key) = &record.key {
                 let newest = self.offsets.entry(hash(key)).or_insert(record.offset);
                 *newest = record.offset.max(*newest);
@@ -58,15 +66,6 @@ impl Newest {
     pub(crate) fn is_superseded(&self, key: &[u8], offset: i64) -> bool {
         self.offsets.get(&hash(key)).is_some_and(|newest| *newest > offset)
     }
-}
-
-/// A batch's records, if compaction may look at them: not what a transaction wrote, which counts
-/// only once that is committed, and not what nobody can read.
-pub(crate) fn read(header: &BatchHeader, batch: &Bytes) -> Option<Vec<Record>> {
-    if header.attributes.is_control() || header.attributes.is_transactional() {
-        return None;
-    }
-    records(batch, DECOMPRESSED_BYTES_MAX).ok()?.collect::<Result<_, _>>().ok()
 }
 
 fn hash(key: &[u8]) -> KeyHash {

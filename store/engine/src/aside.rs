@@ -191,6 +191,8 @@ impl Sequencer {
         // The owner may have deleted a part of the first batch.
         let begin = batches.first().map_or(first, |batch| batch.base_offset.min(first));
         let compacted = partition.marks.compacted;
+        let to = batches.last().map_or(end, |batch| batch.next_offset);
+        self.note_compaction(aside, compacted.min(to), 0);
         self.sequence_gap(aside, begin, 0);
         let known = self.state.partitions[&aside].lineage.entries().len();
         for entry in lineage.entries().iter().skip(known).filter(|e| e.start_offset < end) {
@@ -204,7 +206,6 @@ impl Sequencer {
             self.sequence_gap(aside, batch.base_offset, compacted);
             self.keep_batch(aside, batch)?;
         }
-        self.note_compaction(aside, compacted, 0);
         if self.state.partitions[&aside].log_start < first {
             self.stage_trim(aside, first, false);
         }

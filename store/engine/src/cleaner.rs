@@ -28,7 +28,7 @@ use crate::shared::Shared;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanerSettings {
     /// How often it looks for partitions to compact, in milliseconds. A second: looking costs
-    /// little where nothing has come.
+    /// little, and reads no batch, where nothing has come.
     pub interval_ms: u64,
     /// How long a partition is left alone after a pass, in milliseconds. Ten seconds: where little
     /// is written, a share of it is soon new.
@@ -71,7 +71,7 @@ pub struct Cleaner {
     env: Env,
     settings: CleanerSettings,
     work: Work,
-    answer: Option<oneshot::Receiver<Result<Arc<Producers>, Error>>>,
+    answer: Option<oneshot::Receiver<Result<Option<Arc<Producers>>, Error>>>,
     /// Waits for its turn in the queue.
     pushing: Option<Pushing>,
     look_at_ms: u64,
@@ -83,6 +83,8 @@ pub struct Cleaner {
 
 #[derive(Clone, Copy, Default)]
 struct Known {
+    /// The newest batch, so that it is read only once.
+    newest: Option<NewestBatch>,
     /// Up to where it could have been compacted, with nothing due.
     upto: i64,
     /// When the first tombstone may go that the last pass left.
@@ -90,6 +92,14 @@ struct Known {
     not_before_ms: u64,
     /// The last pass had no room for all keys.
     is_unfinished: bool,
+}
+
+/// Where the newest batch begins, for an end and a number of cuts.
+#[derive(Clone, Copy)]
+struct NewestBatch {
+    end: i64,
+    cuts: u64,
+    base_offset: i64,
 }
 
 enum Work {
@@ -121,6 +131,8 @@ struct Pass {
     /// What the step under way takes, once it is answered.
     taken: (u64, u64),
     horizon_ms: Option<i64>,
+    /// A batch was met that stays whole, and of which no deletion that follows may go.
+    keeps_deletions: bool,
 }
 
 impl Cleaner {
@@ -232,10 +244,8 @@ impl Cleaner {
 
     fn begin_if_due(&mut self, partition: Arc<Partition>, rules: Compaction) -> Option<Pass> {
         let (cuts, start) = (partition.cuts(), partition.log_start());
-        // Damage is told by who reads it; it is not compacted.
-        let upto = upto(&partition, &rules, self.env.clock.wall_ms()).ok()?;
         let now_ms = self.env.clock.wall_ms();
-        let cleaned = partition.marks().cleaned.clamp(start, upto.max(start));
+        let cleaned = partition.marks().cleaned;
         // Whether a pass before the last start left tombstones is not known; if so they are old by
         // then.
         let retention_ms = i64::try_from(rules.delete_retention_ms).unwrap_or(i64::MAX);
@@ -245,6 +255,11 @@ impl Cleaner {
         if self.env.clock.monotonic_ms() < known.not_before_ms {
             return None;
         }
+        // Damage is told by who reads it; it is not compacted.
+        let newest = newest_batch(&partition, cuts, known.newest).ok()?;
+        known.newest = Some(newest);
+        let upto = upto(&partition, newest.base_offset, &rules, now_ms).ok()?;
+        let cleaned = cleaned.clamp(start, upto.max(start));
         let is_over =
             known.horizon_ms.is_some_and(|horizon_ms| horizon_ms <= now_ms) || known.is_unfinished;
         if upto <= start || upto == known.upto && !is_over && rules.max_lag_ms.is_none() {
@@ -266,6 +281,7 @@ impl Cleaner {
             upto,
             taken: (0, 0),
             horizon_ms: None,
+            keeps_deletions: false,
         })
     }
 
@@ -309,10 +325,12 @@ impl Cleaner {
             now_ms: self.env.clock.wall_ms(),
             delete_retention_ms: pass.rules.delete_retention_ms,
             keeps_empty: &keeps_empty,
+            keeps_deletions: pass.keeps_deletions,
         };
         let rows: Vec<RowBatch> = batches.into_iter().map(row_batch).collect();
         let row = compact_row(pass.at, &rows, &pass.newest, &rules);
         pass.horizon_ms = pass.horizon_ms.into_iter().chain(row.horizon_ms).min();
+        pass.keeps_deletions = row.keeps_deletions;
         pass.at = to;
         pass.taken = (row.records, row.bytes);
         if row.places.is_empty() {
@@ -373,11 +391,11 @@ impl Cleaner {
         }
     }
 
-    fn handle_answer(&mut self, answered: Result<Arc<Producers>, Error>) {
+    fn handle_answer(&mut self, answered: Result<Option<Arc<Producers>>, Error>) {
         let work = std::mem::replace(&mut self.work, Work::Idle);
         match (work, answered) {
             (Work::Begin(mut pass), Ok(producers)) => {
-                pass.producers = producers;
+                pass.producers = producers.expect("who begins is told of the producers");
                 self.work = Work::Rewrite(pass);
             }
             (Work::Rewrite(mut pass), Ok(_)) => {
@@ -390,8 +408,10 @@ impl Cleaner {
                 let Pass { upto, horizon_ms, is_full: is_unfinished, .. } = pass;
                 let rest_ms = if is_unfinished { 0 } else { self.settings.pass_interval_ms };
                 let not_before_ms = self.env.clock.monotonic_ms() + rest_ms;
-                let known = Known { upto, horizon_ms, not_before_ms, is_unfinished };
-                self.known.insert(pass.partition.no, known);
+                if let Some(known) = self.known.get_mut(&pass.partition.no) {
+                    let newest = known.newest;
+                    *known = Known { newest, upto, horizon_ms, not_before_ms, is_unfinished };
+                }
             }
             (Work::Begin(pass) | Work::Rewrite(pass) | Work::Finish(pass), Err(error)) => {
                 self.abandon(pass.partition.no, &error);
@@ -402,19 +422,36 @@ impl Cleaner {
     }
 }
 
-/// The end of what may be compacted now: never the newest batch, by which readers get on to the end.
-fn upto(partition: &Partition, rules: &Compaction, now_ms: i64) -> Result<i64, LogError> {
-    let (no, log, end) = (partition.no, partition.log(), partition.durable_end());
-    let newest = log.read(no, end - 1, end, 1)?;
+/// The newest batch, read if anything has come or was cut since it was last `known`.
+fn newest_batch(
+    partition: &Partition,
+    cuts: u64,
+    known: Option<NewestBatch>,
+) -> Result<NewestBatch, LogError> {
+    let end = partition.durable_end();
+    if let Some(known) = known.filter(|known| (known.end, known.cuts) == (end, cuts)) {
+        return Ok(known);
+    }
+    let newest = partition.log().read(partition.no, end - 1, end, 1)?;
     // Where the log ends in a gap, the newest batch is somewhere below, and all waits for the next.
-    let newest = newest.last().map_or(i64::MIN, |batch| batch.base_offset);
+    let base_offset = newest.last().map_or(i64::MIN, |batch| batch.base_offset);
+    Ok(NewestBatch { end, cuts, base_offset })
+}
+
+/// The end of what may be compacted now: never the newest batch, by which readers get on to the end.
+fn upto(
+    partition: &Partition,
+    newest: i64,
+    rules: &Compaction,
+    now_ms: i64,
+) -> Result<i64, LogError> {
     let upto = newest.min(partition.compactable_end());
     if rules.min_lag_ms == 0 {
         return Ok(upto);
     }
     let lag_ms = i64::try_from(rules.min_lag_ms).unwrap_or(i64::MAX);
     let young = now_ms.saturating_sub(lag_ms).saturating_add(1);
-    Ok(log.first_arriving_at_or_after(no, young)?.min(upto))
+    Ok(partition.log().first_arriving_at_or_after(partition.no, young)?.min(upto))
 }
 
 /// Whether enough of `start..upto` lies above what was looked at, or has for too long.
@@ -424,6 +461,9 @@ fn is_dirty(
     (start, cleaned, upto): (i64, i64, i64),
     now_ms: i64,
 ) -> bool {
+    if cleaned >= upto {
+        return false;
+    }
     let (no, log) = (partition.no, partition.log());
     let bytes = |from| log.bytes_between(no, from, upto).map_or(0, |extent| extent.bytes);
     let dirty = bytes(cleaned);

@@ -1,8 +1,9 @@
 //! Steps of compaction, in the order of all that changes a partition.
 //!
 //! What is below the frontier `compacted` may be written anew; the frontier is durable before
-//! anything is. So whoever has a rewritten batch, here or by a link, can know that it is one. Each
-//! rewritten frame is true by itself: a crash leaves the old or the new, wherever it strikes.
+//! anything is. What a link brings, or is set aside, has its frontier in front of it in the log. So
+//! whoever has a rewritten batch can know that it is one. Each rewritten frame is true by itself: a
+//! crash leaves the old or the new, wherever it strikes.
 
 use std::sync::Arc;
 
@@ -17,14 +18,15 @@ use crate::op::{Compact, CompactStep};
 use crate::sequencer::Sequencer;
 
 impl Sequencer {
-    /// Takes one step; gives what is known of the partition's producers.
+    /// Takes one step; gives who begins what is known of the partition's producers. Nobody else:
+    /// while it is shared, the next batch copies all of it.
     ///
     /// # Errors
     /// What was read is no longer what stands there, or there is no room: begin again, later.
     pub(crate) fn sequence_compaction(
         &mut self,
         compact: Compact,
-    ) -> Result<Arc<Producers>, Error> {
+    ) -> Result<Option<Arc<Producers>>, Error> {
         let no = compact.partition;
         self.check_disk()?;
         let gone = || Error::not_found("the partition does not exist any more");
@@ -36,19 +38,23 @@ impl Sequencer {
         }
         let end = partition.end;
         match compact.step {
-            CompactStep::Begin(to) => self.note_compaction(no, to.min(end), 0),
+            CompactStep::Begin(to) => {
+                let producers = Arc::clone(&partition.producers);
+                self.note_compaction(no, to.min(end), 0);
+                return Ok(Some(producers));
+            }
             CompactStep::Done(to) => self.note_compaction(no, to.min(end), to.min(end)),
             CompactStep::Rewrite(places) => self.stage_places(no, places)?,
         }
-        Ok(self.state.partitions[&no].producers.clone())
+        Ok(None)
     }
 
-    /// Notes how far a partition is compacted, here or at its source.
+    /// Notes how far a partition is compacted, here or at its source: up to its end, or that of what
+    /// is about to be staged.
     pub(crate) fn note_compaction(&mut self, no: PartitionNo, compacted: i64, cleaned: i64) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
-        let (marks, end) = (&partition.marks, partition.end);
-        let (compacted, cleaned) =
-            (compacted.min(end).max(marks.compacted), cleaned.min(end).max(marks.cleaned));
+        let marks = &partition.marks;
+        let (compacted, cleaned) = (compacted.max(marks.compacted), cleaned.max(marks.cleaned));
         if (compacted, cleaned) == (marks.compacted, marks.cleaned) {
             return;
         }

@@ -33,7 +33,8 @@ pub struct Marks {
     #[n(1)]
     pub gaps: Vec<Gap>,
     /// Batches below may lack records, or be missing: compaction has begun on them here, or
-    /// at the source before they came. Never above the end.
+    /// at the source before they came. Above the end only where what came with it was refused, or
+    /// lost to a crash.
     #[cbor(n(2), default, skip_if = "is_zero")]
     pub compacted: i64,
     /// Compaction here has looked at every key below. Never above `compacted`.

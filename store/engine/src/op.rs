@@ -246,7 +246,7 @@ pub(crate) enum Op {
     },
     Compact {
         compact: Compact,
-        reply: oneshot::Sender<Result<Arc<Producers>, Error>>,
+        reply: oneshot::Sender<Result<Option<Arc<Producers>>, Error>>,
     },
     Change {
         command: Box<Command>,

@@ -26,13 +26,16 @@ impl Sequencer {
         let last = last.transpose().map_err(|e| Error::corrupt(e.to_string()))?;
         let to = last.map(|header| header.next_offset()).max(append.gap_to);
         self.follow_lineage(no, &append.lineage, to.unwrap_or(0))?;
+        // Before what it explains, whose end it does not exceed: a crash, or a batch that is
+        // refused, may come between.
+        let reached = to.unwrap_or(0).max(self.partition_mut(no).end);
+        self.note_compaction(no, append.compacted.min(reached), 0);
         if let Some(gap_to) = append.gap_to {
             self.sequence_gap(no, gap_to, append.compacted);
         }
         for batch in append.batches {
             self.sequence_replica_batch(no, batch)?;
         }
-        self.note_compaction(no, append.compacted, 0);
         Ok(self.partition_mut(no).end)
     }
 

@@ -17,7 +17,10 @@ pub(crate) enum Reply {
     Offset(oneshot::Sender<Result<i64, Error>>, Result<i64, Error>),
     Change(oneshot::Sender<Result<Catalog, Error>>, Box<Result<Catalog, Error>>),
     Rejoined(oneshot::Sender<Result<Rejoined, Error>>, Result<Rejoined, Error>),
-    Compacted(oneshot::Sender<Result<Arc<Producers>, Error>>, Result<Arc<Producers>, Error>),
+    Compacted(
+        oneshot::Sender<Result<Option<Arc<Producers>>, Error>>,
+        Result<Option<Arc<Producers>>, Error>,
+    ),
     Done(oneshot::Sender<Result<(), Error>>, Result<(), Error>),
     Transacted(oneshot::Sender<Result<Stepped, Error>>, Result<Stepped, Error>),
     Closed(oneshot::Sender<()>),

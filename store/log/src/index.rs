@@ -165,7 +165,8 @@ impl Index {
         self.live_bytes += u64::from(entry.payload_bytes);
     }
 
-    /// Puts what compaction left into the place of what was there. A partition that lost something
+    /// Puts what compaction left into the place of what was there. What the tail has of that is
+    /// forgotten by who writes, for a whole row at once. A partition that lost something
     /// to damage may lack that, and is out of service.
     fn rewrite(&mut self, header: &FrameHeader, at: u32) {
         const COLUMNS: usize = 3;
@@ -185,7 +186,6 @@ impl Index {
         }
         self.open_entries += 1;
         self.live_bytes += u64::from(entry.payload_bytes);
-        self.tail.forget_below(partition, to);
     }
 
     /// Moves a partition's start; what lies wholly below is let go.

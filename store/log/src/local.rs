@@ -1,6 +1,6 @@
 //! The log on local files: the writer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mainstem_env::{Disk, DiskLock};
@@ -259,6 +259,8 @@ impl LocalLog {
 
     fn index_group(&self, frames: &[Frame], frames_at: &[u32], group_at: u32) {
         let mut index = self.shared.index.write();
+        // Up to where partitions were written anew: a row has many frames.
+        let mut rewritten: BTreeMap<PartitionNo, i64> = BTreeMap::new();
         for (place, (frame, at)) in (0..).zip(frames.iter().zip(frames_at)) {
             let header = FrameHeader::indexed(frame, self.generation, self.last_group, place);
             if frame.kind == FrameKind::Quarantine {
@@ -266,6 +268,10 @@ impl LocalLog {
                 index.quarantine(frame.partition, frame.base_offset, &why);
             }
             index.apply(&header, group_at + at);
+            if frame.kind == FrameKind::Rewrite {
+                let to = rewritten.entry(frame.partition).or_insert(frame.next_offset);
+                *to = frame.next_offset.max(*to);
+            }
             if frame.kind == FrameKind::Batch {
                 let batch = StoredBatch {
                     base_offset: frame.base_offset,
@@ -276,6 +282,9 @@ impl LocalLog {
                 };
                 index.tail.push(frame.partition, batch);
             }
+        }
+        for (partition, to) in rewritten {
+            index.tail.forget_below(partition, to);
         }
     }
 

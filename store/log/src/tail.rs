@@ -78,6 +78,9 @@ impl TailCache {
         if batches.is_empty() {
             self.partitions.remove(&partition);
         }
+        if dropped == 0 {
+            return;
+        }
         self.order.retain(|name| {
             let is_gone = *name == partition && dropped > 0;
             dropped -= usize::from(is_gone);

@@ -2,11 +2,12 @@
 //! and through a fail-over (I2).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_api::links::VerifiedPartition;
 use mainstem_catalog::{Command, Place, StreamPatch};
-use mainstem_engine::{CleanerSettings, Cleaning};
+use mainstem_engine::{CleanerSettings, Cleaning, Marks};
 use mainstem_env::Env;
 use mainstem_record::{BatchBuilder, Record, records};
 use mainstem_types::StreamId;
@@ -61,6 +62,10 @@ fn end(cluster: &Cluster, stream: StreamId) -> i64 {
     cluster.engine.partition(cluster.partition(stream, "t", 0)).unwrap().durable_end()
 }
 
+fn marks(cluster: &Cluster, stream: StreamId) -> Arc<Marks> {
+    cluster.engine.partition(cluster.partition(stream, "t", 0)).unwrap().marks()
+}
+
 fn kept(cluster: &Cluster, stream: StreamId) -> Vec<Record> {
     let content = cluster.content(stream);
     let batches = &content[&("t".to_owned(), 0)];
@@ -100,7 +105,7 @@ async fn stop(all: Vec<(Cluster, StreamId)>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i2_an_empty_replica_and_one_behind_it_take_what_the_source_has_left() {
     let group = Group::new();
-    let all = streams(&group, ["sanfrancisco", "newyork", "boston"]).await;
+    let mut all = streams(&group, ["sanfrancisco", "newyork", "boston"]).await;
     let [(a, from), (b, to), (c, last)] = &all[..] else { unreachable!("there are three") };
     fill(a, *from, 0).await;
     fill(a, *from, 1).await;
@@ -117,14 +122,19 @@ async fn i2_an_empty_replica_and_one_behind_it_take_what_the_source_has_left() {
     })
     .await;
     assert_eq!(newest(&kept(c, *last)), before);
-    let marks = c.engine.partition(c.partition(*last, "t", 0)).unwrap().marks();
-    assert!(marks.compacted > 200 && marks.cleaned == 0, "told along the chain: {marks:?}");
-    assert!(marks.gaps.is_empty(), "nothing was lost: {marks:?}");
+    let known = marks(c, *last);
+    assert!(known.compacted > 200 && known.cleaned == 0, "told along the chain: {known:?}");
+    assert!(known.gaps.is_empty(), "nothing was lost: {known:?}");
     for (source, stream, replica) in [(a, from, b), (b, to, c)] {
         let row = identical(source, *stream, &replica.place("/s")).await;
         assert_eq!((row.to, row.by_records), (240, None), "byte for byte");
     }
     // Over a restart of the one in the middle, and on with new records.
+    let told = marks(b, *to);
+    let (b, to) = all.remove(1);
+    all.insert(1, (b.restart(&group).await, to));
+    let [(a, from), (b, to), (c, last)] = &all[..] else { unreachable!("there are three") };
+    assert_eq!(marks(b, *to), told, "what it was told outlives it");
     fill(a, *from, 2).await;
     until("more has come", || c.content(*last) == a.content(*from)).await;
     stop(all).await;

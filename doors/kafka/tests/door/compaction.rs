@@ -39,8 +39,13 @@ async fn compact(node: &TestNode) {
     let settings = CleanerSettings { interval_ms: 0, pass_interval_ms: 0, ..Default::default() };
     let mut cleaner = node.engine.cleaner(Env::system(), settings);
     let work = move || {
-        while cleaner.step() != Cleaning::Idle {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+        loop {
+            match cleaner.step() {
+                Cleaning::Idle => return,
+                Cleaning::Worked => {}
+                Cleaning::Waiting => std::thread::sleep(std::time::Duration::from_millis(1)),
+                Cleaning::Closed => panic!("the engine is open"),
+            }
         }
     };
     tokio::task::spawn_blocking(work).await.expect("it ends");

@@ -1,12 +1,18 @@
 //! Log compaction: what is left, that it survives crashes, and that a link gets on over it (I2).
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use mainstem_catalog::{Command, StreamPatch, StreamSettings};
-use mainstem_engine::{Cleaner, CleanerSettings, Cleaning, Engine, ReplicaAppend, ReplicaBatch};
+use mainstem_engine::{
+    Cleaner, CleanerSettings, Cleaning, Engine, LinkName, ReplicaAppend, ReplicaBatch,
+};
 use mainstem_env::{CrashPolicy, Env};
-use mainstem_record::{BatchBuilder, BatchHeader, Record, records};
+use mainstem_record::{
+    BatchBuilder, BatchHeader, Record, end_marker, patch_base_offset, patch_leader_epoch, records,
+};
 use mainstem_types::{ErrorKind, PartitionNo};
 
 use crate::replica::{append, at, send};
@@ -214,6 +220,20 @@ fn a_deletion_is_kept_for_its_time_and_young_records_are_left_alone() {
     assert_eq!(start, 0, "where compaction left nothing, nothing expires");
 }
 
+/// The partition of another topic, of this policy, in the only stream; made after `last`.
+fn one_more(world: &mut World, last: PartitionNo, policy: &str) -> PartitionNo {
+    let stream = world.engine.catalog().streams().next().unwrap().id;
+    let create = Command::CreateTopic {
+        stream,
+        name: "compacted".parse().unwrap(),
+        partitions: Some(1),
+        timestamp_type: None,
+        config: [("cleanup.policy".to_owned(), policy.to_owned())].into(),
+    };
+    world.change(create).unwrap();
+    PartitionNo(last.0 + 1)
+}
+
 #[test]
 fn what_is_only_compacted_does_not_expire() {
     const WEEKS_MS: u64 = 30 * 24 * 3_600_000;
@@ -221,17 +241,7 @@ fn what_is_only_compacted_does_not_expire() {
         let mut world = World::new(10);
         let settings = StreamSettings { ttl_seconds: 604_800, ..StreamSettings::default() };
         let first = world.owned("/a", settings);
-        let stream = world.engine.catalog().streams().next().unwrap().id;
-        world
-            .change(Command::CreateTopic {
-                stream,
-                name: "compacted".parse().unwrap(),
-                partitions: Some(1),
-                timestamp_type: None,
-                config: [("cleanup.policy".to_owned(), policy.to_owned())].into(),
-            })
-            .unwrap();
-        let no = PartitionNo(first.0 + 1);
+        let no = one_more(&mut world, first, policy);
         for value in ["old", "new"] {
             world.append(first, batch(&["k"], Some(value))).unwrap();
             world.append(no, batch(&["k"], Some(value))).unwrap();
@@ -364,6 +374,55 @@ fn a_replica_knows_what_its_source_compacted() {
     check(&world);
 }
 
+/// A replica in whose log each frame is a group of its own.
+fn replica_in_small_groups(seed: u64) -> (World, LinkName, PartitionNo) {
+    let mut world = World::with(seed, |settings| {
+        settings.log.group_bytes_max = 128;
+        settings.log.segment_bytes = 1024 * 1024;
+    });
+    let (link, no) = world.replica();
+    (world, link, no)
+}
+
+#[test]
+fn i2_a_crash_at_any_write_leaves_no_compacted_batch_that_is_not_known_as_one() {
+    let mut kept = BTreeMap::new();
+    for dies_after in 0..9 {
+        let (mut world, link, no) = replica_in_small_groups(200 + dies_after);
+        let left = [None, Some("b"), None];
+        let batches = (0..4).map(|n| part(n * 3, &left, "v")).collect();
+        world.disk.die_after(dies_after);
+        let engine = world.engine.clone();
+        let append = ReplicaAppend { compacted: 10, ..append(link, batches) };
+        let mut appending = pin!(engine.append_replica(append));
+        let queued = appending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(queued.is_ready());
+        let is_done = world.sequencer.step().is_ok();
+        world.crash(CrashPolicy::KeepAll);
+        let partition = world.engine.partition(no).unwrap();
+        let (end, compacted) = (partition.durable_end(), partition.marks().compacted);
+        assert!(end == 0 || compacted == 10, "died after {dies_after}: {compacted} of {end}");
+        assert!(!is_done || end == 12);
+        kept.insert(end, compacted);
+    }
+    assert_eq!(kept.into_keys().collect::<Vec<_>>(), [0, 3, 6, 9, 12], "it died everywhere");
+}
+
+#[test]
+fn a_replica_knows_what_its_source_compacted_although_a_later_batch_is_refused() {
+    let mut world = World::new(14);
+    let (link, no) = world.replica();
+    let left = [None, Some("b"), None];
+    let batches = vec![part(0, &left, "v"), part(4, &left, "v")];
+    let error = send(&mut world, ReplicaAppend { compacted: 9, ..append(link, batches) });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Misaligned);
+    for _ in 0..2 {
+        let partition = world.engine.partition(no).unwrap();
+        assert_eq!((partition.durable_end(), partition.marks().compacted), (3, 7));
+        world.crash(CrashPolicy::LoseAll);
+    }
+}
+
 #[test]
 fn where_a_log_ends_in_a_gap_all_waits_for_the_next_batch() {
     let mut world = World::new(11);
@@ -381,4 +440,77 @@ fn where_a_log_ends_in_a_gap_all_waits_for_the_next_batch() {
     clean(&mut world);
     let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
     assert_eq!(left, [1, 9]);
+}
+
+#[test]
+fn a_tombstone_stays_while_an_older_record_of_its_key_is_in_a_transaction() {
+    let mut world = World::new(12);
+    let (link, no) = world.replica();
+    let patch = StreamPatch { compact: Some(true), ..StreamPatch::default() };
+    world.change(Command::EditStream { path: "/copy".parse().unwrap(), patch }).unwrap();
+    // So large that what follows is of another row.
+    let mut builder = BatchBuilder::new().leader_epoch(0).producer(9, 0, 0).transactional();
+    builder.push(START_MS, Some(b"k"), Some(&[7; 9_000]));
+    let mut batches = vec![builder.build().freeze(), end_marker(9, 0, true, 0, START_MS)];
+    for (key, value) in [("k", None), ("z", Some("end"))] {
+        batches.push(batch(&[key], value));
+    }
+    let at = |(base, batch): (i64, Bytes)| {
+        let mut bytes = batch.to_vec();
+        patch_base_offset(&mut bytes, base);
+        patch_leader_epoch(&mut bytes, 0);
+        ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }
+    };
+    let batches = (0..).zip(batches).map(at).collect();
+    send(&mut world, append(link, batches)).unwrap();
+    let mut cleaner = cleaner(&world, CLEANER);
+    for _ in 0..2 {
+        step_until_idle(&mut world, &mut cleaner);
+        world.clock.advance_ms(2 * 24 * 3_600_000);
+    }
+    let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
+    assert_eq!(left, [0, 1, 2, 3]);
+    let header = BatchHeader::decode(&world.read_all(no)[2]).unwrap();
+    assert!(header.attributes.has_delete_horizon(), "its time was noted, and is over");
+}
+
+#[test]
+fn a_partition_comes_to_rest_once_its_tombstones_are_gone() {
+    let mut world = World::new(13);
+    let settings = StreamSettings { delete_retention_ms: 60_000, ..compacted() };
+    let no = world.owned("/a", settings);
+    let mut mixed = BatchBuilder::new();
+    mixed.push(START_MS, Some(b"live"), Some(b"v"));
+    mixed.push(START_MS, Some(b"deleted"), None);
+    world.append(no, mixed.build().freeze()).unwrap();
+    world.append(no, batch(&["z"], Some("end"))).unwrap();
+    let mut cleaner = cleaner(&world, CLEANER);
+    step_until_idle(&mut world, &mut cleaner);
+    assert_eq!(all_records(&world, no).len(), 3);
+    world.clock.advance_ms(60_001);
+    step_until_idle(&mut world, &mut cleaner);
+    let left: Vec<i64> = all_records(&world, no).iter().map(|record| record.offset).collect();
+    assert_eq!(left, [0, 2]);
+    assert_eq!(cleaner.step(), Cleaning::Idle, "it is not read again for ever");
+}
+
+#[test]
+fn where_nothing_has_come_a_look_reads_no_batch() {
+    let mut world = World::new(15);
+    let other = world.owned("/a", StreamSettings::default());
+    let no = one_more(&mut world, other, "compact");
+    fill(&mut world, no);
+    let mut cleaner = cleaner(&world, CLEANER);
+    step_until_idle(&mut world, &mut cleaner);
+    // What is newest is no longer in memory.
+    fill(&mut world, other);
+    assert!(world.engine.partition(no).unwrap().read_tail(399, 1).is_none());
+    world.disk.fail_next_read();
+    assert_eq!(cleaner.step(), Cleaning::Idle);
+    let read = world.engine.partition(no).unwrap().read(399, 1);
+    assert!(read.is_err(), "the first read since, which was to fail");
+    // Where something has come it looks again.
+    fill(&mut world, no);
+    step_until_idle(&mut world, &mut cleaner);
+    assert_eq!(world.engine.partition(no).unwrap().marks().cleaned, 798);
 }

@@ -1,5 +1,6 @@
 //! What an old master has beyond its successor's history is set aside, and only then undone.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -30,7 +31,10 @@ struct Old {
 
 impl Old {
     fn new(seed: u64) -> Self {
-        let mut world = World::new(seed);
+        Self::on(World::new(seed))
+    }
+
+    fn on(mut world: World) -> Self {
         let no = world.owned("/s", Default::default());
         for sequence in 0..10 {
             let batch = batch(3, Some((PRODUCER, sequence * 3)), &"x".repeat(300));
@@ -317,6 +321,46 @@ fn a_pass_of_compaction_ends_where_the_log_is_cut() {
     old.world.crash(CrashPolicy::LoseAll);
     assert_eq!(old.world.read_all(old.no), after);
     assert_eq!(old.world.read_all(old.aside().unwrap()), aside);
+}
+
+#[test]
+fn i2_a_crash_amid_setting_aside_leaves_no_compacted_batch_that_is_not_known_as_one() {
+    let mut ends = BTreeSet::new();
+    for dies_after in 14..25 {
+        // Each frame in a group of its own.
+        let mut old = Old::on(World::with(dies_after, |settings| {
+            settings.log.group_bytes_max = 128;
+            settings.log.segment_bytes = 1024 * 1024;
+        }));
+        let patch = StreamPatch { compact: Some(true), ..StreamPatch::default() };
+        old.world.change(Command::EditStream { path: "/s".parse().unwrap(), patch }).unwrap();
+        let settings =
+            CleanerSettings { interval_ms: 0, pass_interval_ms: 0, ..CleanerSettings::default() };
+        let env = Env { clock: old.world.clock.clone(), random: old.world.random.clone() };
+        let mut cleaner = old.world.engine.cleaner(env, settings);
+        while cleaner.step() != Cleaning::Idle {
+            old.world.sequencer.step().unwrap();
+        }
+        let link = old.hello();
+        let rejoin = old.rejoin(link);
+        old.world.disk.die_after(dies_after);
+        let engine = old.world.engine.clone();
+        let mut waiting = std::pin::pin!(engine.rejoin(rejoin));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..8 {
+            let is_done = waiting.as_mut().poll(&mut context).is_ready();
+            if is_done || old.world.sequencer.step().is_err() {
+                break;
+            }
+        }
+        old.world.crash(CrashPolicy::KeepAll);
+        let Some(aside) = old.aside() else { continue };
+        let partition = old.world.engine.partition(aside).unwrap();
+        let (end, compacted) = (partition.durable_end(), partition.marks().compacted);
+        assert!(end <= 12 || compacted == 27, "died after {dies_after}: {compacted} of {end}");
+        ends.insert(end);
+    }
+    assert!(ends.contains(&0) && ends.contains(&18) && ends.contains(&30), "{ends:?}");
 }
 
 /// The successor's first batch after the cut.
