@@ -107,12 +107,38 @@ impl Account {
             });
             self.bound_aborted();
         }
-        if self.late.len() == LATE_MAX {
-            self.late.remove(0);
-        }
-        self.late.push((first_offset, marker));
+        self.note_late(first_offset, marker);
         if self.open.is_empty() {
             self.note_quiet(marker + 1);
+        }
+    }
+
+    /// Takes note that nothing of `from..to` is to be had any more, nor any marker that lay there. What
+    /// was told to be committed there is; of anything else that is open nobody will ever say, and
+    /// readers skip it. Its range ends right below the gap, where it has no marker.
+    pub fn note_gap(&mut self, from: i64, to: i64) {
+        for (producer_id, open) in std::mem::take(&mut self.open) {
+            let first_offset = open.first_offset;
+            match self.told_commit(producer_id, from) {
+                Some(told) if told.marker >= to => {
+                    self.open.insert(producer_id, open);
+                    continue;
+                }
+                Some(_) => {}
+                None => {
+                    let marker = from - 1;
+                    let range = AbortedRange { producer_id, first_offset, marker };
+                    Arc::make_mut(&mut self.aborted).push(range);
+                }
+            }
+            self.note_late(first_offset, from - 1);
+            // A cut within the gap opens it again.
+            self.last_marker = to - 1;
+        }
+        self.bound_aborted();
+        self.told.retain(|told| told.marker >= to);
+        if self.open.is_empty() && self.last_marker == to - 1 {
+            self.note_quiet(to);
         }
     }
 
@@ -223,6 +249,13 @@ impl Account {
         *self == Self::default()
     }
 
+    fn note_late(&mut self, first_offset: i64, marker: i64) {
+        if self.late.len() == LATE_MAX {
+            self.late.remove(0);
+        }
+        self.late.push((first_offset, marker));
+    }
+
     fn note_quiet(&mut self, offset: i64) {
         self.quiet.push(offset);
         if self.quiet.len() > QUIET_MAX {
@@ -306,7 +339,7 @@ impl Account {
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let row: AccountRow = minicbor::decode(bytes)
             .map_err(|error| Error::corrupt(format!("an account of transactions: {error}")))?;
-        if !row.aborted.is_sorted_by(|a, b| a.marker < b.marker) {
+        if !row.aborted.is_sorted_by(|a, b| a.marker <= b.marker) {
             return Err(Error::corrupt("an account of transactions: markers that do not rise"));
         }
         let open = row.open.iter().map(|open| {
@@ -383,6 +416,30 @@ mod tests {
         assert!(!account.note_told(told(9)), "its marker is here");
         account.forget_told(20);
         assert_eq!(account.told_count(), 0);
+    }
+
+    #[test]
+    fn a_gap_ends_what_is_open_as_it_was_told_or_else_readers_skip_it() {
+        let mut account = Account::default();
+        let told = |producer_id, marker| ToldCommit { producer_id, epoch: 0, marker };
+        for producer_id in 1..5 {
+            account.note_records(producer_id, 0, 10 + producer_id);
+        }
+        account.note_told(told(2, 25));
+        account.note_told(told(3, 35));
+        account.note_gap(20, 30);
+        account.settle(None);
+        let skipped =
+            |producer_id| AbortedRange { producer_id, first_offset: 10 + producer_id, marker: 19 };
+        assert_eq!(**account.aborted(), [skipped(1), skipped(4)]);
+        assert_eq!(account.first_unstable(), Some(13), "its marker is still to come");
+        assert_eq!(Account::decode(&account.encode()).unwrap(), account);
+        assert_eq!(aborted_between(account.aborted(), 20, 99), [], "no marker ends the skipping");
+        account.note_marker(3, true, 35);
+        account.settle(None);
+        assert_eq!((account.first_unstable(), account.told_count()), (None, 0));
+        assert_eq!(account.retold_from(25), Some(0), "a cut may undo the gap");
+        assert_eq!(account.retold_from(36), None);
     }
 
     #[test]

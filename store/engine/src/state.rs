@@ -160,6 +160,9 @@ impl PartitionState {
         if frame.record_count != GAP_BY_COMPACTION {
             let gap = Gap { from: self.end, to: frame.next_offset, at_ms: frame.arrival_ms };
             Arc::make_mut(&mut self.marks).note_gap(gap);
+            if self.transactions.open_count() + self.transactions.told_count() > 0 {
+                Arc::make_mut(&mut self.transactions).note_gap(self.end, frame.next_offset);
+            }
         }
         self.end = frame.next_offset;
     }

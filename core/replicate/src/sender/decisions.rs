@@ -29,12 +29,13 @@ impl Sender {
                 let known = partitions.get(&(marker.origin, marker.partition));
                 known.is_none_or(|partition| partition.acked <= marker.offset)
             });
+            // Each marker is told once, as soon as its topic is; some topics never are.
             let is_told = |marker: &End| topics.is_told(marker.origin, marker.partition);
-            if decision.markers.iter().any(is_told) {
-                due.push(decision.clone());
-            }
-            if !decision.markers.iter().all(is_told) {
-                self.decisions.push(decision);
+            let (told, untold) = decision.markers.into_iter().partition(is_told);
+            for (markers, to) in [(told, &mut due), (untold, &mut self.decisions)] {
+                if !Vec::is_empty(&markers) {
+                    to.push(TransactionDecision { markers, ..decision });
+                }
             }
         }
         let surplus = self.decisions.len().saturating_sub(WAITING_MAX);

@@ -540,6 +540,45 @@ fn what_is_cut_is_forgotten_and_what_ended_there_is_open_again() {
     }
 }
 
+#[test]
+fn what_was_open_where_retention_took_its_marker_holds_up_no_reader() {
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(14);
+        let (link, no) = world.replica();
+        carry(&mut world, link, &batches);
+        let append = ReplicaAppend {
+            link,
+            topic: TOPIC,
+            partition: 0,
+            lineage: Vec::new(),
+            gap_to: Some(20),
+            compacted: 0,
+            batches: Vec::new(),
+        };
+        let engine = world.engine.clone();
+        world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        assert_eq!(stable(&world, no), (20, 20));
+        let partition = world.engine.partition(no).unwrap();
+        let open = AbortedRange { producer_id, first_offset: 4, marker: 5 };
+        assert_eq!(partition.aborted_between(2, 20), [open]);
+        assert_eq!(partition.aborted_between(6, 20), [], "no marker would end the skipping");
+    }
+}
+
+#[test]
+fn a_cursor_of_a_transaction_never_points_past_the_end() {
+    let mut owned = Owned::new(15);
+    let producer = owned.open("t");
+    owned.commit_cursor(&producer, 50).unwrap();
+    owned.end(&producer, true).unwrap();
+    let end = owned.world.engine.partition(owned.partitions[0]).unwrap().durable_end();
+    assert!(owned.cursor().is_some_and(|offset| offset <= end));
+}
+
 /// A commit of the open transaction of [`history`], as a link tells it.
 fn told(producer_id: i64, offset: i64) -> LinkDecision {
     let marker = LinkMarker { stream: REPLICA, topic: TOPIC, partition: 0, offset };
