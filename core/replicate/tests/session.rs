@@ -781,7 +781,7 @@ fn what_retention_took_of_a_compacted_source_is_told_by_itself() {
             SenderAction::Read(request) => {
                 let Some(batches) = reads.next() else { break };
                 // Retention took what is below 100, compaction what else is missing below 500.
-                world.sender.handle_kept(&request, 100, 500);
+                world.sender.handle_kept(&request, 100, 500, []);
                 world.sender.handle_read(request, 100, batches);
             }
             SenderAction::Send(Frame::Batches(b)) => sent.push((b.gap_from, b.from, b.compacted)),
