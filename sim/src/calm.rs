@@ -16,6 +16,7 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         for node in 0..self.nodes.len() {
             self.nodes[node].crash(CrashPolicy::KeepAll);
+            self.forget_commits(node);
         }
         self.sites.iter_mut().for_each(|site| site.feeders = Feeders::default());
         self.sync.handle_crash(|_| true);
@@ -41,6 +42,7 @@ impl World {
             }
             self.calm_round();
             let busy = self.producers.iter().any(|producer| producer.outstanding.is_some())
+                || self.transactional.clients.iter().any(|client| !client.deeds.is_empty())
                 || self.nodes.iter().any(|node| !node.is_idle());
             if !busy && self.is_settled().is_ok() {
                 self.check_the_end();
@@ -60,7 +62,8 @@ impl World {
     }
 
     fn is_settled(&self) -> Result<(), (&'static str, String)> {
-        if self.topology.reigns { self.is_one_history() } else { self.is_converged() }
+        if self.topology.reigns { self.is_one_history() } else { self.is_converged() }?;
+        self.is_stable()
     }
 
     fn check_the_end(&mut self) {
@@ -97,6 +100,9 @@ impl World {
         }
         for at in 0..self.producers.len() {
             self.send(at);
+        }
+        for at in 0..self.transactional.clients.len() {
+            self.ask_for_a_deed(at);
         }
         for node in 0..self.nodes.len() {
             self.step(node);

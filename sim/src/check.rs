@@ -6,6 +6,7 @@ use mainstem_record::BatchHeader;
 use mainstem_types::OriginTopicId;
 
 use crate::Plant;
+use crate::producer::{ProducerBatch, batch_id};
 use crate::topology::NAMES;
 use crate::truth::batches_from;
 use crate::world::World;
@@ -202,20 +203,23 @@ impl World {
 
     /// Every acknowledged record is there once, at the offset that its producer was told.
     pub(crate) fn check_promises(&mut self) {
-        let mut seen: BTreeMap<(OriginTopicId, u32, i64, i32), Vec<i64>> = BTreeMap::new();
+        let mut seen: BTreeMap<(OriginTopicId, u32, ProducerBatch), Vec<i64>> = BTreeMap::new();
         for ((origin, index), log) in &self.truth.0 {
             for batch in &log.batches {
                 let header = BatchHeader::decode(&batch.bytes).expect("checked when it was taken");
-                let key = (*origin, *index, header.producer_id, header.base_sequence);
-                seen.entry(key).or_default().push(batch.base);
+                if !header.attributes.is_control() {
+                    let key = (*origin, *index, batch_id(&header));
+                    seen.entry(key).or_default().push(batch.base);
+                }
             }
         }
         if let Some((key, at)) = seen.iter().find(|(_, at)| at.len() > 1) {
-            let message = format!("sequence {} of producer {} lies at {at:?}", key.3, key.2);
+            let (producer, epoch, sequence) = key.2;
+            let message = format!("sequence {sequence} of {producer} {epoch} lies at {at:?}");
             self.violate("once", message);
         }
         for promise in std::mem::take(&mut self.acknowledged) {
-            let key = (promise.origin, promise.index, promise.producer, promise.sequence);
+            let key = (promise.origin, promise.index, promise.id());
             if !self.stands(promise.origin) {
                 continue;
             }

@@ -11,6 +11,7 @@ use mainstem_record::{BatchHeader, Record, records};
 use mainstem_replicate::{Finding, SourceBatch, Verdict};
 use mainstem_types::OriginTopicId;
 
+use crate::producer::batch_id;
 use crate::topology::NAMES;
 use crate::truth::{TrueBatch, batches_from};
 use crate::world::World;
@@ -86,11 +87,8 @@ impl World {
     pub(crate) fn check_what_is_left(&mut self) {
         let mut lost = None;
         for (key, log) in &self.truth.0 {
-            let written: Vec<Record> = log
-                .batches
-                .iter()
-                .flat_map(|batch| by_offset(&batch.bytes).into_values())
-                .collect();
+            let written: Vec<Record> =
+                log.batches.iter().flat_map(|batch| by_name(&batch.bytes)).collect();
             let mut newest: BTreeMap<&Bytes, i64> = BTreeMap::new();
             for record in &written {
                 if let Some(name) = &record.key {
@@ -142,7 +140,7 @@ impl World {
         let mut newest: BTreeMap<(Key, Bytes), i64> = BTreeMap::new();
         let written = || self.histories.written.iter();
         for ((origin, index, _), reign) in written() {
-            for record in reign.batches.values().flat_map(|b| by_offset(&b.bytes).into_values()) {
+            for record in reign.batches.values().flat_map(|batch| by_name(&batch.bytes)) {
                 let Some(name) = record.key else { continue };
                 let last = newest.entry(((*origin, *index), name)).or_insert(record.offset);
                 *last = record.offset.max(*last);
@@ -155,7 +153,7 @@ impl World {
                 .get(&key)
                 .into_iter()
                 .flatten()
-                .flat_map(|b| by_offset(&b.bytes).into_values())
+                .flat_map(|batch| by_name(&batch.bytes))
                 .collect();
             for batch in reign.batches.values().filter(|batch| !expired(key, batch.next)) {
                 let is_gone = |record: &&Record| {
@@ -163,8 +161,8 @@ impl World {
                     newest.get(&(key, name)).is_none_or(|newest| *newest == record.offset)
                         && !there.contains(record)
                 };
-                let all = by_offset(&batch.bytes);
-                if let Some(record) = all.values().find(is_gone) {
+                let all = by_name(&batch.bytes);
+                if let Some(record) = all.iter().find(is_gone) {
                     lost = Some(format!("{key:?} {term}: {record:?} was durable, and is nowhere"));
                 }
             }
@@ -172,8 +170,7 @@ impl World {
         let unwritten = self.acknowledged.iter().find(|promise| {
             let is_it = |batch: &TrueBatch| {
                 let header = BatchHeader::decode(&batch.bytes).expect("checked as it was taken");
-                (header.base_offset, header.producer_id, header.base_sequence)
-                    == (promise.base_offset, promise.producer, promise.sequence)
+                (header.base_offset, batch_id(&header)) == (promise.base_offset, promise.id())
             };
             !written().any(|((origin, index, _), reign)| {
                 (*origin, *index) == (promise.origin, promise.index)
@@ -206,6 +203,15 @@ fn stamps(batch: &Bytes) -> (i32, i64, i16, i32) {
 fn by_offset(batch: &Bytes) -> BTreeMap<i64, Record> {
     let all = records(batch, UNPACKED_BYTES_MAX).expect("checked when it was taken");
     all.map(|record| record.expect("written so")).map(|record| (record.offset, record)).collect()
+}
+
+/// The records of a batch, without the keys of those that compaction leaves alone: what is of a
+/// transaction supersedes nothing, and nothing supersedes it.
+fn by_name(batch: &Bytes) -> Vec<Record> {
+    let header = BatchHeader::decode(batch).expect("checked when it was taken");
+    let is_named = !header.attributes.is_transactional();
+    let name = |record: Record| Record { key: record.key.filter(|_| is_named), ..record };
+    by_offset(batch).into_values().map(name).collect()
 }
 
 /// The records of a batch that may be damaged: then it is one thing.

@@ -21,6 +21,8 @@ pub(crate) struct SenderSide {
     /// The terms that its Welcome told, whatever it makes of them.
     pub(crate) told_terms: BTreeMap<OriginTopicId, u64>,
     pub(crate) handover: Option<HandoverView>,
+    /// The first commit that it has not told.
+    pub(crate) next_commit: u64,
 }
 
 /// The replica's end.

@@ -9,6 +9,7 @@ use mainstem_group::{CursorKey, CursorValue};
 use mainstem_record::BatchHeader;
 use mainstem_types::{Lineage, LineageEntry, OriginTopicId, StreamId, TermId};
 
+use crate::producer::batch_id;
 use crate::topology::NAMES;
 use crate::truth::{TrueBatch, batches_from};
 use crate::world::World;
@@ -39,7 +40,10 @@ impl World {
             }
             let (lineage, end) = (partition.lineage(), partition.durable_end());
             let compared = self.histories.compared.get(&(site, topic.origin, index));
-            let from = compared.copied().unwrap_or(0).min(end);
+            // What it wrote first may lie where it was cut since, within one group.
+            let reign = lineage.last().filter(|reign| reign.owner == own);
+            let begun = reign.map_or(end, |reign| reign.start_offset);
+            let from = compared.copied().unwrap_or(0).min(begun);
             for batch in batches_from(&partition, from) {
                 let reign = reign_of(&lineage, batch.base).filter(|reign| reign.owner == own);
                 let Some(reign) = reign else { continue };
@@ -160,7 +164,10 @@ impl World {
     }
 
     /// Everything that a site holds, with what was set aside there.
-    fn copies(&self, site: usize) -> Vec<(std::sync::Arc<Topic>, u32, std::sync::Arc<Partition>)> {
+    pub(crate) fn copies(
+        &self,
+        site: usize,
+    ) -> Vec<(std::sync::Arc<Topic>, u32, std::sync::Arc<Partition>)> {
         let Some(stream) = self.stream(site) else { return Vec::new() };
         let partitions = stream.topics.values().flat_map(|topic| {
             (0u32..).zip(&topic.partitions).map(|(index, no)| (topic.clone(), index, *no))
@@ -270,8 +277,9 @@ impl World {
                     unseen = Some(format!("{} {index} is shown to {shown_to}", topic.name));
                 }
                 let batches = batches_from(&partition, 0);
-                for header in batches.iter().filter_map(|b| BatchHeader::decode(&b.bytes).ok()) {
-                    let id = (site, topic.origin, index, header.producer_id, header.base_sequence);
+                let headers = batches.iter().filter_map(|b| BatchHeader::decode(&b.bytes).ok());
+                for header in headers.filter(|header| !header.attributes.is_control()) {
+                    let id = (site, topic.origin, index, batch_id(&header));
                     let before = seen.insert(id, header.base_offset);
                     twice = twice.or(before.map(|before| (id, before, header.base_offset)));
                 }
@@ -305,8 +313,7 @@ impl World {
             let key = (promise.origin, promise.index);
             let is_it = |batch: &TrueBatch| {
                 let header = BatchHeader::decode(&batch.bytes).expect("checked as it was taken");
-                (header.base_offset, header.producer_id, header.base_sequence)
-                    == (promise.base_offset, promise.producer, promise.sequence)
+                (header.base_offset, batch_id(&header)) == (promise.base_offset, promise.id())
             };
             let next = promise.base_offset + i64::from(promise.count);
             !kept.get(&key).is_some_and(|kept| kept.iter().any(is_it)) && !expired(key, next)

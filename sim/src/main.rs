@@ -118,13 +118,14 @@ fn run_all(settings: &Settings) -> ExitCode {
     let seeds: u64 = results.iter().map(|(_, seeds, _)| seeds).sum();
     println!(
         "{seeds} seeds: {} records acknowledged, {} sessions, {} crashes, {} frames of batches, \
-         {} gaps, {} records compacted, {} ms",
+         {} gaps, {} records compacted, {} transactions committed, {} ms",
         total.records,
         total.sessions,
         total.crashes,
         total.frames,
         total.gaps,
         total.compacted,
+        total.commits,
         clock.monotonic_ms()
     );
     let violations: Vec<Violation> = results.into_iter().filter_map(|(_, _, v)| v).collect();
@@ -140,6 +141,7 @@ fn add(sum: &mut Report, report: &Report) {
     sum.frames += report.frames;
     sum.gaps += report.gaps;
     sum.compacted += report.compacted;
+    sum.commits += report.commits;
     sum.sessions += report.sessions;
     sum.crashes += report.crashes;
 }

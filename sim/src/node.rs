@@ -19,6 +19,8 @@ use mainstem_types::{CatalogSeq, ClusterId, Error, OriginTopicId, Term};
 pub(crate) enum Purpose {
     /// A producer's batch.
     Produce { producer: usize },
+    /// A step of a transactional producer, its request of that number.
+    Transact { client: usize, request: u64 },
     /// A write that must be refused (I5).
     Intrude,
     /// A change whose refusal is of no interest.
@@ -57,6 +59,7 @@ pub(crate) enum Purpose {
 pub(crate) enum Answer {
     Changed(Box<Result<Catalog, Error>>),
     Appended(Result<Appended, Error>),
+    Begun(Result<(i64, i16), Error>),
     Replicated(Result<i64, Error>),
     Done(Result<(), Error>),
 }

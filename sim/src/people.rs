@@ -24,7 +24,7 @@ const TTL_SECONDS: u64 = 30;
 
 impl World {
     /// Partitions of topics that begin at a site, with their home.
-    fn owned(&self, site: usize) -> Vec<Target> {
+    pub(crate) fn owned(&self, site: usize) -> Vec<Target> {
         let Some(stream) = self.stream(site) else { return Vec::new() };
         let topics = stream.carried_topics().filter(|topic| topic.owner.stream == stream.id);
         let partitions = topics.flat_map(|topic| {

@@ -61,6 +61,10 @@ pub enum Plant {
     TakeBackOffered,
     /// Nobody tells a replica what was compacted before it came.
     CompactedUntold,
+    /// Readers of what is committed see up to the high watermark.
+    StableIsWatermark,
+    /// The cursors of a transaction move at once, whatever comes of it.
+    CursorsAtOnce,
 }
 
 impl Plant {
@@ -93,6 +97,8 @@ impl Plant {
         Self::OfferEarly,
         Self::TakeBackOffered,
         Self::CompactedUntold,
+        Self::StableIsWatermark,
+        Self::CursorsAtOnce,
     ];
 
     /// The rule that catches it.
@@ -116,6 +122,8 @@ impl Plant {
             Self::GapWithinBatch | Self::KeepDeletedCursors | Self::TermsByNumber => {
                 "both sides become alike"
             }
+            Self::StableIsWatermark => "readers see what is committed",
+            Self::CursorsAtOnce => "cursors move with their commit",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",
         }
     }

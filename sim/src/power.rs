@@ -70,6 +70,7 @@ impl World {
                 sent.is_queued = false;
             }
         }
+        self.forget_commits(node);
         let sites = &self.sites;
         for link in self.links.iter_mut().filter(|link| sites[link.source].node == node) {
             (link.raising, link.deciding) = (false, false);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use mainstem_record::{BatchBuilder, Compression};
+use mainstem_record::{BatchBuilder, BatchHeader, Compression};
 use mainstem_types::{OriginTopicId, PartitionNo};
 
 /// Where a batch is to go.
@@ -33,8 +33,22 @@ pub(crate) struct Acknowledged {
     pub(crate) index: u32,
     pub(crate) base_offset: i64,
     pub(crate) producer: i64,
+    pub(crate) epoch: i16,
     pub(crate) sequence: i32,
     pub(crate) count: i32,
+}
+
+impl Acknowledged {
+    pub(crate) const fn id(&self) -> ProducerBatch {
+        (self.producer, self.epoch, self.sequence)
+    }
+}
+
+/// A batch by its producer, the producer's epoch and its first sequence.
+pub(crate) type ProducerBatch = (i64, i16, i32);
+
+pub(crate) fn batch_id(header: &BatchHeader) -> ProducerBatch {
+    (header.producer_id, header.producer_epoch, header.base_sequence)
 }
 
 /// One producer.
@@ -85,6 +99,7 @@ impl Producer {
             index: sent.target.index,
             base_offset,
             producer: self.id,
+            epoch: 0,
             sequence: sent.sequence,
             count: sent.count,
         })

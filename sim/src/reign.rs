@@ -49,7 +49,7 @@ impl World {
         self.take_back_overdue();
     }
 
-    fn fail_over(&mut self) {
+    pub(crate) fn fail_over(&mut self) {
         let site = self.links[self.pick(self.links.len())].replica;
         let Some(stream) = self.stream(site) else { return };
         let upstream = match stream.upstreams.len() {
@@ -250,6 +250,7 @@ impl World {
             // The same group may have set something aside before.
             self.forget_what_was_cut(site);
             self.check_promised(|at| at == site);
+            self.check_promised_commits(|at| at == site);
         }
     }
 }

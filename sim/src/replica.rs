@@ -154,8 +154,14 @@ impl World {
             ReceiverAction::TakeOver(term, ends) => {
                 self.take_over(id, connection.link, side, term, &ends);
             }
-            // No transactions are simulated.
-            ReceiverAction::KeepDecisions(_) => {}
+            ReceiverAction::KeepDecisions(told) => {
+                let name = self.link_name(site, side);
+                let decisions = translate::link_decisions(name.stream, &told);
+                let engine = self.engine(site).clone();
+                self.node_mut(site).submit(Purpose::Whatever, async move {
+                    Answer::Done(engine.keep_decisions(name, decisions).await)
+                });
+            }
             ReceiverAction::Rejoin(token, frame) => self.rejoin(id, site, side, token, frame),
             ReceiverAction::KeepCursors(items) => {
                 let name = self.link_name(site, side);

@@ -65,6 +65,7 @@ impl World {
             is_welcomed: false,
             told_terms: BTreeMap::new(),
             handover: None,
+            next_commit: 0,
         };
         let id = self.next_connection;
         self.next_connection += 1;
@@ -240,6 +241,7 @@ impl World {
             }
             side.sender.handle_catalog(stream.catalog_seq, topics, tombstones);
         }
+        self.tell_commits(source, side);
         self.tell_partitions(source, &stream, side);
         let engine = self.engine(source);
         let mut cursors = translate::cursor_items(engine, &stream, side.replica_id);
@@ -250,6 +252,14 @@ impl World {
             cursors.retain(|cursor| cursor.offset >= 0);
         }
         side.sender.handle_cursors(cursors);
+    }
+
+    /// Before readers see any of their markers: what is read at this turn is told after them.
+    fn tell_commits(&self, source: usize, side: &mut SenderSide) {
+        let (commits, next) = self.engine(source).commits_to_tell(side.next_commit);
+        side.next_commit = next;
+        let told = |commit| translate::transaction_decision(self.id(source), commit);
+        side.sender.handle_decisions(commits.iter().filter_map(told));
     }
 
     fn tell_partitions(&self, source: usize, stream: &Stream, side: &mut SenderSide) {
@@ -325,7 +335,9 @@ impl World {
                 bytes: bytes.freeze(),
             });
         }
-        side.sender.handle_kept(&request, partition.log_start(), partition.marks().compacted);
+        let marks = partition.marks();
+        let gaps = marks.gaps.iter().map(|gap| (gap.from, gap.to));
+        side.sender.handle_kept(&request, partition.log_start(), marks.compacted, gaps);
         side.sender.handle_read(request, empty_to, batches);
     }
 

@@ -13,7 +13,7 @@ use mainstem_types::{LinkEpoch, OriginTopicId};
 use crate::Plant;
 use crate::connection::SenderSide;
 use crate::node::{Answer, Purpose};
-use crate::producer::Acknowledged;
+use crate::producer::{Acknowledged, batch_id};
 use crate::world::World;
 
 /// What people and links do.
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Replicas in force of a node's stream, and where they lie.
-    fn in_force(&self, site: usize) -> Vec<(Replica, usize)> {
+    pub(crate) fn in_force(&self, site: usize) -> Vec<(Replica, usize)> {
         let catalog = self.catalog(site);
         let links = self.links.iter().enumerate().filter(|(_, link)| link.source == site);
         let found = links.filter_map(|(at, link)| {
@@ -211,9 +211,7 @@ impl World {
             }
             let found = partition.read(promise.base_offset, 1).ok();
             let header = found.and_then(|found| BatchHeader::decode(&found.first()?.bytes).ok());
-            let is_there = header.is_some_and(|header| {
-                (header.producer_id, header.base_sequence) == (promise.producer, promise.sequence)
-            });
+            let is_there = header.is_some_and(|header| batch_id(&header) == promise.id());
             if !is_there {
                 self.violate("I1 in force", format!("{promise:?} is not at the replica"));
             }

@@ -17,6 +17,7 @@ use crate::offer::Offers;
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
 use crate::topology::{Link, NAMES, Site, TOPOLOGIES, Topology};
+use crate::transactions::Transactional;
 use crate::truth::Truth;
 use crate::written::Histories;
 
@@ -59,6 +60,8 @@ pub struct Report {
     pub frames: u64,
     /// Gaps declared, where retention overtook a link.
     pub gaps: u64,
+    /// Transactions of which a commit was acknowledged.
+    pub commits: u64,
     /// Records that log compaction took, anywhere.
     pub compacted: u64,
     /// Sessions begun.
@@ -106,6 +109,7 @@ pub(crate) struct World {
     /// Records have keys, and some sites compact.
     pub(crate) compacts: bool,
     pub(crate) sync: SyncWatch,
+    pub(crate) transactional: Transactional,
     pub(crate) event: u64,
     pub(crate) violation: Option<Violation>,
     /// What happens, if anybody wants to know.
@@ -158,9 +162,11 @@ pub fn topologies() -> Vec<&'static str> {
 
 fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
     world.switch_compaction_on(world.seed);
+    world.switch_transactions_on(world.seed);
     while world.event < EVENTS && world.violation.is_none() {
         world.event += 1;
         world.compact_a_step();
+        world.transact();
         match world.topology.reigns {
             true => world.happen_in_reigns(),
             false => world.happen(),
@@ -168,6 +174,7 @@ fn play(mut world: World) -> (Result<Report, Violation>, Vec<String>) {
         world.settle();
     }
     world.check_promised(|_| true);
+    world.check_promised_commits(|_| true);
     world.calm_down();
     let trace = world.trace.take().unwrap_or_default();
     match world.violation {
@@ -228,6 +235,7 @@ impl World {
             synchronous,
             compacts: false,
             sync: SyncWatch::default(),
+            transactional: Transactional::default(),
             event: 0,
             violation: None,
             trace: None,
@@ -349,6 +357,7 @@ impl World {
             true => self.check_reigns(),
             false => self.check_all(),
         }
+        self.check_isolation();
     }
 
     pub(crate) fn step(&mut self, node: usize) {
@@ -365,6 +374,9 @@ impl World {
         match (purpose, answer) {
             (Purpose::Produce { producer }, Answer::Appended(result)) => {
                 self.handle_produced(producer, result);
+            }
+            (Purpose::Transact { client, request }, answer) => {
+                self.handle_transacted(client, request, answer);
             }
             (Purpose::Intrude, Answer::Appended(Ok(_))) => {
                 self.violate("I5", "a write to a replicated topic was taken".into());
@@ -451,6 +463,7 @@ impl World {
             bytes: self.bytes,
             frames: self.frames,
             gaps: self.gaps,
+            commits: self.transactional.committed,
             compacted: self.nodes.iter().map(Node::compacted).sum(),
             sessions: self.sessions,
             crashes: self.crashes,

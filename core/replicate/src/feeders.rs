@@ -129,9 +129,10 @@ impl Feeders {
         if is_owner {
             // Once, lest every change of the topic bring back an owner whose link stands still.
             if self.offer(session, origin, Standing::Owner) != Some(Standing::Owner) {
-                let before = self.give(origin, session);
-                // Otherwise it comes unasked, as its session takes it to.
-                if before.is_some() && is_inherited {
+                self.give(origin, session);
+                // Otherwise it comes unasked, as its session takes it to. Who fed it before may be
+                // gone by now, and what it brought is here.
+                if is_inherited {
                     self.order(session, origin, true);
                 }
             }

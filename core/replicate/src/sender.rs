@@ -514,6 +514,7 @@ impl Sender {
             && let Some(held) = self.partitions.get_mut(&key)
         {
             if held.handle_rejoined(expected) {
+                self.decisions_dirty = true;
                 // Its cursors do not point past that end any more.
                 self.cursors.forget(|origin, partition| (origin, partition) == key);
                 self.actions.push_back(SenderAction::TellCursors);
@@ -672,12 +673,14 @@ impl Sender {
             {
                 frames.push(frame_of(key, &mut next, std::mem::take(&mut run), partition));
             }
-            if run.is_empty() && batch.base_offset > next && partition.is_expired(next) {
-                // What retention took is told by itself, and no more than that, lest the one be
-                // taken for the other.
-                let expired_to = partition.kept.0.min(batch.base_offset);
-                frames.push(gap_frame(key, next, expired_to, partition));
-                next = expired_to;
+            while run.is_empty() && batch.base_offset > next {
+                let hole_end = partition.hole_end(next, batch.base_offset);
+                if hole_end == batch.base_offset && !partition.is_gap(next) {
+                    // What compaction took is told along with what comes after it.
+                    break;
+                }
+                frames.push(gap_frame(key, next, hole_end, partition));
+                next = hole_end;
             }
             run.push(batch);
         }
@@ -686,8 +689,7 @@ impl Sender {
         }
         let empty_to = empty_to.min(target);
         while frames.iter().all(|frame| frame.items.is_empty()) && empty_to > next {
-            let expired_to = if partition.is_expired(next) { partition.kept.0 } else { empty_to };
-            let gap_to = expired_to.min(empty_to);
+            let gap_to = partition.hole_end(next, empty_to);
             frames.push(gap_frame(key, next, gap_to, partition));
             next = gap_to;
         }
@@ -771,7 +773,7 @@ fn gap_frame(key: Key, from: i64, to: i64, partition: &mut SendPartition) -> Bat
         gap_from: Some(from),
         lineage: partition.take_lineage(to),
         source_end: partition.view.as_ref().map_or(to, |view| view.durable_end),
-        compacted: if partition.is_expired(from) { 0 } else { partition.compacted_from(from) },
+        compacted: if partition.is_gap(from) { 0 } else { partition.compacted_from(from) },
         items: Vec::new(),
     }
 }

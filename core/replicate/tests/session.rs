@@ -154,6 +154,20 @@ fn a_commit_is_told_once_also_where_one_of_its_topics_never_comes() {
 }
 
 #[test]
+fn of_a_commit_that_is_known_in_part_each_marker_is_told_once() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(1, "records");
+    world.sender.handle_decisions([commit(7, &[(1, 0, 1), (2, 0, 1)])]);
+    world.run();
+    assert_eq!(world.told, [commit(7, &[(1, 0, 1)])], "the other topic is not told yet");
+    world = world.with_topic(2, 1);
+    world.log(2, 0).push(1, "records");
+    world.seq = CatalogSeq(2);
+    world.run();
+    assert_eq!(world.told[1..], [commit(7, &[(2, 0, 1)])]);
+}
+
+#[test]
 fn a_diverged_topic_stops_alone_and_says_so() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
     world.log(1, 0).push(5, "ours");
@@ -789,7 +803,7 @@ fn what_retention_took_of_a_compacted_source_is_told_by_itself() {
             SenderAction::Read(request) => {
                 let Some(batches) = reads.next() else { break };
                 // Retention took what is below 100, compaction what else is missing below 500.
-                world.sender.handle_kept(&request, 100, 500);
+                world.sender.handle_kept(&request, 100, 500, []);
                 world.sender.handle_read(request, 100, batches);
             }
             SenderAction::Send(Frame::Batches(b)) => sent.push((b.gap_from, b.from, b.compacted)),

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mainstem_types::Error;
 use mainstem_types::limits::{ABORTED_PER_PARTITION_MAX, TOLD_COMMITS_PER_PARTITION_MAX};
+use mainstem_types::{Error, TermId};
 use minicbor::{Decode, Encode};
 
 /// Offsets of which is remembered what was open there.
@@ -58,6 +58,9 @@ pub struct ToldCommit {
     /// The offset of the transaction's first record.
     #[n(3)]
     pub first_offset: i64,
+    /// The term in which the owner decided it.
+    #[n(4)]
+    pub term: TermId,
 }
 
 /// A partition's account of transactions. Cheap to clone while few are open.
@@ -122,11 +125,34 @@ impl Account {
             });
             self.bound_aborted();
         }
-        if self.late.len() == LATE_MAX {
-            self.late.remove(0);
-        }
-        self.late.push((first_offset, marker));
+        self.note_late(first_offset, marker);
         self.note_checkpoint(marker + 1);
+    }
+
+    /// Takes note that nothing of `from..to` is to be had any more, nor any marker that lay there. What
+    /// was told to be committed there is; of anything else that is open nobody will ever say, and
+    /// readers skip it. Its range ends right below the gap, where it has no marker.
+    pub fn note_gap(&mut self, from: i64, to: i64) {
+        for (producer_id, open) in self.open.clone() {
+            let told = self.told_commit(producer_id);
+            if told.is_some_and(|told| told.marker >= to) {
+                continue;
+            }
+            self.open.remove(&producer_id);
+            let (first_offset, marker) = (open.first_offset, from - 1);
+            if told.is_none() {
+                let range = AbortedRange { producer_id, first_offset, marker };
+                Arc::make_mut(&mut self.aborted).push(range);
+            }
+            self.note_late(first_offset, marker);
+            // A cut within the gap opens it again.
+            self.last_marker = to - 1;
+        }
+        self.bound_aborted();
+        self.told.retain(|told| told.marker >= to);
+        if self.last_marker == to - 1 {
+            self.note_checkpoint(to);
+        }
     }
 
     /// Takes note of a commit whose marker is still to come; whether that is news.
@@ -158,9 +184,9 @@ impl Account {
         self.told.contains(told)
     }
 
-    /// Somebody else's reign begins at `start`: what the one before had decided beyond is void.
-    pub fn forget_told(&mut self, start: i64) {
-        self.told.retain(|told| told.marker < start);
+    /// A reign begins at `start`: what was decided beyond in any other one is void.
+    pub fn forget_told(&mut self, start: i64, term: TermId) {
+        self.told.retain(|told| told.marker < start || told.term == term);
     }
 
     /// How many commits are told and not here.
@@ -239,7 +265,7 @@ impl Account {
         if kept < self.aborted.len() {
             Arc::make_mut(&mut self.aborted).truncate(kept);
         }
-        self.forget_told(to);
+        self.told.retain(|told| told.marker < to);
         self.checkpoints.retain(|known| known.offset <= to);
         self.last_marker = self.last_marker.min(to - 1).max(NO_MARKER);
         self.known_from = self.known_from.min(to.max(0));
@@ -248,6 +274,13 @@ impl Account {
     /// Whether nothing was ever noted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    fn note_late(&mut self, first_offset: i64, marker: i64) {
+        if self.late.len() == LATE_MAX {
+            self.late.remove(0);
+        }
+        self.late.push((first_offset, marker));
     }
 
     fn note_checkpoint(&mut self, offset: i64) {
@@ -355,7 +388,7 @@ impl Account {
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let row: AccountRow = minicbor::decode(bytes)
             .map_err(|error| Error::corrupt(format!("an account of transactions: {error}")))?;
-        if !row.aborted.is_sorted_by(|a, b| a.marker < b.marker) {
+        if !row.aborted.is_sorted_by(|a, b| a.marker <= b.marker) {
             return Err(Error::corrupt("an account of transactions: markers that do not rise"));
         }
         Ok(Self {
@@ -415,8 +448,13 @@ mod tests {
     #[test]
     fn a_commit_that_was_told_is_known_until_its_marker_or_another_reign_comes() {
         let mut account = Account::default();
-        let told =
-            |first_offset, marker| ToldCommit { producer_id: 1, epoch: 3, marker, first_offset };
+        let told = |first_offset, marker| ToldCommit {
+            producer_id: 1,
+            epoch: 3,
+            marker,
+            first_offset,
+            term: TermId(1),
+        };
         assert_eq!(account.told_commit(1), None, "nothing is open");
         account.note_records(1, 3, 5);
         assert!(account.note_told(told(12, 20)));
@@ -430,8 +468,37 @@ mod tests {
         account.note_records(1, 3, 12);
         assert_eq!(account.told_commit(1), Some(told(12, 20)));
         assert!(!account.note_told(told(4, 9)), "its marker is here");
-        account.forget_told(20);
+        account.forget_told(20, TermId(1));
+        assert_eq!(account.told_count(), 1, "it was decided in the reign that begins");
+        account.forget_told(20, TermId(2));
         assert_eq!(account.told_count(), 0);
+    }
+
+    #[test]
+    fn a_gap_ends_what_is_open_as_it_was_told_or_else_readers_skip_it() {
+        let mut account = Account::default();
+        let told = |producer_id, marker| {
+            let first_offset = 10 + producer_id;
+            ToldCommit { producer_id, epoch: 0, marker, first_offset, term: TermId(1) }
+        };
+        for producer_id in 1..5 {
+            account.note_records(producer_id, 0, 10 + producer_id);
+        }
+        account.note_told(told(2, 25));
+        account.note_told(told(3, 35));
+        account.note_gap(20, 30);
+        account.settle(None);
+        let skipped =
+            |producer_id| AbortedRange { producer_id, first_offset: 10 + producer_id, marker: 19 };
+        assert_eq!(**account.aborted(), [skipped(1), skipped(4)]);
+        assert_eq!(account.first_unstable(), Some(13), "its marker is still to come");
+        assert_eq!(Account::decode(&account.encode()).unwrap(), account);
+        assert_eq!(aborted_between(account.aborted(), 20, 99), [], "no marker ends the skipping");
+        account.note_marker(3, true, 35);
+        account.settle(None);
+        assert_eq!((account.first_unstable(), account.told_count()), (None, 0));
+        assert_eq!(account.retold_from(25), Some(0), "a cut may undo the gap");
+        assert_eq!(account.retold_from(36), None);
     }
 
     #[test]

@@ -439,8 +439,9 @@ impl Session<'_> {
         let partition = self.partitions.get(&key);
         let log_start = partition.map_or(0, |partition| partition.log_start());
         // Asked after the read: what was written anew meanwhile lies below.
-        let compacted = partition.map_or(0, |partition| partition.marks().compacted);
-        self.sender.handle_kept(&request, log_start, compacted);
+        let marks = partition.map(|partition| partition.marks()).unwrap_or_default();
+        let gaps = marks.gaps.iter().map(|gap| (gap.from, gap.to));
+        self.sender.handle_kept(&request, log_start, marks.compacted, gaps);
         self.tell_commits();
         match result {
             // A gap up to the end, here as at the owner: retention took it before it came.

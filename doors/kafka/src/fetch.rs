@@ -260,10 +260,15 @@ fn look_at(
     }
     match read(partition, place.offset, room)? {
         Ok(batches) => {
+            let aborted = match plan.committed {
+                true => partition.aborted_between(place.offset, limit),
+                false => Vec::new(),
+            };
+            let batches = up_to_unmarked(batches, &aborted);
             let end = take(plan, batches, limit, room, round, &mut data);
             if let Some(end) = end.filter(|_| plan.committed) {
-                let aborted = partition.aborted_between(place.offset, end);
-                data.aborted_transactions = Some(aborted.iter().map(told).collect());
+                let within = aborted.iter().filter(|range| range.first_offset < end);
+                data.aborted_transactions = Some(within.map(told).collect());
             }
         }
         Err(error) => {
@@ -273,6 +278,17 @@ fn look_at(
         }
     }
     Some(data)
+}
+
+/// What a gap has ended has no marker: beyond it a reader would go on to skip what its producer
+/// wrote later. The answer ends there, and the next one does not name it.
+fn up_to_unmarked(mut batches: Vec<StoredBatch>, aborted: &[AbortedRange]) -> Vec<StoredBatch> {
+    let is_unmarked = |end: i64| aborted.iter().any(|range| range.marker + 1 == end);
+    let hole = batches.windows(2).position(|pair| {
+        pair[1].base_offset > pair[0].next_offset && is_unmarked(pair[0].next_offset)
+    });
+    batches.truncate(hole.map_or(usize::MAX, |at| at + 1));
+    batches
 }
 
 fn told(range: &AbortedRange) -> AbortedTransaction {

@@ -276,7 +276,7 @@ impl Sequencer {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
             if entry.owner != partition.home.stream {
-                partition.forget_told(entry.start_offset);
+                partition.forget_told(entry);
             }
             self.group.frames.push(epoch_frame(no, entry));
             self.group.partitions.insert(no);

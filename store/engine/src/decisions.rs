@@ -46,7 +46,8 @@ impl Sequencer {
                 let partition = self.state.partitions.get(&no)?;
                 let (producer_id, epoch) = (told.producer_id, told.epoch);
                 let LinkMarker { offset, first_offset, .. } = *marker;
-                let commit = ToldCommit { producer_id, epoch, marker: offset, first_offset };
+                let term = topic.owner.term.id;
+                let commit = ToldCommit { producer_id, epoch, marker: offset, first_offset, term };
                 let is_here = offset < partition.end;
                 let is_known = partition.transactions.is_told(&commit);
                 (!is_here && !is_known).then_some(Marker { partition: no, offset, first_offset })

@@ -139,7 +139,13 @@ fn an_account_of_transactions_keeps_its_bytes_in_a_row() {
     account.note_marker(77, false, 110);
     account.settle(None);
     account.note_records(78, 0, 500);
-    account.note_told(ToldCommit { producer_id: 78, epoch: 0, marker: 700, first_offset: 500 });
+    account.note_told(ToldCommit {
+        producer_id: 78,
+        epoch: 0,
+        marker: 700,
+        first_offset: 500,
+        term: TermId(9),
+    });
     let row = state.to_row();
     let golden = golden("partition-row-transactions", &row);
     assert_eq!(row, golden, "a partition's row with transactions changed");

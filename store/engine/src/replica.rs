@@ -106,7 +106,7 @@ impl Sequencer {
         }
         for entry in news {
             Arc::make_mut(&mut partition.lineage).push(*entry);
-            partition.forget_told(entry.start_offset);
+            partition.forget_told(entry);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));

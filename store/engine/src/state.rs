@@ -11,12 +11,18 @@ use mainstem_record::{BatchHeader, ControlRecord, control_of};
 use mainstem_transaction::{
     Account, BatchProducer, Coordinator, Marker, Producers, ToldCommit, TransactionEvent,
 };
-use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TransactionalId};
+use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TermId, TransactionalId};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
 use crate::marks::{Gap, Marks};
 use crate::sync_desk::held_by_frame;
+
+/// The term in which the owner of a partition's topic has it.
+fn owner_term(catalog: &Catalog, home: PartitionHome) -> Option<TermId> {
+    let topic = catalog.stream(home.stream)?.topic_by_origin(home.topic)?;
+    Some(topic.owner.term.id)
+}
 
 /// One partition as the sequencer knows it: ahead of what readers see by the current group.
 #[derive(Clone, Debug)]
@@ -160,6 +166,9 @@ impl PartitionState {
         if frame.record_count != GAP_BY_COMPACTION {
             let gap = Gap { from: self.end, to: frame.next_offset, at_ms: frame.arrival_ms };
             Arc::make_mut(&mut self.marks).note_gap(gap);
+            if self.transactions.open_count() + self.transactions.told_count() > 0 {
+                Arc::make_mut(&mut self.transactions).note_gap(self.end, frame.next_offset);
+            }
         }
         self.end = frame.next_offset;
     }
@@ -179,10 +188,10 @@ impl PartitionState {
         Arc::make_mut(&mut self.lineage).truncate(to);
     }
 
-    /// Another owner's reign begins: commits that the one before had decided beyond are void.
-    pub(crate) fn forget_told(&mut self, start: i64) {
+    /// Another owner's reign begins: commits that were decided beyond in any other are void.
+    pub(crate) fn forget_told(&mut self, reign: &LineageEntry) {
         if self.transactions.told_count() > 0 {
-            Arc::make_mut(&mut self.transactions).forget_told(start);
+            Arc::make_mut(&mut self.transactions).forget_told(reign.start_offset, reign.term_id);
         }
     }
 
@@ -311,7 +320,8 @@ impl State {
             let Some(partition) = self.partitions.get_mut(&marker.partition) else { continue };
             let (producer_id, epoch) = (decision.producer_id, decision.epoch);
             let Marker { offset, first_offset, .. } = *marker;
-            let told = ToldCommit { producer_id, epoch, marker: offset, first_offset };
+            let Some(term) = owner_term(&self.catalog, partition.home) else { continue };
+            let told = ToldCommit { producer_id, epoch, marker: offset, first_offset, term };
             Arc::make_mut(&mut partition.transactions).note_told(told);
             self.dirty.partitions.insert(marker.partition);
         }
@@ -387,7 +397,7 @@ impl State {
                 Arc::make_mut(&mut partition.lineage).push(entry);
                 // Of a reign of our own the end of what was open may be still to come.
                 if entry.owner != partition.home.stream {
-                    partition.forget_told(entry.start_offset);
+                    partition.forget_told(&entry);
                 }
             }
             FrameKind::HighWatermark => {

@@ -220,6 +220,8 @@ impl Sequencer {
         };
         left.truncate(from);
         let (mut left, mut at) = (Arc::new(left), from.max(partition.log_start));
+        let gaps = partition.marks.gaps.iter().filter(|gap| gap.from >= from && gap.from < to);
+        let mut gaps = gaps.peekable();
         while at < to {
             let batches = self.log.reader().read(no, at, to, RETELL_BYTES);
             let batches = batches.map_err(|error| self.shared.damage.note(error))?;
@@ -229,10 +231,14 @@ impl Sequencer {
             for batch in batches.iter().take_while(|batch| batch.base_offset < to) {
                 let header =
                     BatchHeader::decode(&batch.bytes).map_err(|e| Error::corrupt(e.to_string()))?;
+                while let Some(gap) = gaps.next_if(|gap| gap.to <= batch.base_offset) {
+                    Arc::make_mut(&mut left).note_gap(gap.from, gap.to);
+                }
                 note_transaction(&mut left, &header, &batch.bytes);
             }
         }
         let mut left = Arc::unwrap_or_clone(left);
+        gaps.for_each(|gap| left.note_gap(gap.from, gap.to.min(to)));
         left.settle(partition.held);
         Ok(left)
     }
@@ -352,10 +358,14 @@ impl Sequencer {
         let key = key_of(&cursor);
         self.check_cursor(&key).ok()?;
         let stream = self.state.catalog.stream(key.stream)?;
-        let term = stream.topic_by_origin(key.topic)?.owner.term.id;
+        let topic = stream.topic_by_origin(key.topic)?;
+        let term = topic.owner.term.id;
+        // I4: what the producer had read beyond was cut since.
+        let end = self.state.partitions.get(&topic.partition(key.partition)?)?.end;
+        let is_cut = cursor.offset > end;
         let value = CursorValue {
-            offset: cursor.offset,
-            leader_epoch: cursor.leader_epoch,
+            offset: cursor.offset.min(end),
+            leader_epoch: if is_cut { -1 } else { cursor.leader_epoch },
             metadata: cursor.metadata,
             commit_ms: self.now_ms,
             version: self.next_cursor_version(),

@@ -28,7 +28,8 @@ impl Sender {
         self.decisions.retain(|decision| !decision.markers.is_empty());
     }
 
-    /// Each marker is told once: when its topic is, or at once if that was told before.
+    /// Each marker is told once: when its topic is told, and where the replica has our history. What
+    /// it had of another one says nothing of which markers it has.
     pub(super) fn send_decisions(&mut self) {
         if self.phase != Phase::Open || !std::mem::take(&mut self.decisions_dirty) {
             return;
@@ -36,12 +37,17 @@ impl Sender {
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
         for mut decision in std::mem::take(&mut self.decisions) {
             let (partitions, topics) = (&self.partitions, &self.topics);
-            decision.markers.retain(|marker| {
+            let begun = |marker: &MarkerItem| {
                 let known = partitions.get(&(marker.origin, marker.partition));
-                known.is_none_or(|partition| partition.acked <= marker.offset)
-            });
-            let is_told = |marker: &MarkerItem| topics.is_told(marker.origin, marker.partition);
-            let (told, untold) = decision.markers.drain(..).partition(is_told);
+                known.filter(|partition| partition.next.is_some())
+            };
+            decision
+                .markers
+                .retain(|marker| begun(marker).is_none_or(|p| p.acked <= marker.offset));
+            let is_due = |marker: &MarkerItem| {
+                topics.is_told(marker.origin, marker.partition) && begun(marker).is_some()
+            };
+            let (told, untold) = decision.markers.drain(..).partition(is_due);
             for (markers, list) in [(told, &mut due), (untold, &mut waiting)] {
                 let part = TransactionDecision { markers, ..decision.clone() };
                 list.extend((!part.markers.is_empty()).then_some(part));

@@ -41,6 +41,8 @@ pub(crate) struct SendPartition {
     /// The first offset that the source keeps, and up to where it may have been compacted, as it
     /// was after the last read.
     pub(crate) kept: (i64, i64),
+    /// Ranges above, in order, that were no longer kept where the source has them from.
+    pub(crate) gaps: Vec<(i64, i64)>,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
     /// A read is under way.
@@ -137,6 +139,22 @@ impl SendPartition {
     /// Up to where the source may have been compacted, if that is beyond `from`; 0 otherwise.
     pub(crate) const fn compacted_from(&self, from: i64) -> i64 {
         if self.kept.1 > from { self.kept.1 } else { 0 }
+    }
+
+    /// Whether nothing is kept at an offset because retention took it, here or on the way here.
+    pub(crate) fn is_gap(&self, offset: i64) -> bool {
+        let gap = self.gaps.iter().find(|(_, to)| *to > offset);
+        self.is_expired(offset) || gap.is_some_and(|(from, _)| *from <= offset)
+    }
+
+    /// Where a hole from an offset to another ends being of one kind: what retention took is told
+    /// by itself, lest it be taken for compacted.
+    pub(crate) fn hole_end(&self, from: i64, to: i64) -> i64 {
+        if self.is_expired(from) {
+            return self.kept.0.min(to);
+        }
+        let gap = self.gaps.iter().find(|(_, end)| *end > from);
+        gap.map_or(to, |(start, end)| if *start <= from { *end } else { *start }).min(to)
     }
 
     /// The replica is asked to rejoin our history.

@@ -73,7 +73,10 @@ impl Sender {
             && self.is_fed(key.0);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         match partition.start(owner != self.source, term.id, self.replica_holds) {
-            Ok(Start::Nothing) => drop(self.moved.insert(key)),
+            Ok(Start::Nothing) => {
+                self.moved.insert(key);
+                self.decisions_dirty = true;
+            }
             // The replica must know of its owner first.
             Ok(Start::Rejoin(..)) if !may_rejoin => {}
             Ok(Start::Rejoin(lineage, source_end)) => {

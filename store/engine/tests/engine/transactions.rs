@@ -582,6 +582,45 @@ fn what_is_cut_is_forgotten_and_what_ended_there_is_open_again() {
     }
 }
 
+#[test]
+fn what_was_open_where_retention_took_its_marker_holds_up_no_reader() {
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(14);
+        let (link, no) = world.replica();
+        carry(&mut world, link, &batches);
+        let append = ReplicaAppend {
+            link,
+            topic: TOPIC,
+            partition: 0,
+            lineage: Vec::new(),
+            gap_to: Some(20),
+            compacted: 0,
+            batches: Vec::new(),
+        };
+        let engine = world.engine.clone();
+        world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        assert_eq!(stable(&world, no), (20, 20));
+        let partition = world.engine.partition(no).unwrap();
+        let open = AbortedRange { producer_id, first_offset: 4, marker: 5 };
+        assert_eq!(partition.aborted_between(2, 20), [open]);
+        assert_eq!(partition.aborted_between(6, 20), [], "no marker would end the skipping");
+    }
+}
+
+#[test]
+fn a_cursor_of_a_transaction_never_points_past_the_end() {
+    let mut owned = Owned::new(15);
+    let producer = owned.open("t");
+    owned.commit_cursor(&producer, 50).unwrap();
+    owned.end(&producer, true).unwrap();
+    let end = owned.world.engine.partition(owned.partitions[0]).unwrap().durable_end();
+    assert!(owned.cursor().is_some_and(|offset| offset <= end));
+}
+
 /// A commit of the open transaction of [`history`], as a link tells it.
 fn told(producer_id: i64, offset: i64) -> LinkDecision {
     told_from(producer_id, 4, offset)
@@ -622,6 +661,23 @@ fn fault_11_a_promotion_completes_a_transaction_as_it_was_told_that_it_is_decide
         let last = world.read_all(no).pop().unwrap();
         assert_eq!(control_of(&last).unwrap(), Some(ControlRecord::Commit), "as told");
         assert_eq!(world.engine.partition(no).unwrap().aborted_between(2, 9), []);
+    }
+}
+
+/// The reign in which a commit was decided begins with the first records, and does not void it.
+#[test]
+fn fault_11_a_promotion_completes_what_was_told_before_the_first_record_came() {
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(16);
+        let (link, no) = world.replica();
+        keep(&mut world, link, told(producer_id, 6));
+        carry(&mut world, link, &batches);
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
+        assert_eq!(markers(&world, no).last(), Some(&ControlRecord::Commit));
     }
 }
 
