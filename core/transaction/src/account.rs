@@ -235,8 +235,17 @@ impl Account {
         self.known_from
     }
 
-    /// Forgets aborted ones that lie below the partition's start.
+    /// Whether [`Self::trim`] would change anything.
+    pub fn is_trimmed(&self, log_start: i64) -> bool {
+        let first_known = self.checkpoints.first().map(|known| known.offset);
+        let first_aborted = self.aborted.first().map(|range| range.marker);
+        first_known.into_iter().chain(first_aborted).all(|offset| offset >= log_start)
+    }
+
+    /// Forgets aborted ones that lie below the partition's start, and what was open there: how that
+    /// ended cannot be told anew.
     pub fn trim(&mut self, log_start: i64) {
+        self.checkpoints.retain(|known| known.offset >= log_start);
         let gone = self.aborted.partition_point(|range| range.marker < log_start);
         if gone > 0 {
             Arc::make_mut(&mut self.aborted).drain(..gone);
@@ -429,8 +438,10 @@ mod tests {
         assert_eq!(aborted_between(account.aborted(), 21, 99), []);
         account.trim(20);
         assert_eq!(account.aborted().len(), 1, "its marker is still there");
+        assert!(account.is_trimmed(20) && !account.is_trimmed(21));
         account.trim(21);
         assert_eq!(account.aborted().len(), 0);
+        assert!(account.is_trimmed(21));
     }
 
     #[test]
@@ -557,6 +568,22 @@ mod tests {
                 assert!(end - from <= 3 * cut + 32, "{overlap}: from {from}, {cut} are cut");
             }
         }
+    }
+
+    /// What was open at a start that is gone by now, and ended there too, is not open after a cut.
+    #[test]
+    fn after_a_cut_nothing_is_open_whose_end_was_deleted() {
+        let mut account = Account::default();
+        account.note_records(1, 0, 5);
+        account.note_records(2, 0, 6);
+        account.note_marker(2, true, 8);
+        account.note_marker(1, true, 12);
+        account.note_records(3, 0, 20);
+        account.note_marker(3, true, 22);
+        account.trim(14);
+        let from = account.retold_from(21).expect("a marker is undone");
+        account.truncate(from);
+        assert_eq!(account.open().count(), 0, "told anew from {from}");
     }
 
     /// What happens to a partition, one offset each.

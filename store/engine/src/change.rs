@@ -20,9 +20,12 @@ impl Sequencer {
         self.check_brought(command)?;
         let random = self.env.random.clone();
         let events = self.state.catalog.decide(command, &|| random.next_u128(), self.now_ms)?;
+        let mut begun_anew = Vec::new();
         for event in &events {
-            self.sequence_event(event);
+            begun_anew.extend(self.sequence_event(event));
         }
+        // Only now: what was to be handed over may be written to again.
+        begun_anew.into_iter().for_each(|no| self.complete_open(no));
         Ok(self.state.catalog.clone())
     }
 
@@ -50,18 +53,18 @@ impl Sequencer {
         Ok(())
     }
 
-    fn sequence_event(&mut self, event: &Event) {
+    /// Gives the partitions that are written here in another term than before.
+    fn sequence_event(&mut self, event: &Event) -> Vec<PartitionNo> {
         self.group.catalog_changed = true;
         self.group.frames.push(Frame::node_wide(FrameKind::CatalogEvent, event.encode().into()));
         let shared = self.shared.clone();
         let applied = self.state.apply_event(event, &mut shared.cursors.write());
         let streams: BTreeSet<StreamId> =
             applied.rows.iter().filter_map(mainstem_catalog::RowKey::stream).collect();
-        let begun_anew = || applied.partitions_taken_over.iter().chain(&applied.partitions_renewed);
-        for no in applied.partitions_added.iter().chain(begun_anew()) {
+        let begun_anew = [&*applied.partitions_taken_over, &applied.partitions_renewed].concat();
+        for no in applied.partitions_added.iter().chain(&begun_anew) {
             self.begin_reign(*no);
         }
-        begun_anew().for_each(|no| self.complete_open(*no));
         self.abort_given_up(&applied.partitions_given_up);
         self.take_cursors_over(&applied.partitions_taken_over);
         self.hand_cursors_over(&applied.given_up);
@@ -74,6 +77,7 @@ impl Sequencer {
         if let Event::UpstreamRemoved { stream, .. } = event {
             self.show_orphans(*stream);
         }
+        begun_anew
     }
 
     /// A partition of a topic that is owned here begins its owner's term at its end, whether it is

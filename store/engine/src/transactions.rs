@@ -58,6 +58,7 @@ impl Sequencer {
             TransactionStep::AddPartitions { producer, partitions } => {
                 for no in &partitions {
                     self.check_local_write(*no)?;
+                    self.check_none_left(*no, &producer)?;
                 }
                 self.state.coordinator.add_partitions(&producer, &partitions, self.now_ms)?
             }
@@ -75,6 +76,37 @@ impl Sequencer {
             self.stage_transaction(&event);
         }
         Ok(Stepped::Done)
+    }
+
+    /// What a producer's earlier transaction has left open in a partition does not become a part of
+    /// its next one.
+    fn check_none_left(
+        &mut self,
+        no: PartitionNo,
+        producer: &TransactionalProducer,
+    ) -> Result<(), Error> {
+        let id = producer.producer_id;
+        let is_open = |this: &Self| {
+            let partition = this.state.partitions.get(&no);
+            partition.is_some_and(|partition| partition.transactions.open_of(id).is_some())
+        };
+        let ours = self.state.coordinator.get(id);
+        if !is_open(self)
+            || ours.is_some_and(|ours| ours.is_open() && ours.partitions.contains(&no))
+        {
+            return Ok(());
+        }
+        self.complete_open(no);
+        if is_open(self) {
+            return Err(Error::new(
+                ErrorKind::InvalidTransaction,
+                format!(
+                    "producer {id} has records of another transaction in partition {no}, which an \
+                     import brought; begin with a producer of another transactional id"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// The end of a transaction, as its producer wants it: a promise for each marker.
@@ -275,14 +307,21 @@ impl Sequencer {
             payload_bytes: ours.cursors.iter().map(cursor_bytes).sum(),
             frames: 0,
         };
-        let cursors = commits.map(cursors).sum::<Need>();
+        let begun = ops.iter().map(|op| match op {
+            Op::Transact { step: TransactionStep::AddPartitions { partitions, .. }, .. } => {
+                partitions.len()
+            }
+            _ => 0,
+        });
+        let marker = Need { payload_bytes: MARKER_BYTES, frames: 1 };
+        // Wherever one begins, an earlier one may have to be completed.
+        let more = commits.map(cursors).sum::<Need>() + marker.times(begun.sum());
         if ops.iter().any(is_change) || self.housekeeping.are_duties_due {
             let open = coordinator.open().map(need_of_end);
             let left = self.state.partitions.values().map(|p| p.transactions.open_count()).sum();
             let forgotten = coordinator.expire(self.now_ms, FORGOTTEN_AT_ONCE).len();
             let forgotten = Need { payload_bytes: 64, frames: 1 }.times(forgotten);
-            let marker = Need { payload_bytes: MARKER_BYTES, frames: 1 };
-            return open.sum::<Need>() + cursors + marker.times(left) + forgotten;
+            return open.sum::<Need>() + more + marker.times(left) + forgotten;
         }
         let ended = ops.iter().filter_map(|op| match op {
             Op::EndTransaction { producer, .. } => coordinator.by_id(&producer.id),
@@ -291,7 +330,7 @@ impl Sequencer {
         });
         let overdue = coordinator.overdue(self.now_ms);
         let overdue = overdue.iter().filter_map(|producer_id| coordinator.get(*producer_id));
-        ended.chain(overdue).map(need_of_end).sum::<Need>() + cursors
+        ended.chain(overdue).map(need_of_end).sum::<Need>() + more
     }
 
     /// Whether all partitions of an open transaction can be written to: none is being handed over.
