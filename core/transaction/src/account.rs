@@ -254,21 +254,30 @@ impl Account {
 
     /// If everything from `to` on is undone, a transaction that ended there may be open again, and
     /// only the batches below tell since where. Gives the offset from which they have to be noted
-    /// again, after [`Self::truncate`] to it; nothing if no marker is undone.
-    pub fn retold_from(&self, to: i64) -> Option<i64> {
-        let known = || self.checkpoints.iter().rfind(|known| known.offset <= to);
-        (self.last_marker >= to).then(|| known().map_or(0, |known| known.offset))
+    /// again, after [`Self::begin_at`] it; nothing if no marker is undone. What is open with no more
+    /// than records that are gone, whoever begins to write at `to` may not know of, and never end: so
+    /// where some of it began below `log_start`, all that is there is noted again.
+    pub fn retold_from(&self, to: i64, log_start: i64) -> Option<i64> {
+        let is_there = |open: &OpenRow| open.first_offset >= log_start;
+        let known = self.checkpoints.iter().rfind(|known| {
+            (log_start..=to).contains(&known.offset) && known.open.iter().all(is_there)
+        });
+        let is_gone = |open: &OpenTransaction| open.first_offset < log_start.min(to);
+        let is_due = self.last_marker >= to || self.open.values().any(is_gone);
+        is_due.then(|| known.map_or(log_start.min(to), |known| known.offset))
     }
 
-    /// Forgets everything from `to` on. Exact where no marker is undone, or `to` is an offset that
-    /// [`Self::retold_from`] gave.
+    /// Forgets everything from an offset on that [`Self::retold_from`] gave.
+    pub fn begin_at(&mut self, from: i64) {
+        let known = self.checkpoints.iter().find(|known| known.offset == from);
+        let open = known.map(|known| of_rows(&known.open)).unwrap_or_default();
+        self.truncate(from);
+        self.open = open;
+    }
+
+    /// Forgets everything from `to` on. Exact where no marker is undone.
     pub fn truncate(&mut self, to: i64) {
-        if self.retold_from(to).is_some() {
-            let known = self.checkpoints.iter().find(|known| known.offset == to);
-            self.open = known.map(|known| of_rows(&known.open)).unwrap_or_default();
-        } else {
-            self.open.retain(|_, open| open.first_offset < to);
-        }
+        self.open.retain(|_, open| open.first_offset < to);
         self.late.retain(|(_, marker)| *marker < to);
         let kept = self.aborted.partition_point(|range| range.marker < to);
         if kept < self.aborted.len() {
@@ -508,8 +517,8 @@ mod tests {
         account.note_marker(3, true, 35);
         account.settle(None);
         assert_eq!((account.first_unstable(), account.told_count()), (None, 0));
-        assert_eq!(account.retold_from(25), Some(0), "a cut may undo the gap");
-        assert_eq!(account.retold_from(36), None);
+        assert_eq!(account.retold_from(25, 0), Some(0), "a cut may undo the gap");
+        assert_eq!(account.retold_from(36, 0), None);
     }
 
     #[test]
@@ -564,7 +573,7 @@ mod tests {
             }
             account.settle(None);
             for cut in [1, 10, 100, 1_000, 10_000, 60_000] {
-                let from = account.retold_from(end - cut).unwrap();
+                let from = account.retold_from(end - cut, 0).unwrap();
                 assert!(end - from <= 3 * cut + 32, "{overlap}: from {from}, {cut} are cut");
             }
         }
@@ -581,8 +590,8 @@ mod tests {
         account.note_records(3, 0, 20);
         account.note_marker(3, true, 22);
         account.trim(14);
-        let from = account.retold_from(21).expect("a marker is undone");
-        account.truncate(from);
+        let from = account.retold_from(21, 14).expect("a marker is undone");
+        account.begin_at(from);
         assert_eq!(account.open().count(), 0, "told anew from {from}");
     }
 
@@ -624,8 +633,11 @@ mod tests {
                     note(&mut part, offset, *step);
                 }
             }
-            let from = whole.retold_from(cut as i64);
-            whole.truncate(from.unwrap_or(cut as i64));
+            let from = whole.retold_from(cut as i64, 0);
+            match from {
+                Some(from) => whole.begin_at(from),
+                None => whole.truncate(cut as i64),
+            }
             for offset in from.unwrap_or(cut as i64)..cut as i64 {
                 note(&mut whole, offset, steps[offset as usize]);
             }

@@ -246,11 +246,11 @@ impl Sequencer {
     pub(crate) fn account_below(&self, no: PartitionNo, to: i64) -> Result<Account, Error> {
         let partition = &self.state.partitions[&no];
         let mut left = Account::clone(&partition.transactions);
-        let Some(from) = left.retold_from(to) else {
+        let Some(from) = left.retold_from(to, partition.log_start) else {
             left.truncate(to);
             return Ok(left);
         };
-        left.truncate(from);
+        left.begin_at(from);
         let (mut left, mut at) = (Arc::new(left), from.max(partition.log_start));
         let gaps = partition.marks.gaps.iter().filter(|gap| gap.from >= from && gap.from < to);
         let mut gaps = gaps.peekable();
