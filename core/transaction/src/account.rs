@@ -58,7 +58,7 @@ pub struct ToldCommit {
     /// The offset of the transaction's first record.
     #[n(3)]
     pub first_offset: i64,
-    /// The term in which the owner decided it.
+    /// The term in which the topic was owned when it was told.
     #[n(4)]
     pub term: TermId,
 }
@@ -184,9 +184,9 @@ impl Account {
         self.told.contains(told)
     }
 
-    /// A reign begins at `start`: what was decided beyond in any other one is void.
-    pub fn forget_told(&mut self, start: i64, term: TermId) {
-        self.told.retain(|told| told.marker < start || told.term == term);
+    /// A reign begins at `start`: what was told beyond in any term but this one is void.
+    pub fn forget_told(&mut self, start: i64, but_in: Option<TermId>) {
+        self.told.retain(|told| told.marker < start || Some(told.term) == but_in);
     }
 
     /// How many commits are told and not here.
@@ -488,9 +488,9 @@ mod tests {
         account.note_records(1, 3, 12);
         assert_eq!(account.told_commit(1), Some(told(12, 20)));
         assert!(!account.note_told(told(4, 9)), "its marker is here");
-        account.forget_told(20, TermId(1));
+        account.forget_told(20, Some(TermId(1)));
         assert_eq!(account.told_count(), 1, "it was decided in the reign that begins");
-        account.forget_told(20, TermId(2));
+        account.forget_told(20, Some(TermId(2)));
         assert_eq!(account.told_count(), 0);
     }
 

@@ -11,6 +11,7 @@ use crate::op::{Rejoin, Rejoined};
 use crate::replica::epoch_frame;
 use crate::room::{ASIDE_BYTES, Need};
 use crate::sequencer::Sequencer;
+use crate::state::owner_term;
 use crate::transactions::account_bytes_max;
 
 /// Where two histories part.
@@ -275,9 +276,8 @@ impl Sequencer {
     fn push_epoch(&mut self, no: PartitionNo, entry: &LineageEntry) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
-            if entry.owner != partition.home.stream {
-                partition.forget_told(entry);
-            }
+            let owned_in = owner_term(&self.state.catalog, partition.home);
+            partition.forget_told(entry, owned_in);
             self.group.frames.push(epoch_frame(no, entry));
             self.group.partitions.insert(no);
         }

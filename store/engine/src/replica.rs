@@ -12,7 +12,7 @@ use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, OriginTopicId, Par
 use crate::append::batch_frame;
 use crate::op::{LinkName, ReplicaAppend, ReplicaBatch};
 use crate::sequencer::Sequencer;
-use crate::state::GAP_BY_COMPACTION;
+use crate::state::{GAP_BY_COMPACTION, owner_term};
 
 impl Sequencer {
     /// Returns the partition's end with these batches.
@@ -80,6 +80,7 @@ impl Sequencer {
         theirs: &[LineageEntry],
         to: i64,
     ) -> Result<(), Error> {
+        let owned_in = owner_term(&self.state.catalog, self.state.partitions[&no].home);
         let partition = self.partition_mut(no);
         let ours = partition.lineage.entries();
         let known = ours.iter().zip(theirs).take_while(|(our, their)| our == their).count();
@@ -106,7 +107,7 @@ impl Sequencer {
         }
         for entry in news {
             Arc::make_mut(&mut partition.lineage).push(*entry);
-            partition.forget_told(entry);
+            partition.forget_told(entry, owned_in);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));

@@ -19,7 +19,7 @@ use crate::marks::{Gap, Marks};
 use crate::sync_desk::held_by_frame;
 
 /// The term in which the owner of a partition's topic has it.
-fn owner_term(catalog: &Catalog, home: PartitionHome) -> Option<TermId> {
+pub(crate) fn owner_term(catalog: &Catalog, home: PartitionHome) -> Option<TermId> {
     let topic = catalog.stream(home.stream)?.topic_by_origin(home.topic)?;
     Some(topic.owner.term.id)
 }
@@ -188,10 +188,12 @@ impl PartitionState {
         Arc::make_mut(&mut self.lineage).truncate(to);
     }
 
-    /// Another owner's reign begins: commits that were decided beyond in any other are void.
-    pub(crate) fn forget_told(&mut self, reign: &LineageEntry) {
-        if self.transactions.told_count() > 0 {
-            Arc::make_mut(&mut self.transactions).forget_told(reign.start_offset, reign.term_id);
+    /// Another owner's reign begins: what was told beyond is void, unless it was in the term in which
+    /// the topic is owned now, whose owner vouches for all of its history. Of a reign of our own the
+    /// end of what was open may be still to come.
+    pub(crate) fn forget_told(&mut self, reign: &LineageEntry, owned_in: Option<TermId>) {
+        if self.transactions.told_count() > 0 && reign.owner != self.home.stream {
+            Arc::make_mut(&mut self.transactions).forget_told(reign.start_offset, owned_in);
         }
     }
 
@@ -395,10 +397,7 @@ impl State {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
                 Arc::make_mut(&mut partition.lineage).push(entry);
-                // Of a reign of our own the end of what was open may be still to come.
-                if entry.owner != partition.home.stream {
-                    partition.forget_told(&entry);
-                }
+                partition.forget_told(&entry, owner_term(&self.catalog, partition.home));
             }
             FrameKind::HighWatermark => {
                 partition.held = held_by_frame(frame);

@@ -13,7 +13,8 @@ use mainstem_env::CrashPolicy;
 use mainstem_group::CursorKey;
 use mainstem_record::{BatchBuilder, BatchHeader, ControlRecord, control_of, end_marker};
 use mainstem_types::{
-    Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath, Term, TermId,
+    CatalogSeq, Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath,
+    Term, TermId,
 };
 
 use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
@@ -699,6 +700,42 @@ fn fault_11_a_promotion_does_not_commit_what_was_aborted_before_the_commit_it_wa
     }
 }
 
+/// The owner, promoted by now, tells what it decided in an earlier reign: its whole history counts,
+/// in whatever order the replica learns of it.
+#[test]
+fn fault_11_what_the_owner_tells_of_an_earlier_reign_counts() {
+    for crashes in [false, true] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(17);
+        let (link, no) = world.replica();
+        world.change(owned_in(link, Term { number: 2, id: TermId(9) })).unwrap();
+        keep(&mut world, link, told(producer_id, 6));
+        carry(&mut world, link, &batches);
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
+        assert_eq!(markers(&world, no).last(), Some(&ControlRecord::Commit));
+    }
+}
+
+fn owned_in(link: LinkName, term: Term) -> Command {
+    Command::ApplyTopic {
+        stream: REPLICA,
+        upstream: SOURCE,
+        link_epoch: link.link_epoch,
+        origin: TOPIC,
+        name: "t".parse().unwrap(),
+        partitions: 1,
+        timestamp_type: Default::default(),
+        config: Default::default(),
+        owner: Owner { stream: SOURCE, term },
+        owner_seq: CatalogSeq(9),
+        source_seq: CatalogSeq(9),
+        created_ms: START_MS,
+    }
+}
+
 #[test]
 fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
     for crashes in [false, true] {
@@ -710,6 +747,8 @@ fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
         let first =
             LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
         let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id: TermId(9), ..first };
+        // A link tells who owns a topic before it brings records of it.
+        world.change(owned_in(link, Term { number: 2, id: TermId(9) })).unwrap();
         let append = ReplicaAppend {
             link,
             topic: TOPIC,
