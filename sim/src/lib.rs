@@ -8,6 +8,7 @@ mod calm;
 mod check;
 mod compaction;
 mod connection;
+mod fates;
 mod feeding;
 mod handover;
 mod histories;

@@ -1,14 +1,19 @@
 //! Transactional producers: each means to do a few things one after the other, and asks for each
 //! again until it is answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use mainstem_engine::TransactionalProducer;
+use mainstem_group::CursorKey;
 use mainstem_record::BatchBuilder;
 use mainstem_types::{OriginTopicId, PartitionNo, TransactionalId};
 
+use crate::fates::{CommitPromise, Seen};
 use crate::producer::{Acknowledged, Target};
+
+/// A batch by its partition, producer id, epoch and first sequence.
+pub(crate) type BatchId = (OriginTopicId, u32, i64, i16, i32);
 
 /// What a producer asks for.
 #[derive(Clone, Debug)]
@@ -118,4 +123,35 @@ impl TransactionalClient {
             self.held = None;
         }
     }
+}
+
+/// One transaction, as its producer means it.
+pub(crate) struct Attempt {
+    /// Who.
+    pub(crate) client: usize,
+    /// Where.
+    pub(crate) site: usize,
+    /// It was asked for a commit at least once: it may be committed from then on.
+    pub(crate) is_decided: bool,
+    /// Partitions to which a batch was sent.
+    pub(crate) parts: Vec<(OriginTopicId, u32)>,
+    /// Its cursors.
+    pub(crate) cursors: Vec<CursorKey>,
+}
+
+/// All that is about transactions, in seeds that have them.
+#[derive(Default)]
+pub(crate) struct Transactional {
+    pub(crate) clients: Vec<TransactionalClient>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) of_batch: BTreeMap<BatchId, usize>,
+    /// What the batches of each copy say.
+    pub(crate) seen: BTreeMap<(usize, OriginTopicId, u32), Seen>,
+    /// Commits that were acknowledged while a replica was in force.
+    pub(crate) promised: Vec<CommitPromise>,
+    /// Commits that a node may have had, and cannot tell any more.
+    pub(crate) forgotten: BTreeSet<(usize, usize)>,
+    pub(crate) committed: u64,
+    /// When a replica is promoted, while it has some markers of a commit and lacks others.
+    pub(crate) promotes_at: Option<u64>,
 }

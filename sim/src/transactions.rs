@@ -6,53 +6,18 @@ use std::collections::{BTreeMap, VecDeque};
 use mainstem_engine::CursorCommit;
 use mainstem_env::Random;
 use mainstem_group::CursorKey;
-use mainstem_types::{Error, ErrorKind, GroupId, OriginTopicId};
+use mainstem_types::{Error, ErrorKind, GroupId};
 
 use crate::Plant;
-use crate::isolation::{CommitPromise, Seen};
 use crate::node::{Answer, Purpose};
 use crate::producer::Target;
-use crate::transactional::{Deed, TransactionalClient};
+use crate::transactional::{Attempt, Deed, TransactionalClient};
 use crate::world::World;
 
 /// Two of them fence each other.
 const IDS: [&str; 4] = ["shared", "shared", "t1", "t2"];
 /// Keys that are written where anybody compacts: the same as others write.
 const KEYS: i32 = 9;
-
-/// A batch by its partition, producer id, epoch and first sequence.
-pub(crate) type BatchId = (OriginTopicId, u32, i64, i16, i32);
-
-/// One transaction, as its producer means it.
-pub(crate) struct Attempt {
-    /// Who.
-    pub(crate) client: usize,
-    /// Where.
-    pub(crate) site: usize,
-    /// It was asked for a commit at least once: it may be committed from then on.
-    pub(crate) is_decided: bool,
-    /// Partitions to which a batch was sent.
-    pub(crate) parts: Vec<(OriginTopicId, u32)>,
-    /// Its cursors.
-    pub(crate) cursors: Vec<CursorKey>,
-}
-
-/// All that is about transactions, in seeds that have them.
-#[derive(Default)]
-pub(crate) struct Transactional {
-    pub(crate) clients: Vec<TransactionalClient>,
-    pub(crate) attempts: Vec<Attempt>,
-    pub(crate) of_batch: BTreeMap<BatchId, usize>,
-    /// What the batches of each copy say.
-    pub(crate) seen: BTreeMap<(usize, OriginTopicId, u32), Seen>,
-    /// Commits that were acknowledged while a replica was in force.
-    pub(crate) promised: Vec<CommitPromise>,
-    /// Commits that a node may have had, and cannot tell any more.
-    pub(crate) forgotten: std::collections::BTreeSet<(usize, usize)>,
-    pub(crate) committed: u64,
-    /// When a replica is promoted, while it has some markers of a commit and lacks others.
-    promotes_at: Option<u64>,
-}
 
 impl World {
     /// In every fifth seed there are transactional producers.

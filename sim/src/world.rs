@@ -17,7 +17,7 @@ use crate::offer::Offers;
 use crate::producer::{Acknowledged, Producer};
 use crate::sync_watch::SyncWatch;
 use crate::topology::{Link, NAMES, Site, TOPOLOGIES, Topology};
-use crate::transactions::Transactional;
+use crate::transactional::Transactional;
 use crate::truth::Truth;
 use crate::written::Histories;
 
