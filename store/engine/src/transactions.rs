@@ -399,11 +399,11 @@ impl Sequencer {
         let stream = self.state.catalog.stream(key.stream)?;
         let topic = stream.topic_by_origin(key.topic)?;
         let term = topic.owner.term.id;
-        // I4: what the producer had read beyond was cut since.
+        // I4: what the producer had read beyond was cut since, if the topic ever changed hands.
         let end = self.state.partitions.get(&topic.partition(key.partition)?)?.end;
-        let is_cut = cursor.offset > end;
+        let is_cut = cursor.offset > end && topic.owner.term.number > 1;
         let value = CursorValue {
-            offset: cursor.offset.min(end),
+            offset: if is_cut { end } else { cursor.offset },
             leader_epoch: if is_cut { -1 } else { cursor.leader_epoch },
             metadata: cursor.metadata,
             commit_ms: self.now_ms,

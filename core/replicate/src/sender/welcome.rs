@@ -47,12 +47,12 @@ impl Sender {
         }
     }
 
-    /// A partition of a topic that is owned here, written in another term and not known here, was
-    /// added by an owner of before: what a person was told is done stays done.
+    /// A partition of a topic that is owned here, written in another term or not yet, and not known
+    /// here, was added by an owner of before: what a person was told is done stays done.
     fn note_growth(&mut self, origin: OriginTopicId, partition: u32, lineage: &Lineage) {
         let term = self.topics.term(origin).map(|term| term.id);
         let is_ours = self.topics.owner(origin) == Some(self.source);
-        let is_of_another = lineage.last().is_some_and(|last| Some(last.term_id) != term);
+        let is_of_another = lineage.last().is_none_or(|last| Some(last.term_id) != term);
         let is_new = self.topics.partitions(origin).is_some_and(|count| partition >= count);
         if is_ours && is_of_another && is_new && partition < PARTITIONS_PER_TOPIC_MAX {
             let count = self.grown.entry(origin).or_default();

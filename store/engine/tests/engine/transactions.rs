@@ -613,9 +613,15 @@ fn what_was_open_where_retention_took_its_marker_holds_up_no_reader() {
 }
 
 #[test]
-fn a_cursor_of_a_transaction_never_points_past_the_end() {
+fn i4_a_cursor_of_a_transaction_does_not_point_past_the_end_of_a_topic_that_was_cut() {
     let mut owned = Owned::new(15);
     let producer = owned.open("t");
+    owned.commit_cursor(&producer, 50).unwrap();
+    owned.end(&producer, true).unwrap();
+    assert_eq!(owned.cursor(), Some(50), "what a client says of a topic that never was");
+    let stream = owned.stream;
+    owned.world.change(Command::Renew { stream }).unwrap();
+    owned.add(&producer, &[0]).unwrap();
     owned.commit_cursor(&producer, 50).unwrap();
     owned.end(&producer, true).unwrap();
     let end = owned.world.engine.partition(owned.partitions[0]).unwrap().durable_end();
