@@ -65,6 +65,8 @@ pub enum Plant {
     StableIsWatermark,
     /// The cursors of a transaction move at once, whatever comes of it.
     CursorsAtOnce,
+    /// A replica hears of no commit before its markers.
+    DecisionsUntold,
 }
 
 impl Plant {
@@ -99,6 +101,7 @@ impl Plant {
         Self::CompactedUntold,
         Self::StableIsWatermark,
         Self::CursorsAtOnce,
+        Self::DecisionsUntold,
     ];
 
     /// The rule that catches it.
@@ -122,6 +125,7 @@ impl Plant {
             Self::GapWithinBatch | Self::KeepDeletedCursors | Self::TermsByNumber => {
                 "both sides become alike"
             }
+            Self::DecisionsUntold => "a transaction is whole",
             Self::StableIsWatermark => "readers see what is committed",
             Self::CursorsAtOnce => "cursors move with their commit",
             Self::AckBeforeDurable | Self::RememberEnds => "ack means durable",

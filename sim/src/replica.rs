@@ -124,9 +124,12 @@ impl World {
                 self.node_mut(site).change(purpose, command);
             }
             ReceiverAction::ApplyTombstone(item) => {
-                self.sites[site].feeders.forget(item.origin);
+                let name = self.link_name(site, side);
+                if !translate::outlives(&self.catalog(site), name, &item) {
+                    self.sites[site].feeders.forget(item.origin);
+                }
                 let purpose = Purpose::Topic { connection: id, origin: item.origin };
-                let command = translate::apply_tombstone(self.link_name(site, side), &item);
+                let command = translate::apply_tombstone(name, &item);
                 self.node_mut(site).change(purpose, command);
             }
             ReceiverAction::Advance(seq) => {
@@ -154,6 +157,7 @@ impl World {
             ReceiverAction::TakeOver(term, ends) => {
                 self.take_over(id, connection.link, side, term, &ends);
             }
+            ReceiverAction::KeepDecisions(_) if self.plant == Plant::DecisionsUntold => {}
             ReceiverAction::KeepDecisions(told) => {
                 let name = self.link_name(site, side);
                 let decisions = translate::link_decisions(name.stream, &told);

@@ -40,7 +40,8 @@ fn every_planted_bug_is_caught_by_the_rule_it_breaks() {
             Plant::IgnoreHigherTerm
             | Plant::LoseSetAside
             | Plant::OfferEarly
-            | Plant::TakeBackOffered => "fail-over of a pair",
+            | Plant::TakeBackOffered
+            | Plant::DecisionsUntold => "fail-over of a pair",
             _ => "",
         };
         let caught = (1..=SEEDS_PER_PLANT).any(|seed| match run_in(topology, seed, *plant) {

@@ -329,6 +329,12 @@ impl Topic {
         self.partitions.get(index as usize).copied()
     }
 
+    /// Whether it stands although its owner of then deleted it in the term of this number: it was
+    /// promoted elsewhere before that was heard there.
+    pub fn outlives(&self, deleted_in: Option<u64>) -> bool {
+        deleted_in.is_some_and(|number| number < self.owner.term.number)
+    }
+
     /// How many partitions it has.
     pub fn partition_count(&self) -> u32 {
         u32::try_from(self.partitions.len()).expect("at most 4096 partitions, checked in decide")

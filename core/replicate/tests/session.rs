@@ -11,7 +11,7 @@ use mainstem_types::limits::{
     BATCH_BYTES_MAX, LINK_CREDIT_BYTES, LINK_FRAME_BYTES_MAX, LINK_SILENCE_MS_MAX,
 };
 use mainstem_types::{CatalogSeq, Lineage, LineageEntry, OriginTopicId, TermId};
-use model::{SOURCE, World, topic};
+use model::{SOURCE, TERM, World, topic};
 
 fn cursor(id: u128, offset: i64, version: u64) -> CursorItem {
     CursorItem {
@@ -730,6 +730,24 @@ fn the_source_learns_what_is_durable_at_the_replica() {
     world.reconnect(Mode::Copy);
     world.run();
     assert!(world.acked.is_empty(), "a copy keeps nobody waiting");
+}
+
+#[test]
+fn what_an_owner_of_before_has_added_is_added_here_whether_or_not_it_was_written_to() {
+    let entry = |term_id| LineageEntry { leader_epoch: 0, start_offset: 0, term_id, owner: SOURCE };
+    let cases =
+        [(Vec::new(), true), (vec![entry(TermId(99))], true), (vec![entry(TERM.id)], false)];
+    for (lineage, expected) in cases {
+        let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+        world.tell_source();
+        let origin = OriginTopicId(1);
+        let added =
+            PartitionItem { origin, partition: 1, log_start: 0, end: 0, lineage, trimmed: None };
+        world.sender.handle_frame(welcome(vec![added], Vec::new()), 0);
+        let grow = std::iter::from_fn(|| world.sender.poll_action())
+            .find(|action| matches!(action, SenderAction::Grow(..)));
+        assert_eq!(grow, expected.then_some(SenderAction::Grow(origin, 2)));
+    }
 }
 
 #[test]

@@ -235,17 +235,8 @@ impl Account {
         self.known_from
     }
 
-    /// Whether [`Self::trim`] would change anything.
-    pub fn is_trimmed(&self, log_start: i64) -> bool {
-        let first_known = self.checkpoints.first().map(|known| known.offset);
-        let first_aborted = self.aborted.first().map(|range| range.marker);
-        first_known.into_iter().chain(first_aborted).all(|offset| offset >= log_start)
-    }
-
-    /// Forgets aborted ones that lie below the partition's start, and what was open there: how that
-    /// ended cannot be told anew.
+    /// Forgets aborted ones that lie below the partition's start.
     pub fn trim(&mut self, log_start: i64) {
-        self.checkpoints.retain(|known| known.offset >= log_start);
         let gone = self.aborted.partition_point(|range| range.marker < log_start);
         if gone > 0 {
             Arc::make_mut(&mut self.aborted).drain(..gone);
@@ -259,9 +250,10 @@ impl Account {
     /// where some of it began below `log_start`, all that is there is noted again.
     pub fn retold_from(&self, to: i64, log_start: i64) -> Option<i64> {
         let is_there = |open: &OpenRow| open.first_offset >= log_start;
-        let known = self.checkpoints.iter().rfind(|known| {
-            (log_start..=to).contains(&known.offset) && known.open.iter().all(is_there)
-        });
+        let known = self
+            .checkpoints
+            .iter()
+            .rfind(|known| known.offset <= to && known.open.iter().all(is_there));
         let is_gone = |open: &OpenTransaction| open.first_offset < log_start.min(to);
         let is_due = self.last_marker >= to || self.open.values().any(is_gone);
         is_due.then(|| known.map_or(log_start.min(to), |known| known.offset))
@@ -447,10 +439,8 @@ mod tests {
         assert_eq!(aborted_between(account.aborted(), 21, 99), []);
         account.trim(20);
         assert_eq!(account.aborted().len(), 1, "its marker is still there");
-        assert!(account.is_trimmed(20) && !account.is_trimmed(21));
         account.trim(21);
         assert_eq!(account.aborted().len(), 0);
-        assert!(account.is_trimmed(21));
     }
 
     #[test]
@@ -579,20 +569,24 @@ mod tests {
         }
     }
 
-    /// What was open at a start that is gone by now, and ended there too, is not open after a cut.
+    /// Who begins to write at the cut may never have had the records, and then ends nothing.
     #[test]
-    fn after_a_cut_nothing_is_open_whose_end_was_deleted() {
+    fn after_a_cut_nothing_is_open_that_has_no_record_left() {
         let mut account = Account::default();
         account.note_records(1, 0, 5);
         account.note_records(2, 0, 6);
         account.note_marker(2, true, 8);
-        account.note_marker(1, true, 12);
         account.note_records(3, 0, 20);
         account.note_marker(3, true, 22);
-        account.trim(14);
-        let from = account.retold_from(21, 14).expect("a marker is undone");
-        account.begin_at(from);
-        assert_eq!(account.open().count(), 0, "told anew from {from}");
+        for (to, log_start, expected) in [(15, 0, 9), (15, 14, 14), (30, 14, 14)] {
+            let mut cut = account.clone();
+            cut.trim(log_start);
+            assert_eq!(cut.retold_from(to, log_start), Some(expected), "to {to} from {log_start}");
+            cut.begin_at(expected);
+            let is_open = cut.open_of(1).is_some();
+            assert_eq!(is_open, log_start == 0, "to {to} from {log_start}");
+        }
+        assert_eq!(account.retold_from(30, 0), None, "nothing is undone");
     }
 
     /// What happens to a partition, one offset each.

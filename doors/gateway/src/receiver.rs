@@ -188,7 +188,9 @@ impl Session<'_> {
             }
             ReceiverAction::ApplyTombstone(item) => {
                 let command = translate::apply_tombstone(self.link(), &item);
-                self.feed(|feeders, _| feeders.forget(item.origin));
+                if !translate::outlives(&self.ctx.engine.catalog(), self.link(), &item) {
+                    self.feed(|feeders, _| feeders.forget(item.origin));
+                }
                 self.queue_topic(item.origin, command).await;
             }
             ReceiverAction::Advance(source_seq) => {

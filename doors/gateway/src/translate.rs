@@ -311,6 +311,12 @@ pub fn apply_tombstone(link: LinkName, item: &TombstoneItem) -> Command {
     }
 }
 
+/// Whether a topic stands here although that deletion is told.
+pub fn outlives(catalog: &Catalog, link: LinkName, item: &TombstoneItem) -> bool {
+    let topic = catalog.stream(link.stream).and_then(|s| s.topic_by_origin(item.origin));
+    topic.is_some_and(|topic| topic.outlives(item.term))
+}
+
 /// Batches as the engine takes them.
 pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
     ReplicaAppend {

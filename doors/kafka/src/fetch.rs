@@ -260,8 +260,9 @@ fn look_at(
     }
     match read(partition, place.offset, room)? {
         Ok(batches) => {
+            let to = batches.last().map_or(place.offset, |last| last.next_offset.min(limit));
             let aborted = match plan.committed {
-                true => partition.aborted_between(place.offset, limit),
+                true => partition.aborted_between(place.offset, to),
                 false => Vec::new(),
             };
             let batches = up_to_unmarked(batches, &aborted);

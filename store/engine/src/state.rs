@@ -153,7 +153,7 @@ impl PartitionState {
     /// Moves the start, by retention or, if `by_owner`, because the owner deleted the records.
     pub(crate) fn trim(&mut self, to: i64, by_owner: bool) {
         self.log_start = self.log_start.max(to);
-        if !self.transactions.is_trimmed(self.log_start) {
+        if !self.transactions.aborted().is_empty() {
             Arc::make_mut(&mut self.transactions).trim(self.log_start);
         }
         if by_owner {

@@ -183,10 +183,7 @@ impl Catalog {
         let upstream = stream.check_link(teller, *link_epoch)?;
         let topic = stream.topic_by_origin(*origin);
         // Who was promoted before it heard of a deletion goes on with the topic.
-        let is_due = |topic: &&Topic| {
-            topic.owner.stream != stream.id
-                && term.is_none_or(|deleted_in| topic.owner.term.number <= deleted_in)
-        };
+        let is_due = |topic: &&Topic| topic.owner.stream != stream.id && !topic.outlives(*term);
         let mut events = match topic.map(|topic| &**topic).filter(is_due) {
             Some(topic) => stream.delete(topic, *owner_seq, Some(teller), *term),
             None => Vec::from_iter(stream.wait_for(*origin, teller, true)),

@@ -72,10 +72,11 @@ impl Sender {
             && !self.stopped.contains_key(&key.0)
             && self.is_fed(key.0);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
+        let was_begun = partition.next.is_some();
         match partition.start(owner != self.source, term.id, self.replica_holds) {
             Ok(Start::Nothing) => {
                 self.moved.insert(key);
-                self.decisions_dirty = true;
+                self.decisions_dirty |= !was_begun && partition.next.is_some();
             }
             // The replica must know of its owner first.
             Ok(Start::Rejoin(..)) if !may_rejoin => {}

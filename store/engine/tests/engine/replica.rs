@@ -1,6 +1,6 @@
 //! What a link may bring: exactly what follows, under a standing agreement (I2, I5, I6).
 
-use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
+use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, told_topic};
 use mainstem_catalog::{Command, StreamSettings};
 use mainstem_engine::{CursorCommit, LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
@@ -72,20 +72,6 @@ fn fault_15_neither_a_late_create_nor_late_data_brings_a_deleted_topic_back() {
     let mut world = World::new(42);
     let (link, no) = world.replica();
     send(&mut world, append(link, vec![at(0, 3, "x")])).unwrap();
-    let told = |owner_seq| Command::ApplyTopic {
-        stream: REPLICA,
-        upstream: SOURCE,
-        link_epoch: link.link_epoch,
-        origin: TOPIC,
-        name: "t".parse().unwrap(),
-        partitions: 1,
-        timestamp_type: Default::default(),
-        config: Default::default(),
-        owner: mainstem_catalog::Owner { stream: SOURCE, term: TERM },
-        owner_seq: mainstem_types::CatalogSeq(owner_seq),
-        source_seq: mainstem_types::CatalogSeq(owner_seq),
-        created_ms: START_MS,
-    };
     let stone = Command::ApplyTombstone {
         stream: REPLICA,
         upstream: SOURCE,
@@ -97,7 +83,7 @@ fn fault_15_neither_a_late_create_nor_late_data_brings_a_deleted_topic_back() {
     };
     world.change(stone).unwrap();
     for late in [1, 3] {
-        world.change(told(late)).unwrap();
+        world.change(told_topic(link, TERM, late)).unwrap();
         world.crash(CrashPolicy::LoseAll);
         assert!(world.engine.catalog().stream(REPLICA).unwrap().topics.is_empty());
     }

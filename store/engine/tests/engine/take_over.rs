@@ -7,11 +7,9 @@ use mainstem_catalog::{Command, GrantId, StreamSettings};
 use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
 use mainstem_record::{BatchHeader, patch_base_offset, patch_leader_epoch};
-use mainstem_types::{
-    CatalogSeq, Error, ErrorKind, LineageEntry, PartitionNo, StreamId, Term, TermId, TimestampType,
-};
+use mainstem_types::{Error, ErrorKind, LineageEntry, PartitionNo, StreamId, Term, TermId};
 
-use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
+use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, told_topic};
 
 const GRANT: GrantId = GrantId::from_bytes([7; 16]);
 const PRODUCER: i64 = 5;
@@ -38,27 +36,10 @@ fn begin(world: &mut World) -> (LinkName, PartitionNo) {
         world.change(step).unwrap();
     }
     let link = world.hello();
-    world.change(topic(link)).unwrap();
+    world.change(told_topic(link, TERM, 1)).unwrap();
     let catalog = world.engine.catalog();
     let topic = catalog.stream(REPLICA).unwrap().topic_by_origin(TOPIC).unwrap().clone();
     (link, topic.partitions[0])
-}
-
-fn topic(link: LinkName) -> Command {
-    Command::ApplyTopic {
-        stream: REPLICA,
-        upstream: SOURCE,
-        link_epoch: link.link_epoch,
-        origin: TOPIC,
-        name: "t".parse().unwrap(),
-        partitions: 1,
-        timestamp_type: TimestampType::CreateTime,
-        config: Default::default(),
-        owner: mainstem_catalog::Owner { stream: SOURCE, term: TERM },
-        owner_seq: CatalogSeq(1),
-        source_seq: CatalogSeq(1),
-        created_ms: START_MS,
-    }
 }
 
 fn take_over() -> Command {

@@ -13,11 +13,11 @@ use mainstem_env::CrashPolicy;
 use mainstem_group::CursorKey;
 use mainstem_record::{BatchBuilder, BatchHeader, ControlRecord, control_of, end_marker};
 use mainstem_types::{
-    CatalogSeq, Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath,
-    Term, TermId,
+    Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath, Term, TermId,
 };
 
-use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place};
+use crate::replica::{append, send};
+use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, told_topic};
 
 const TIMEOUT_MS: i32 = 60_000;
 
@@ -331,22 +331,11 @@ fn an_emptied_partition_keeps_its_account() {
 
 /// What stands in an owner's partition, as a link brings it.
 fn carry(world: &mut World, link: LinkName, batches: &[Bytes]) -> i64 {
-    let entry = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
     let batches = batches.iter().map(|bytes| {
         // As if it had been written at the owner from the first.
         ReplicaBatch { arrival_ms: START_MS, bytes: bytes.clone() }
     });
-    let append = ReplicaAppend {
-        link,
-        topic: TOPIC,
-        partition: 0,
-        lineage: vec![entry],
-        gap_to: None,
-        compacted: 0,
-        batches: batches.collect(),
-    };
-    let engine = world.engine.clone();
-    world.run(async move { engine.append_replica(append).await?.await? }).unwrap()
+    send(world, append(link, batches.collect())).unwrap()
 }
 
 /// An owner's history with an aborted, a committed and an open transaction: offsets 0 to 5, the
@@ -590,17 +579,8 @@ fn what_was_open_where_retention_took_its_marker_holds_up_no_reader() {
         let mut world = World::new(14);
         let (link, no) = world.replica();
         carry(&mut world, link, &batches);
-        let append = ReplicaAppend {
-            link,
-            topic: TOPIC,
-            partition: 0,
-            lineage: Vec::new(),
-            gap_to: Some(20),
-            compacted: 0,
-            batches: Vec::new(),
-        };
-        let engine = world.engine.clone();
-        world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+        let gap = ReplicaAppend { gap_to: Some(20), ..append(link, Vec::new()) };
+        send(&mut world, gap).unwrap();
         if crashes {
             world.crash(CrashPolicy::LoseAll);
         }
@@ -714,7 +694,7 @@ fn fault_11_what_the_owner_tells_of_an_earlier_reign_counts() {
         let (_, producer_id, batches) = history();
         let mut world = World::new(17);
         let (link, no) = world.replica();
-        world.change(owned_in(link, Term { number: 2, id: TermId(9) })).unwrap();
+        world.change(told_topic(link, Term { number: 2, id: TermId(9) }, 9)).unwrap();
         keep(&mut world, link, told(producer_id, 6));
         carry(&mut world, link, &batches);
         if crashes {
@@ -722,23 +702,6 @@ fn fault_11_what_the_owner_tells_of_an_earlier_reign_counts() {
         }
         world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
         assert_eq!(markers(&world, no).last(), Some(&ControlRecord::Commit));
-    }
-}
-
-fn owned_in(link: LinkName, term: Term) -> Command {
-    Command::ApplyTopic {
-        stream: REPLICA,
-        upstream: SOURCE,
-        link_epoch: link.link_epoch,
-        origin: TOPIC,
-        name: "t".parse().unwrap(),
-        partitions: 1,
-        timestamp_type: Default::default(),
-        config: Default::default(),
-        owner: Owner { stream: SOURCE, term },
-        owner_seq: CatalogSeq(9),
-        source_seq: CatalogSeq(9),
-        created_ms: START_MS,
     }
 }
 
@@ -754,18 +717,9 @@ fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
             LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
         let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id: TermId(9), ..first };
         // A link tells who owns a topic before it brings records of it.
-        world.change(owned_in(link, Term { number: 2, id: TermId(9) })).unwrap();
-        let append = ReplicaAppend {
-            link,
-            topic: TOPIC,
-            partition: 0,
-            lineage: vec![first, next],
-            gap_to: None,
-            compacted: 0,
-            batches: Vec::new(),
-        };
-        let engine = world.engine.clone();
-        world.run(async move { engine.append_replica(append).await?.await? }).unwrap();
+        world.change(told_topic(link, Term { number: 2, id: TermId(9) }, 9)).unwrap();
+        let begun = ReplicaAppend { lineage: vec![first, next], ..append(link, Vec::new()) };
+        send(&mut world, begun).unwrap();
         if crashes {
             world.crash(CrashPolicy::LoseAll);
         }

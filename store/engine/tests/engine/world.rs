@@ -141,21 +141,7 @@ impl World {
         })
         .unwrap();
         let link = self.hello();
-        self.change(Command::ApplyTopic {
-            stream: REPLICA,
-            upstream: SOURCE,
-            link_epoch: link.link_epoch,
-            origin: TOPIC,
-            name: "t".parse().unwrap(),
-            partitions: 1,
-            timestamp_type: TimestampType::CreateTime,
-            config: Default::default(),
-            owner: Owner { stream: SOURCE, term: TERM },
-            owner_seq: CatalogSeq(1),
-            source_seq: CatalogSeq(1),
-            created_ms: START_MS,
-        })
-        .unwrap();
+        self.change(told_topic(link, TERM, 1)).unwrap();
         let catalog = self.engine.catalog();
         let topic = catalog.stream(REPLICA).unwrap().topic_by_origin(TOPIC).unwrap().clone();
         (link, topic.partitions[0])
@@ -208,6 +194,24 @@ pub(crate) const SOURCE: StreamId = StreamId(100);
 pub(crate) const REPLICA: StreamId = StreamId(200);
 pub(crate) const TOPIC: OriginTopicId = OriginTopicId(300);
 pub(crate) const TERM: Term = Term { number: 1, id: TermId(400) };
+
+/// `SOURCE` tells its topic, as it is at this sequence.
+pub(crate) fn told_topic(link: LinkName, term: Term, seq: u64) -> Command {
+    Command::ApplyTopic {
+        stream: REPLICA,
+        upstream: SOURCE,
+        link_epoch: link.link_epoch,
+        origin: TOPIC,
+        name: "t".parse().unwrap(),
+        partitions: 1,
+        timestamp_type: TimestampType::CreateTime,
+        config: Default::default(),
+        owner: Owner { stream: SOURCE, term },
+        owner_seq: CatalogSeq(seq),
+        source_seq: CatalogSeq(seq),
+        created_ms: START_MS,
+    }
+}
 
 pub(crate) fn place() -> Place {
     Place { cluster: "there".parse().unwrap(), path: "/original".parse().unwrap() }
