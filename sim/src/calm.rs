@@ -49,8 +49,10 @@ impl World {
                 return;
             }
         }
-        let waits = || ("both sides become alike", "a producer waits".into());
-        let (rule, reason) = self.is_settled().err().unwrap_or_else(waits);
+        let (rule, reason) = self
+            .is_settled()
+            .err()
+            .unwrap_or_else(|| ("both sides become alike", self.who_waits()));
         let faults: Vec<String> = self
             .connections
             .values()
@@ -59,6 +61,17 @@ impl World {
             .map(|fault| format!("{}: {}", fault.code, fault.message))
             .collect();
         self.violate(rule, format!("{reason}; faults {faults:?}"));
+    }
+
+    fn who_waits(&self) -> String {
+        let sent = self.producers.iter().filter_map(|producer| producer.outstanding.as_ref());
+        let sent = sent.map(|sent| format!("a batch for {:?}", sent.target));
+        let deeds = self.transactional.clients.iter().filter_map(|client| client.deeds.front());
+        let deeds = deeds.map(|deed| format!("{deed:?}"));
+        let busy = self.nodes.iter().enumerate().filter(|(_, node)| !node.is_idle());
+        let busy = busy.map(|(at, _)| format!("node {at} is busy"));
+        let all: Vec<String> = sent.chain(deeds).chain(busy).collect();
+        format!("what waits: {}", all.join(", "))
     }
 
     fn is_settled(&self) -> Result<(), (&'static str, String)> {

@@ -186,6 +186,44 @@ impl World {
         }
         self.records +=
             self.acknowledged.iter().map(|p| u64::from(p.count.unsigned_abs())).sum::<u64>();
+        self.check_last_of_each_key();
+    }
+
+    /// I8 where owners change: what is its key's last at the owner is so at every copy, also where
+    /// compaction had taken it for superseded by what was set aside since.
+    fn check_last_of_each_key(&mut self) {
+        let mut lost = None;
+        for site in 0..self.sites.len() {
+            for (topic, index, partition) in self.copies(site) {
+                let key = (topic.origin, index);
+                let owner = (0..self.sites.len()).find(|at| self.id(*at) == topic.owner.stream);
+                let Some(owner) = owner.filter(|at| *at != site && topic.aside.is_none()) else {
+                    continue;
+                };
+                let Some(owned) = self.partition(owner, key) else { continue };
+                let starts = |at| self.starts.get(&(at, key.0, key.1)).copied().unwrap_or(0);
+                let from = (0..self.sites.len()).map(starts).max().unwrap_or(0);
+                let kept = self.offsets_of(&partition);
+                let mut last: BTreeMap<Option<Bytes>, Record> = BTreeMap::new();
+                for batch in batches_from(&owned, from) {
+                    for record in by_name(&batch.bytes) {
+                        let name = record.key.clone();
+                        last.insert(name, record);
+                    }
+                }
+                let is_gone = |record: &&Record| {
+                    record.offset >= from
+                        && record.value.is_some()
+                        && !kept.contains(&record.offset)
+                };
+                if let Some(record) = last.values().find(is_gone) {
+                    lost = Some(format!("{key:?}: {record:?} is gone at {}", NAMES[site]));
+                }
+            }
+        }
+        if let Some(lost) = lost {
+            self.violate("I8", lost);
+        }
     }
 
     fn offsets_of(&self, partition: &Partition) -> BTreeSet<i64> {

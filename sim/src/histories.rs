@@ -131,7 +131,7 @@ impl World {
             let topic = stream.topic_by_origin(key.topic)?;
             let is_foreign = topic.owner.stream != stream.id;
             let partition = engine.partition(topic.partition(key.partition)?)?;
-            let end = partition.durable_end();
+            let end = partition.awaited_end();
             let told = cursor.effective(topic.owner.term.id, end, i32::MAX)?;
             (is_foreign && told.offset > end).then_some((told.offset, end))
         });

@@ -11,6 +11,7 @@ use mainstem_types::{Error, OriginTopicId, Term};
 use crate::Plant;
 use crate::connection::{ReceiverSide, SenderSide};
 use crate::node::{Answer, Purpose};
+use crate::producer::Target;
 use crate::topology::NAMES;
 use crate::world::World;
 
@@ -123,10 +124,14 @@ impl World {
         (0..self.sites.len()).filter_map(owner).collect()
     }
 
-    fn is_anywhere(&self, origin: OriginTopicId) -> bool {
+    /// A topic may live on without the partitions that were added by who deleted it.
+    fn is_anywhere(&self, target: &Target) -> bool {
         let sites = 0..self.sites.len();
-        let streams = sites.filter_map(|site| self.stream(site));
-        streams.into_iter().any(|stream| stream.topic_by_origin(origin).is_some())
+        let mut streams = sites.filter_map(|site| self.stream(site));
+        streams.any(|stream| {
+            let topic = stream.topic_by_origin(target.origin);
+            topic.is_some_and(|topic| topic.partition(target.index).is_some())
+        })
     }
 
     /// A producer with all addresses turns to somebody who takes its batch.
@@ -144,7 +149,7 @@ impl World {
             .collect();
         if places.is_empty() {
             // Deleted everywhere, as it was asked to be.
-            if self.unwanted.contains(&target.origin) && !self.is_anywhere(target.origin) {
+            if self.unwanted.contains(&target.origin) && !self.is_anywhere(&target) {
                 self.producers[at].give_up();
             }
             return false;

@@ -246,7 +246,7 @@ fn place(ctx: &Context, found: &Found, key: &CursorKey, stable: bool) -> Place {
 fn effective(ctx: &Context, found: &Found, partition: u32, cursor: &Cursor) -> Option<CursorValue> {
     let no = found.topic.partition(partition)?;
     let partition = ctx.node.engine.partition(no)?;
-    let (term, end) = (found.topic.owner.term.id, partition.durable_end());
+    let (term, end) = (found.topic.owner.term.id, partition.awaited_end());
     cursor.effective(term, end, partition.leader_epoch())
 }
 

@@ -154,7 +154,11 @@ fn diverging(partition: &Partition, epoch: i32, offset: i64) -> Option<Diverging
     if epoch < 0 {
         return None;
     }
-    let ours = partition.lineage().end_of_epoch(epoch, partition.durable_end());
+    let end = partition.durable_end();
+    if offset > end && offset <= partition.awaited_end() {
+        return None;
+    }
+    let ours = partition.lineage().end_of_epoch(epoch, end);
     match ours {
         Some((ours, end)) if ours == epoch && end >= offset => None,
         Some((ours, end)) => Some(DivergingEpoch { epoch: ours, end_offset: end }),
@@ -244,6 +248,11 @@ fn look_at(
     if let Some(diverging) = &place.diverging {
         data.diverging_epoch = diverging.clone();
         round.urgent = true;
+        return Some(data);
+    }
+    if place.offset > end && place.offset <= partition.awaited_end() {
+        // Out of range, it would begin elsewhere.
+        data.error_code = KafkaError::OffsetNotAvailable.code();
         return Some(data);
     }
     if place.offset < data.log_start_offset || place.offset > end {

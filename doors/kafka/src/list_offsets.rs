@@ -205,6 +205,9 @@ fn end_of_epoch(asked: &OffsetForLeaderPartition, partition: Option<&Partition>)
         .and_then(|found| check_epoch(found, asked.current_leader_epoch).map(|()| found));
     match checked {
         Err(error) => response.error_code = error.code(),
+        Ok(found) if found.durable_end() < found.awaited_end() => {
+            response.error_code = KafkaError::OffsetNotAvailable.code();
+        }
         // An epoch that is yet to come has no end.
         Ok(found) if asked.leader_epoch <= found.leader_epoch() => {
             let end = found.lineage().end_of_epoch(asked.leader_epoch, found.durable_end());

@@ -19,6 +19,8 @@ struct Fork {
     no: PartitionNo,
     /// The end of what they have in common.
     common: i64,
+    /// Where the log is cut.
+    cut: i64,
     theirs: Lineage,
 }
 
@@ -47,7 +49,7 @@ impl Sequencer {
             self.cut(&fork)?;
         }
         self.begin_epochs(&fork);
-        Ok(Rejoined::At(fork.common))
+        Ok(Rejoined::At(fork.cut))
     }
 
     /// The most that a step of joining writes: a topic to begin with all its partitions, the epochs
@@ -113,7 +115,19 @@ impl Sequencer {
                 ),
             ));
         }
-        Ok(Fork { no, common, theirs })
+        let cut = self.place_to_cut(no, common);
+        Ok(Fork { no, common, cut, theirs })
+    }
+
+    /// Where compaction has looked at keys beyond what is common, records below may be gone that
+    /// only those superseded which are about to be undone (I8). Then all of it comes anew from the
+    /// owner, who has them, and from the very first offset: where else batches begin there is not
+    /// known here.
+    fn place_to_cut(&self, no: PartitionNo, common: i64) -> i64 {
+        let partition = &self.state.partitions[&no];
+        let is_undone = common < partition.end;
+        let is_kept = partition.log_start < common;
+        if is_undone && is_kept && partition.marks.compacted > common { 0 } else { common }
     }
 
     /// The partition that keeps what is set aside, if it was begun.
@@ -223,26 +237,31 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Undoes what was set aside (I8: nothing else comes here). Cursors first: none may point past
-    /// what is left (I4).
+    /// Undoes what was set aside (I8: nothing else comes here), and what is to come anew. Cursors
+    /// first: none may point past what is left, or comes anew (I4).
     fn cut(&mut self, fork: &Fork) -> Result<(), Error> {
-        let to = fork.common;
+        let (to, anew_to) = (fork.cut, fork.common);
         let arrival_ms = self.last_arrival_below(fork.no, to)?;
         let left = self.account_below(fork.no, to)?;
         let payload = if left.is_empty() { Vec::new() } else { left.encode() };
         let partition = self.state.partitions.get_mut(&fork.no).expect("looked up before");
-        if partition.marks.cleaned > to {
-            tracing::warn!(
+        if to < anew_to {
+            tracing::info!(
                 partition = fork.no.0,
-                to,
-                "log compaction here took records below the cut that others above it superseded; \
-                 the topic's owner still has them"
+                from = to,
+                to = anew_to,
+                "log compaction here took records that only those superseded which were set aside: \
+                 the partition is copied anew from its owner"
             );
         }
-        partition.truncate(to, arrival_ms, left);
+        partition.truncate(to, anew_to, arrival_ms, left);
         self.keep_cursors_within(&[fork.no]);
-        let payload = payload.into();
-        let frame = Frame { arrival_ms, payload, ..Frame::at(FrameKind::TruncateTo, fork.no, to) };
+        let frame = Frame {
+            next_offset: anew_to,
+            arrival_ms,
+            payload: payload.into(),
+            ..Frame::at(FrameKind::TruncateTo, fork.no, to)
+        };
         self.group.frames.push(frame);
         self.group.partitions.insert(fork.no);
         Ok(())
@@ -267,7 +286,7 @@ impl Sequencer {
         let partition = &self.state.partitions[&fork.no];
         let known = partition.lineage.entries().len();
         let news = fork.theirs.entries().iter().skip(known);
-        let due = news.filter(|entry| entry.start_offset <= fork.common);
+        let due = news.filter(|entry| entry.start_offset <= fork.cut);
         for entry in due.copied().collect::<Vec<_>>() {
             self.push_epoch(fork.no, &entry);
         }

@@ -9,6 +9,7 @@ use mainstem_types::{Error, OriginTopicId, PartitionNo, StreamId, TermId};
 
 use crate::op::{CursorCommit, LinkName};
 use crate::sequencer::Sequencer;
+use crate::state::PartitionState;
 
 impl Sequencer {
     pub(crate) fn sequence_commits(&mut self, commits: Vec<CursorCommit>) -> Result<(), Error> {
@@ -114,10 +115,10 @@ impl Sequencer {
         }
     }
 
-    /// I4: cursors of partitions that were cut do not point past their ends. The owner may tell them
-    /// again, once what it has beyond has come.
+    /// I4: cursors of partitions that were cut do not point past their ends, or what comes anew. The
+    /// owner may tell them again, once what it has beyond has come.
     pub(crate) fn keep_cursors_within(&mut self, partitions: &[PartitionNo]) {
-        for (key, cursor, end) in self.cursors_of(partitions) {
+        for (key, cursor, end) in self.cursors_of(partitions, |p| p.end.max(p.marks.anew_to)) {
             let columns = [
                 (CursorColumn::Local, cursor.local),
                 (CursorColumn::Replicated, cursor.replicated),
@@ -136,7 +137,7 @@ impl Sequencer {
     /// I4: what is written from now on to partitions that were taken over is another history. Where
     /// a cursor points past its beginning, it is set there, by this owner's word.
     pub(crate) fn take_cursors_over(&mut self, partitions: &[PartitionNo]) {
-        for (key, cursor, end) in self.cursors_of(partitions) {
+        for (key, cursor, end) in self.cursors_of(partitions, |partition| partition.end) {
             let Some(term) = self.owned_term(&key) else { continue };
             if let Some(value) = cursor.newest(term).filter(|value| value.offset > end) {
                 let version = self.next_cursor_version();
@@ -147,13 +148,17 @@ impl Sequencer {
         }
     }
 
-    /// The cursors of some partitions, with the partitions' ends.
-    fn cursors_of(&self, partitions: &[PartitionNo]) -> Vec<(CursorKey, Cursor, i64)> {
+    /// The cursors of some partitions, with the offset that counts as the partition's end.
+    fn cursors_of(
+        &self,
+        partitions: &[PartitionNo],
+        end: impl Fn(&PartitionState) -> i64,
+    ) -> Vec<(CursorKey, Cursor, i64)> {
         let mut ends: BTreeMap<(StreamId, OriginTopicId, u32), i64> = BTreeMap::new();
         for no in partitions {
             let partition = &self.state.partitions[no];
             let home = partition.home;
-            ends.insert((home.stream, home.topic, home.index), partition.end);
+            ends.insert((home.stream, home.topic, home.index), end(partition));
         }
         let streams: BTreeSet<StreamId> = ends.keys().map(|(stream, ..)| *stream).collect();
         let newest = self.newest_cursors(&streams).into_iter();

@@ -40,6 +40,10 @@ pub struct Marks {
     /// Compaction here has looked at every key below. Never above `compacted`.
     #[cbor(n(3), default, skip_if = "is_zero")]
     pub cleaned: i64,
+    /// Up to here what it had comes anew, since compaction had taken what only those records
+    /// superseded that were set aside. No matter once the end is there.
+    #[cbor(n(4), default, skip_if = "is_zero")]
+    pub anew_to: i64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as the encoding wants it")]
@@ -75,11 +79,13 @@ impl Marks {
         self.cleaned = self.cleaned.max(cleaned);
     }
 
-    /// Everything from `to` on is undone, and may be written anew by somebody else.
-    pub(crate) fn truncate(&mut self, to: i64) {
+    /// Everything from `to` on is undone, and may be written anew by somebody else; up to `anew_to`
+    /// the same comes again.
+    pub(crate) fn truncate(&mut self, to: i64, anew_to: i64) {
         self.trimmed = self.trimmed.min(to);
         self.compacted = self.compacted.min(to);
         self.cleaned = self.cleaned.min(to);
+        self.anew_to = if anew_to > to { anew_to } else { 0 };
         self.gaps.retain(|gap| gap.from < to);
         if let Some(last) = self.gaps.last_mut() {
             last.to = last.to.min(to);
@@ -107,9 +113,9 @@ mod tests {
         assert_eq!((marks.gaps.len(), marks.gaps[0].from), (GAPS_MAX, 2_400));
         marks.trim(3_805);
         assert_eq!((marks.trimmed, marks.gaps.len()), (3_805, 2), "one lies only partly below");
-        marks.truncate(3_805);
+        marks.truncate(3_805, 3_805);
         assert_eq!(marks.gaps, [Gap { from: 3_800, to: 3_805, at_ms: 3_810 }]);
-        marks.truncate(7);
-        assert_eq!(marks, Marks { trimmed: 7, ..Marks::default() });
+        marks.truncate(7, 9);
+        assert_eq!(marks, Marks { trimmed: 7, anew_to: 9, ..Marks::default() });
     }
 }

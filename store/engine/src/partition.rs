@@ -168,6 +168,12 @@ impl Partition {
         self.marks.read().clone()
     }
 
+    /// Where it ends, or will again once what comes anew is here ([`Marks::anew_to`]): readers who
+    /// stand below it wait.
+    pub fn awaited_end(&self) -> i64 {
+        self.marks().anew_to.max(self.durable_end())
+    }
+
     /// Who wrote which stretch.
     pub fn lineage(&self) -> Arc<Lineage> {
         self.lineage.read().clone()

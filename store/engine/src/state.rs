@@ -176,7 +176,14 @@ impl PartitionState {
     /// Undoes everything from `to` on, where a batch began. What is left arrived by `arrived_ms`:
     /// what comes there from elsewhere may have arrived before what is undone. `transactions` is
     /// the account of what is left.
-    pub(crate) fn truncate(&mut self, to: i64, arrived_ms: i64, transactions: Account) {
+    /// It ends at `to` from now on; up to `anew_to` the same comes anew.
+    pub(crate) fn truncate(
+        &mut self,
+        to: i64,
+        anew_to: i64,
+        arrived_ms: i64,
+        transactions: Account,
+    ) {
         self.cuts += 1;
         self.end = to;
         self.last_arrival_ms = arrived_ms;
@@ -184,7 +191,7 @@ impl PartitionState {
         self.held = self.held.map(|held| held.min(to));
         Arc::make_mut(&mut self.producers).truncate(to);
         self.transactions = Arc::new(transactions);
-        Arc::make_mut(&mut self.marks).truncate(to);
+        Arc::make_mut(&mut self.marks).truncate(to, anew_to);
         Arc::make_mut(&mut self.lineage).truncate(to);
     }
 
@@ -391,7 +398,8 @@ impl State {
                     true => Account::default(),
                     false => Account::decode(&frame.payload)?,
                 };
-                partition.truncate(frame.base_offset, frame.arrival_ms, left);
+                let (to, anew_to) = (frame.base_offset, frame.next_offset);
+                partition.truncate(to, anew_to, frame.arrival_ms, left);
             }
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)

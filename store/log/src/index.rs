@@ -177,6 +177,8 @@ impl Index {
             return;
         }
         let segment = self.open.as_ref().map_or(0, |segment| segment.number);
+        // Where the start has moved on since compaction read, `from` may lie within a batch.
+        let from = if from <= known.start { i64::MIN } else { from };
         self.live_bytes -= known.pieces.take_out(&mut self.segments, from, to);
         let (bytes, count) = known.settle(segment, from, to);
         self.live_bytes -= bytes;

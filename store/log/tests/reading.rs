@@ -249,3 +249,31 @@ fn what_was_rewritten_and_not_synced_frees_nothing() {
     let durable = log.sync().unwrap();
     assert!(log.retire(durable).unwrap().segments >= segments - 3);
 }
+
+#[test]
+fn what_is_rewritten_may_begin_within_a_batch_below_the_start() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk, small_settings());
+    let wide = |kind, base: i64| Frame { kind, next_offset: base + 3, ..batch(1, base, 100) };
+    log.write((0..6).map(|at| wide(FrameKind::Batch, at * 3)).collect()).unwrap();
+    log.write((0..6).map(|at| wide(FrameKind::Rewrite, at * 3)).collect()).unwrap();
+    // A pass of compaction began at 10, and the start moved on before its first read.
+    log.write(vec![Frame::at(FrameKind::Trim, PartitionNo(1), 13)]).unwrap();
+    let gone = Frame { next_offset: 15, ..Frame::at(FrameKind::Rewrite, PartitionNo(1), 10) };
+    log.write(vec![gone]).unwrap();
+    let check = |log: &LocalLog| {
+        let read = log.reader().read(PartitionNo(1), 13, 18, usize::MAX).unwrap();
+        assert_eq!(read.iter().map(|batch| batch.base_offset).collect::<Vec<_>>(), [15]);
+    };
+    check(&log);
+    // Until the segment is sealed, and over a start.
+    let segments = log.stats().segments;
+    for base in 0..1_000 {
+        log.write(vec![batch(2, base, 1000)]).unwrap();
+    }
+    log.sync().unwrap();
+    assert!(log.stats().segments > segments);
+    check(&log);
+    drop(log);
+    check(&open(&disk, small_settings()));
+}

@@ -1,14 +1,17 @@
 //! Compacted topics as Kafka clients set them up, write and read them.
 
-use mainstem_engine::{CleanerSettings, Cleaning};
+use mainstem_catalog::{Command, Owner};
+use mainstem_engine::{CleanerSettings, Cleaning, LinkName, Rejoin};
 use mainstem_env::Env;
 use mainstem_record::{BatchBuilder, Compression, HEADER_BYTES, patch_log_append_time};
+use mainstem_types::{CatalogSeq, LineageEntry, StreamId, Term, TermId};
 use mainstem_wire::{
     ApiKey, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, KafkaError, Response,
 };
 
-use crate::node::{Client, TestNode, ask, batch, produce, values};
-use crate::offsets::find;
+use crate::admin::elsewhere;
+use crate::node::{Client, TestNode, ask, batch, fetch, produce, values};
+use crate::offsets::{end_of_epoch, find};
 
 pub(crate) const TOPIC: &str = "activity.clicks";
 pub(crate) const POLICY: &str = "cleanup.policy";
@@ -123,4 +126,57 @@ async fn what_a_connection_produces_keeps_its_order_while_keys_are_looked_at() {
         let told: Vec<_> = told.map(|told| (told.error_code, told.base_offset)).collect();
         assert_eq!(told, expected);
     }
+}
+
+/// Old master of the topic, whose successor goes on after the first two of five records. Compaction
+/// took the first two for superseded.
+async fn rejoined() -> (TestNode, Client) {
+    let (node, mut client) = compacted().await;
+    for value in ["0", "1", "2", "3", "4"] {
+        assert_eq!(client.produce(TOPIC, keyed("often", value)).await.error_code, 0);
+    }
+    compact(&node).await;
+    let (stream, successor) = (node.stream("/activity"), StreamId::from_random(9));
+    let upstream = elsewhere();
+    node.change(Command::AddUpstream { stream, upstream, stream_id: Some(successor) }).await;
+    let catalog = node.engine.catalog();
+    let origin = catalog.stream(stream).unwrap().topics.values().next().unwrap().origin;
+    let term = Term { number: 2, id: TermId(401) };
+    let terms = vec![(origin, Owner { stream: successor, term })];
+    node.change(Command::MeetTerms { stream, seen: term, terms }).await;
+    let (source, source_id) = (elsewhere(), successor);
+    let source_seq = CatalogSeq::default();
+    let catalog = node.change(Command::OpenLink { stream, source, source_id, source_seq }).await;
+    let link_epoch = catalog.stream(stream).unwrap().upstream_by_id(successor).unwrap().link_epoch;
+    let link = LinkName { stream, upstream: successor, link_epoch };
+    let partition = node.engine.partition(node.partition("/activity", "clicks", 0)).unwrap();
+    let begun =
+        LineageEntry { leader_epoch: 1, start_offset: 2, term_id: term.id, owner: successor };
+    let lineage = vec![partition.lineage().entries()[0], begun];
+    let rejoin = Rejoin { link, topic: origin, partition: 0, lineage, source_end: 2 };
+    assert_eq!(node.engine.rejoin(rejoin).await, Ok(0));
+    (node, client)
+}
+
+#[tokio::test]
+async fn readers_wait_for_what_is_copied_anew() {
+    let (_node, mut client) = rejoined().await;
+    assert_eq!(client.fetch(TOPIC, 0).await.error_code, 0, "the next that comes");
+    for offset in [1, 2] {
+        let told = client.fetch(TOPIC, offset).await;
+        assert_eq!(
+            told.error_code,
+            KafkaError::OffsetNotAvailable.code(),
+            "not to begin elsewhere"
+        );
+    }
+    let beyond = client.fetch(TOPIC, 3).await;
+    assert_eq!(beyond.error_code, KafkaError::OffsetOutOfRange.code(), "that was set aside");
+    // Nor is a reader of the epoch before sent back.
+    let mut request = fetch(TOPIC, 2, 0, 0);
+    request.topics[0].partitions[0].last_fetched_epoch = 0;
+    let told = ask!(client, Fetch, request, 12).responses[0].partitions[0].clone();
+    assert_eq!(told.error_code, KafkaError::OffsetNotAvailable.code());
+    assert_eq!(told.diverging_epoch.end_offset, -1);
+    assert_eq!(end_of_epoch(&mut client, 0).await.error_code, told.error_code);
 }

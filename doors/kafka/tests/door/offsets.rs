@@ -4,7 +4,7 @@ use mainstem_engine::{Ack, Append};
 use mainstem_record::{BatchBuilder, Compression, end_marker};
 use mainstem_types::limits::ABORTED_PER_PARTITION_MAX;
 use mainstem_wire::{
-    FetchRequest, KafkaError, ListOffsetsPartition, ListOffsetsPartitionResponse,
+    EpochEndOffset, FetchRequest, KafkaError, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsTopic, OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
     OffsetForLeaderTopic,
 };
@@ -142,16 +142,16 @@ async fn epochs_end_where_the_log_does() {
     let metadata = client.metadata(&[TOPIC], false).await;
     let epoch = metadata.topics[0].partitions[0].leader_epoch;
     for (asked, expected) in [(epoch, (epoch, 5)), (epoch + 1, (-1, -1))] {
-        let partition = OffsetForLeaderPartition { leader_epoch: asked, ..Default::default() };
-        let request = OffsetForLeaderEpochRequest {
-            topics: vec![OffsetForLeaderTopic {
-                topic: TOPIC.to_owned(),
-                partitions: vec![partition],
-            }],
-            ..Default::default()
-        };
-        let response = ask!(client, OffsetForLeaderEpoch, request, 4);
-        let found = &response.topics[0].partitions[0];
+        let found = end_of_epoch(&mut client, asked).await;
         assert_eq!((found.leader_epoch, found.end_offset), expected);
     }
+}
+
+/// Where an epoch of the topic's first partition ends.
+pub(crate) async fn end_of_epoch(client: &mut Client, leader_epoch: i32) -> EpochEndOffset {
+    let partition = OffsetForLeaderPartition { leader_epoch, ..Default::default() };
+    let topic = OffsetForLeaderTopic { topic: TOPIC.to_owned(), partitions: vec![partition] };
+    let request = OffsetForLeaderEpochRequest { topics: vec![topic], ..Default::default() };
+    let response = ask!(client, OffsetForLeaderEpoch, request, 4);
+    response.topics[0].partitions[0].clone()
 }
