@@ -193,7 +193,7 @@ impl World {
     /// compaction had taken it for superseded by what was set aside since.
     fn check_last_of_each_key(&mut self) {
         let mut lost = None;
-        for site in 0..self.sites.len() {
+        for (site, name) in NAMES.iter().enumerate().take(self.sites.len()) {
             for (topic, index, partition) in self.copies(site) {
                 let key = (topic.origin, index);
                 let owner = (0..self.sites.len()).find(|at| self.id(*at) == topic.owner.stream);
@@ -207,8 +207,7 @@ impl World {
                 let mut last: BTreeMap<Option<Bytes>, Record> = BTreeMap::new();
                 for batch in batches_from(&owned, from) {
                     for record in by_name(&batch.bytes) {
-                        let name = record.key.clone();
-                        last.insert(name, record);
+                        last.insert(record.key.clone(), record);
                     }
                 }
                 let is_gone = |record: &&Record| {
@@ -217,7 +216,7 @@ impl World {
                         && !kept.contains(&record.offset)
                 };
                 if let Some(record) = last.values().find(is_gone) {
-                    lost = Some(format!("{key:?}: {record:?} is gone at {}", NAMES[site]));
+                    lost = Some(format!("{key:?}: {record:?} is gone at {name}"));
                 }
             }
         }

@@ -68,13 +68,25 @@ impl Seen {
         }
         for batch in batches_from(copy, self.end) {
             let header = BatchHeader::decode(&batch.bytes).expect("checked when it was taken");
+            self.note_reigns(&lineage, batch.base);
             self.note_hole(batch.base);
             self.note(&batch, &header, of_batch(&header));
             self.next = batch.next;
         }
         self.note_hole(end);
+        self.note_reigns(&lineage, end);
         (self.end, self.lineage) = (end, lineage);
         is_cut.then_some(end.min(next_reign))
+    }
+
+    /// What an owner has not ended as its reign began it never had, and nobody will ever say how that
+    /// ended.
+    fn note_reigns(&mut self, lineage: &[LineageEntry], end: i64) {
+        let others = lineage.windows(2).filter(|pair| pair[0].owner != pair[1].owner);
+        for reign in others.map(|pair| pair[1]).filter(|reign| reign.settled_from() <= end) {
+            let lost = self.open.extract_if(.., |_, open| open.first < reign.start_offset);
+            self.unknown.extend(lost.map(|(id, open)| (id, open.first)));
+        }
     }
 
     /// Where a source did not keep what was to be sent, nobody may ever say how it ended.

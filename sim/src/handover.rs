@@ -174,10 +174,15 @@ impl World {
             let reign = lineage.entries().iter().find(|entry| entry.term_id == term.id)?;
             Some(reign.start_offset)
         };
-        // What belongs to a third one by now, which was promoted meanwhile, is not taken.
+        // What belongs to a third one by now, which was promoted meanwhile, is not taken; nor is what
+        // was deleted here in a later term than that of the owner, who keeps it.
         let owner = |key: &Key| Some(self.stream(site)?.topic_by_origin(key.0)?.owner);
+        let is_deleted = |key: &Key| {
+            self.stream(site).is_some_and(|stream| stream.tombstones.contains_key(&key.0))
+        };
         let is_taken = |key: &Key| {
-            owner(key).is_none_or(|owner| owner.term == term || owner.stream == offer.owner)
+            !is_deleted(key)
+                && owner(key).is_none_or(|owner| owner.term == term || owner.stream == offer.owner)
         };
         let lost = offer.ends.iter().filter(|(key, _)| is_taken(key)).find_map(|(key, end)| {
             let begun = begun(key);

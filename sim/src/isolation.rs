@@ -49,8 +49,11 @@ impl World {
                 known.of_batch.get(&id).copied()
             };
             let seen = known.seen.entry(place).or_default();
+            let ends = seen.fates.clone();
             if let Some(cut) = seen.follow(&copy, of_batch) {
                 let key = (topic.origin, index);
+                let gone = ends.into_iter().filter(|(_, fate)| fate.marker >= cut);
+                known.cut.extend(gone.map(|(attempt, _)| (site, attempt)));
                 known.promised.retain(|promise| {
                     let is_cut = |(of, marker): &(Key, i64)| *of == key && *marker >= cut;
                     promise.at != site || !promise.markers.iter().any(is_cut)
@@ -94,12 +97,26 @@ impl World {
     }
 
     /// Whether some other node has lost its memory of a commit: it is known in full to whoever has
-    /// all batches, and a link that is behind when its source is lost promotes without.
+    /// all batches, and a link that is behind when its source is lost promotes without. Or whoever
+    /// was promoted had one half of it.
     fn is_forgotten(&self, site: usize, attempt: usize) -> bool {
         let forgotten = self.transactional.forgotten.iter();
         let here = self.sites[site].node;
         self.topology.reigns
-            && forgotten.into_iter().any(|(node, of)| *of == attempt && *node != here)
+            && (forgotten.into_iter().any(|(node, of)| *of == attempt && *node != here)
+                || self.transactional.halved.contains(&attempt))
+    }
+
+    /// An old master that is promoted before all its partitions have joined its successor's history
+    /// has one history in some and another one in others.
+    pub(crate) fn note_halved(&mut self, site: usize) {
+        self.follow_transactions(site);
+        let known = &self.transactional;
+        let all = (site, OriginTopicId(0), 0)..(site + 1, OriginTopicId(0), 0);
+        let seen = known.seen.range(all).flat_map(|(_, seen)| seen.fates.keys());
+        let halved = seen.copied().filter(|attempt| known.cut.contains(&(site, *attempt)));
+        let halved: Vec<usize> = halved.collect();
+        self.transactional.halved.extend(halved);
     }
 
     /// A cursor is that of a transaction that was to be committed.

@@ -254,6 +254,7 @@ impl World {
             self.fail_overs += 1;
             // The same group may have set something aside before.
             self.forget_what_was_cut(site);
+            self.note_halved(site);
             self.check_promised(|at| at == site);
             self.check_promised_commits(|at| at == site);
         }

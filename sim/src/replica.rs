@@ -65,6 +65,7 @@ impl World {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         if let Some(mut side) = connection.receiver.take() {
             self.see_agreement(connection.link, &mut side);
+            self.check_cuts(connection.link, &mut side);
             self.tell_orders(connection.link, id, &mut side);
             self.tell_terms(connection.link, &mut side);
             let mut open = true;
@@ -76,6 +77,12 @@ impl World {
             connection.receiver = open.then_some(side);
         }
         self.connections.insert(id, connection);
+    }
+
+    fn check_cuts(&self, link: usize, side: &mut ReceiverSide) {
+        let site = self.links[link].replica;
+        side.receiver
+            .handle_cut(|origin, index| Some(self.partition(site, (origin, index))?.durable_end()));
     }
 
     /// Now and then the shell sees that the agreement was taken away; the engine always does.

@@ -151,6 +151,10 @@ pub(crate) struct Transactional {
     pub(crate) promised: Vec<CommitPromise>,
     /// Commits that a node may have had, and cannot tell any more.
     pub(crate) forgotten: BTreeSet<(usize, usize)>,
+    /// Attempts, at a site, that had an end there which was cut.
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Attempts of which a site had cut one end and not yet another one when it was promoted.
+    pub(crate) halved: BTreeSet<usize>,
     pub(crate) committed: u64,
     /// When a replica is promoted, while it has some markers of a commit and lacks others.
     pub(crate) promotes_at: Option<u64>,

@@ -101,19 +101,26 @@ impl<C> Encode<C> for LineageEntry {
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), EncodeError<W::Error>> {
-        e.array(4)?.i32(self.leader_epoch)?.i64(self.start_offset)?;
-        e.encode_with(self.term_id, ctx)?.encode_with(self.owner, ctx)?.ok()
+        let has_markers = self.markers > 0;
+        e.array(4 + u64::from(has_markers))?.i32(self.leader_epoch)?.i64(self.start_offset)?;
+        e.encode_with(self.term_id, ctx)?.encode_with(self.owner, ctx)?;
+        if has_markers {
+            e.u32(self.markers)?;
+        }
+        Ok(())
     }
 }
 
 impl<'b, C> Decode<'b, C> for LineageEntry {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, DecodeError> {
-        check_array(d, 4)?;
+        let length = d.array()?.filter(|length| (4..=5).contains(length));
+        let length = length.ok_or_else(|| DecodeError::message("an array of 4 or 5"))?;
         Ok(Self {
             leader_epoch: d.i32()?,
             start_offset: d.i64()?,
             term_id: d.decode_with(ctx)?,
             owner: d.decode_with(ctx)?,
+            markers: if length == 5 { d.u32()? } else { 0 },
         })
     }
 }
@@ -164,6 +171,7 @@ mod tests {
             start_offset: 7,
             term_id: TermId(1 << 100),
             owner: StreamId(3),
+            markers: u32::try_from(leader_epoch).unwrap_or(0),
         };
         there_and_back(&StreamId(u128::MAX - 1));
         there_and_back(&LinkEpoch(1 << 40));

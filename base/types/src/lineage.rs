@@ -23,6 +23,15 @@ pub struct LineageEntry {
     pub term_id: TermId,
     /// The stream that owned the topic.
     pub owner: StreamId,
+    /// How many transactions of before it ended as it began: their markers stand first.
+    pub markers: u32,
+}
+
+impl LineageEntry {
+    /// The offset from which on all that its owner knew to be open from before has ended.
+    pub fn settled_from(&self) -> i64 {
+        self.start_offset.saturating_add(i64::from(self.markers))
+    }
 }
 
 /// The entries of one partition, epochs and starts rising.
@@ -122,7 +131,8 @@ mod tests {
     use super::*;
 
     fn entry(leader_epoch: i32, start_offset: i64, term: u128) -> LineageEntry {
-        LineageEntry { leader_epoch, start_offset, term_id: TermId(term), owner: StreamId(1) }
+        let (term_id, owner) = (TermId(term), StreamId(1));
+        LineageEntry { leader_epoch, start_offset, term_id, owner, markers: 0 }
     }
 
     fn lineage(entries: &[LineageEntry]) -> Lineage {

@@ -181,6 +181,7 @@ proptest! {
             lineage: lineage.into_iter().map(|(leader_epoch, start_offset, id)| mainstem_types::LineageEntry {
                 leader_epoch, start_offset, term_id: mainstem_types::TermId(id),
                 owner: mainstem_types::StreamId(!id),
+                markers: 0,
             }).collect(),
             items: items.into_iter().map(|(arrival_ms, text)| BatchItem {
                 arrival_ms, bytes: Bytes::from(text),

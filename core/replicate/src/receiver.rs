@@ -134,6 +134,8 @@ struct ReceivePartition {
     resync: Option<i64>,
     /// What this session last said of the watermark while another one fed the topic.
     watermark_told: Option<i64>,
+    /// It is being joined to the source's history, and may be cut for that.
+    rejoining: bool,
 }
 
 /// The replica's end of one session: see docs/PROTOCOL.md.
@@ -316,10 +318,11 @@ impl Receiver {
 
     /// Where a partition ends that has rejoined its owner's history.
     pub fn handle_rejoined(&mut self, token: AppendToken, result: Result<i64, Error>) {
+        let key = (token.origin, token.partition);
+        let state = self.partitions.entry(key).or_default();
+        state.rejoining = false;
         match result {
             Ok(end) => {
-                let key = (token.origin, token.partition);
-                let state = self.partitions.entry(key).or_default();
                 state.generation += 1;
                 (state.next, state.durable, state.resync) = (end, end, None);
                 self.acks.remove(&key);
@@ -330,6 +333,20 @@ impl Receiver {
                 self.actions.push_back(ReceiverAction::Send(fault.into()));
             }
             Err(error) => self.handle_append_error(token, &error),
+        }
+    }
+
+    /// A partition here was cut, perhaps for what another link brings. Of one that this session feeds
+    /// the source has then to hear anew what is here, and of which history. `end` is where one ends
+    /// durably.
+    pub fn handle_cut(&mut self, end: impl Fn(OriginTopicId, u32) -> Option<i64>) {
+        let is_cut = |((origin, partition), state): (&Key, &ReceivePartition)| {
+            let is_ours = self.taking.takes(*origin) && !state.rejoining;
+            is_ours && end(*origin, *partition).is_some_and(|end| end < state.durable)
+        };
+        if self.phase == Phase::Open && self.partitions.iter().any(is_cut) {
+            let message = "another link has joined a partition here to its owner's history";
+            self.say_bye(Code::Fenced, format!("{message}; say Hello again"));
         }
     }
 
@@ -587,8 +604,9 @@ impl Receiver {
         if self.is_stopped(origin, partition) {
             return;
         }
-        let generation = self.partitions.entry((origin, partition)).or_default().generation;
-        let token = AppendToken { origin, partition, generation, bytes: 0 };
+        let state = self.partitions.entry((origin, partition)).or_default();
+        state.rejoining = true;
+        let token = AppendToken { origin, partition, generation: state.generation, bytes: 0 };
         self.actions.push_back(ReceiverAction::Rejoin(token, rejoin));
     }
 

@@ -334,12 +334,12 @@ impl Sender {
             (Frame::Welcome(chunk), Phase::Greeting | Phase::Welcoming) => {
                 self.handle_welcome(chunk);
             }
-            (Frame::Ack(ack), Phase::Open) => self.handle_ack(&ack),
+            (Frame::Ack(ack), Phase::Meeting | Phase::Open) => self.handle_ack(&ack),
             (Frame::Credit(credit), Phase::Open) => {
                 self.credit = self.credit.saturating_add(credit.bytes.min(1 << 40) as i64);
             }
             (Frame::Fault(fault), Phase::Open) => self.handle_fault(fault),
-            (Frame::Feed(feed), Phase::Open) => self.handle_feed(&feed),
+            (Frame::Feed(feed), Phase::Meeting | Phase::Open) => self.handle_feed(&feed),
             (Frame::Heartbeat(_), _) => {}
             (Frame::Terms(terms), Phase::Meeting | Phase::Open) => {
                 self.handle_terms(self.seen, terms.terms);
@@ -608,6 +608,7 @@ impl Sender {
             return;
         }
         self.note_trim(key);
+        self.note_reigns(key);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if partition.has_data() && !partition.queued {
             partition.queued = true;

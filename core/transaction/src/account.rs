@@ -235,6 +235,23 @@ impl Account {
         self.known_from
     }
 
+    /// Ends what began before `start`, where a reign began whose owner never had it, and has ended by
+    /// `settled` all that it had. Readers skip it, and its range ends right below the reign, where it
+    /// has no marker.
+    pub fn end_before(&mut self, start: i64, settled: i64) {
+        for (producer_id, open) in self.open.extract_if(.., |_, open| open.first_offset < start) {
+            let (first_offset, marker) = (open.first_offset, start - 1);
+            let range = AbortedRange { producer_id, first_offset, marker };
+            let aborted = Arc::make_mut(&mut self.aborted);
+            let at = aborted.partition_point(|known| known.marker <= marker);
+            aborted.insert(at, range);
+            self.late.push((first_offset, marker));
+        }
+        self.bound_aborted();
+        // A cut amid those markers opens it again.
+        self.last_marker = self.last_marker.max(settled - 1);
+    }
+
     /// Forgets aborted ones that lie below the partition's start.
     pub fn trim(&mut self, log_start: i64) {
         let gone = self.aborted.partition_point(|range| range.marker < log_start);
@@ -264,6 +281,14 @@ impl Account {
         let known = self.checkpoints.iter().find(|known| known.offset == from);
         let open = known.map(|known| of_rows(&known.open)).unwrap_or_default();
         self.truncate(from);
+        let is_open = |range: &AbortedRange| {
+            let open = open.get(&range.producer_id);
+            open.is_some_and(|open| open.first_offset == range.first_offset)
+        };
+        if self.aborted.iter().any(is_open) {
+            // What was ended without a marker.
+            Arc::make_mut(&mut self.aborted).retain(|range| !is_open(range));
+        }
         self.open = open;
     }
 

@@ -207,6 +207,10 @@ fn lineage(arguments: &Arguments) -> Result<Vec<LineageEntry>, Error> {
             start_offset: number("startOffset")?,
             term_id: text("term")?.parse()?,
             owner: text("owner")?.parse()?,
+            markers: match entry.get("markers") {
+                None => 0,
+                Some(count) => count.as_u64().and_then(|n| n.try_into().ok()).ok_or_else(odd)?,
+            },
         })
     };
     entries.iter().map(entry).collect()

@@ -43,6 +43,7 @@ impl AdminDoor {
                     "startOffset": entry.start_offset,
                     "term": entry.term_id.to_string(),
                     "owner": entry.owner.to_string(),
+                    "markers": entry.markers,
                 })
             });
             json!({

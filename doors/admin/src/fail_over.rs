@@ -17,6 +17,12 @@ const UNFENCED: &str = "A source that still runs without contact to this cluster
 const AGAIN: &str = "Another stream that was promoted too takes records until it hears of this term. \
                      What it has beyond these offsets is set aside there once it does, not lost.";
 
+const UNJOINED: &str = "This stream has written to partitions of these itself, last before their present \
+                        owner did: where that owner has written since, this stream's own records \
+                        stand in the place of that owner's, and of a transaction some partitions may \
+                        have the one end and others the other. Let it join the owner first, if that \
+                        still runs.";
+
 impl AdminDoor {
     pub(crate) async fn fail_over(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
@@ -39,6 +45,7 @@ impl AdminDoor {
             .as_ref()
             .and_then(|source| self.links.upstream(stream.id, &source.cluster, &source.path));
         let is_dry = arguments.boolean("dryrun").unwrap_or(false);
+        let is_unjoined = !again && topics.iter().any(|topic| self.is_unjoined(&stream, topic));
         let (number, catalog) = if is_dry {
             (stream.highest_term().number + 1, catalog)
         } else {
@@ -55,7 +62,11 @@ impl AdminDoor {
             Some(place) => place.to_string(),
             None => "none is listed any more".to_owned(),
         };
-        let warning = if again { AGAIN } else { UNFENCED };
+        let warning = match (again, is_unjoined) {
+            (true, _) => AGAIN.to_owned(),
+            (false, false) => UNFENCED.to_owned(),
+            (false, true) => format!("{UNJOINED} {UNFENCED}"),
+        };
         let mut summary = row(json!({
             "upstream": from,
             "term": number,
@@ -68,6 +79,15 @@ impl AdminDoor {
             "warning": warning,
         })));
         Ok([vec![summary], cuts].concat())
+    }
+
+    /// Whether partitions of a topic that another stream owns by now were last written here, and may
+    /// go on here otherwise than there.
+    fn is_unjoined(&self, stream: &Stream, topic: &Topic) -> bool {
+        let is_ours = |partition: std::sync::Arc<Partition>| {
+            partition.lineage().last().is_some_and(|last| last.owner == stream.id)
+        };
+        topic.owner.stream != stream.id && self.partitions(topic).any(is_ours)
     }
 
     /// Where each partition is cut: its end now, or where the new term began.

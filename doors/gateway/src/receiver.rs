@@ -36,6 +36,8 @@ struct Session<'a> {
     /// What was told of owners and terms, as of which catalog.
     terms: BTreeMap<OriginTopicId, TermItem>,
     terms_seq: CatalogSeq,
+    /// Something was cut here, and answers of before are still to come.
+    is_cut: bool,
 }
 
 enum Queued {
@@ -71,6 +73,7 @@ pub(crate) async fn serve_link(
         rejoined,
         terms: BTreeMap::new(),
         terms_seq: CatalogSeq::default(),
+        is_cut: false,
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
@@ -96,6 +99,7 @@ impl Session<'_> {
         stop: &mut watch::Receiver<bool>,
     ) -> Closing {
         let mut catalog = self.ctx.engine.watch_catalog();
+        let mut cuts = self.ctx.engine.watch_cuts();
         let wake = self.ctx.feeding.wake_of(self.number);
         loop {
             while let Some(action) = self.receiver.poll_action() {
@@ -127,6 +131,10 @@ impl Session<'_> {
                         self.check_agreement(&now);
                         self.tell_terms(&now);
                     }
+                }
+                Ok(()) = cuts.changed() => {
+                    self.is_cut = true;
+                    self.check_cuts();
                 }
                 () = wake.notified() => self.tell_orders(),
                 _ = stop.changed() => {
@@ -266,6 +274,10 @@ impl Session<'_> {
                     self.note_brought(token.origin);
                 }
                 self.receiver.handle_appended(token, result);
+                if self.is_cut {
+                    // It may be an answer of before.
+                    self.check_cuts();
+                }
             }
             Answered::Topic(origin, result) => self.receiver.handle_topic_applied(origin, result),
         }
@@ -377,6 +389,18 @@ impl Session<'_> {
         if topic.is_some_and(|topic| translate::is_inherited(topic.owner.term)) {
             self.feed(|feeders, number| feeders.handle_brought(number, origin));
         }
+    }
+
+    fn check_cuts(&mut self) {
+        self.is_cut = !self.queued.is_empty();
+        let Some(link) = self.link else { return };
+        let engine = &self.ctx.engine;
+        let catalog = engine.catalog();
+        let Some(stream) = catalog.stream(link.stream) else { return };
+        self.receiver.handle_cut(|origin, partition| {
+            let no = stream.topic_by_origin(origin)?.partition(partition)?;
+            Some(engine.partition(no)?.durable_end())
+        });
     }
 
     fn compare(&mut self, theirs: &[End]) {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstem_engine::{AbortedRange, Partition, StoredBatch};
+use mainstem_engine::{Partition, StoredBatch};
 use mainstem_record::{BatchHeader, Compression};
 use mainstem_types::limits::FETCH_BYTES_MAX;
 use mainstem_types::{Error, KafkaTopicId};
 use mainstem_wire::{
-    AbortedTransaction, DivergingEpoch, FetchPartition, FetchRequest, FetchResponse,
-    FetchableTopicResponse, KafkaError, LeaderIdAndEpoch, PartitionData, RecordSet,
+    DivergingEpoch, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
+    KafkaError, LeaderIdAndEpoch, PartitionData, RecordSet,
 };
 use tokio::time::timeout_at;
 
@@ -18,7 +18,7 @@ use crate::answer::code;
 use crate::blocking::blocking;
 use crate::context::Context;
 use crate::fetch_room::{FetchRoom, Room};
-use crate::isolation::READ_COMMITTED;
+use crate::isolation::{READ_COMMITTED, to_skip, up_to_unmarked};
 
 /// Before this version clients are not told of zstd.
 const ZSTD_FROM: i16 = 10;
@@ -275,10 +275,10 @@ fn look_at(
                 false => Vec::new(),
             };
             let batches = up_to_unmarked(batches, &aborted);
+            let first = batches.first().map_or(place.offset, |batch| batch.base_offset);
             let end = take(plan, batches, limit, room, round, &mut data);
             if let Some(end) = end.filter(|_| plan.committed) {
-                let within = aborted.iter().filter(|range| range.first_offset < end);
-                data.aborted_transactions = Some(within.map(told).collect());
+                data.aborted_transactions = Some(to_skip(&aborted, first, end));
             }
         }
         Err(error) => {
@@ -288,21 +288,6 @@ fn look_at(
         }
     }
     Some(data)
-}
-
-/// What a gap has ended has no marker: beyond it a reader would go on to skip what its producer
-/// wrote later. The answer ends there, and the next one does not name it.
-fn up_to_unmarked(mut batches: Vec<StoredBatch>, aborted: &[AbortedRange]) -> Vec<StoredBatch> {
-    let is_unmarked = |end: i64| aborted.iter().any(|range| range.marker + 1 == end);
-    let hole = batches.windows(2).position(|pair| {
-        pair[1].base_offset > pair[0].next_offset && is_unmarked(pair[0].next_offset)
-    });
-    batches.truncate(hole.map_or(usize::MAX, |at| at + 1));
-    batches
-}
-
-fn told(range: &AbortedRange) -> AbortedTransaction {
-    AbortedTransaction { producer_id: range.producer_id, first_offset: range.first_offset }
 }
 
 /// Puts as many batches into the answer as there is room for; the very first in any case, lest a

@@ -294,9 +294,7 @@ impl Sequencer {
 
     fn push_epoch(&mut self, no: PartitionNo, entry: &LineageEntry) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
-        if std::sync::Arc::make_mut(&mut partition.lineage).push(*entry) {
-            let owned_in = owner_term(&self.state.catalog, partition.home);
-            partition.forget_told(entry, owned_in);
+        if partition.begin_epoch(entry, owner_term(&self.state.catalog, partition.home)) {
             self.group.frames.push(epoch_frame(no, entry));
             self.group.partitions.insert(no);
         }

@@ -10,6 +10,7 @@ use mainstem_types::{Error, LineageEntry, PartitionNo, StreamId};
 use crate::partition::Partition;
 use crate::replica::epoch_frame;
 use crate::sequencer::Sequencer;
+use crate::state::owner_term;
 
 /// Epochs that terms of which nothing is known may have had; far from the highest.
 const EPOCHS_OF_TERMS_MAX: u64 = 1 << 30;
@@ -86,7 +87,8 @@ impl Sequencer {
         self.group.partitions.insert(no);
         let Some(entry) = self.due_epoch(no) else { return };
         let partition = self.state.partitions.get_mut(&no).expect("its epoch is due");
-        let follows = Arc::make_mut(&mut partition.lineage).push(entry);
+        let owned_in = owner_term(&self.state.catalog, partition.home);
+        let follows = partition.begin_epoch(&entry, owned_in);
         assert!(follows, "an epoch begins at the end, above those before it");
         self.group.frames.push(epoch_frame(no, &entry));
     }
@@ -110,6 +112,7 @@ impl Sequencer {
             start_offset: partition.end,
             term_id: topic.owner.term.id,
             owner: stream.id,
+            markers: u32::try_from(self.left_open(no, partition.end).len()).unwrap_or(u32::MAX),
         })
     }
 

@@ -58,6 +58,12 @@ impl Engine {
         self.shared.catalog.subscribe()
     }
 
+    /// How often partitions were cut since the start, whenever one is: what is known of the end of
+    /// any may be too much.
+    pub fn watch_cuts(&self) -> watch::Receiver<u64> {
+        self.shared.cuts.subscribe()
+    }
+
     /// A handle for reading a partition.
     pub fn partition(&self, no: PartitionNo) -> Option<Arc<Partition>> {
         self.shared.partitions.read().get(&no).cloned()

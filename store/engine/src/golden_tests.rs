@@ -65,6 +65,7 @@ fn entry() -> LineageEntry {
         start_offset: 500_000,
         term_id: TermId(0x33),
         owner: StreamId(0x44),
+        markers: 0,
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn open(
     let shared = Shared {
         queue: Queue::new(settings.queue_bytes_max),
         catalog: watch::Sender::new(state.catalog.clone()),
+        cuts: watch::Sender::new(0),
         partitions: RwLock::new(handles(&state, &log.reader(), &damage)),
         cursors: RwLock::new(cursors),
         cursor_watchers: CursorWatchers::default(),

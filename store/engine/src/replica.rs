@@ -1,7 +1,5 @@
 //! Batches that a link brings: taken exactly at the end, under a standing agreement, or not at all.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use mainstem_catalog::Topic;
 use mainstem_compaction::agree;
@@ -106,8 +104,7 @@ impl Sequencer {
             )));
         }
         for entry in news {
-            Arc::make_mut(&mut partition.lineage).push(*entry);
-            partition.forget_told(entry, owned_in);
+            partition.begin_epoch(entry, owned_in);
         }
         let news = news.to_vec();
         self.group.frames.extend(news.iter().map(|entry| epoch_frame(no, entry)));

@@ -259,17 +259,22 @@ impl Sequencer {
         group.partitions.iter().for_each(|no| self.settle_watermark(*no));
         group.partitions.iter().for_each(|no| self.settle_account(*no));
         let partitions = self.shared.partitions.read();
+        let mut cuts = 0;
         for no in &group.partitions {
             // It may have been deleted by a later operation of the same group.
             let Some(state) = self.state.partitions.get(no) else { continue };
             let partition = &partitions[no];
             partition.publish_marks(&state.marks);
             partition.publish_transactions(&state.transactions, self.state.is_left_open(state));
+            cuts += state.cuts - partition.cuts();
             partition.publish_cuts(state.cuts);
             partition.publish(state.log_start, state.end, state.held, Some(&state.lineage));
             self.state.dirty.partitions.insert(*no);
         }
         drop(partitions);
+        if cuts > 0 {
+            self.shared.cuts.send_modify(|all| *all += cuts);
+        }
         self.publish_cursors(std::mem::take(&mut group.cursors));
         self.publish_pending_cursors(&group.transactions);
         // Last: who sees that a topic was given up sees all that was written to it before.

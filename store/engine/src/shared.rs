@@ -21,6 +21,8 @@ use crate::to_tell::ToTell;
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) catalog: watch::Sender<Catalog>,
+    /// How often partitions were cut since the start, durably.
+    pub(crate) cuts: watch::Sender<u64>,
     pub(crate) partitions: RwLock<HashMap<PartitionNo, Arc<Partition>>>,
     pub(crate) cursors: RwLock<Cursors>,
     pub(crate) cursor_watchers: CursorWatchers,

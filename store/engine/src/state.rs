@@ -11,7 +11,9 @@ use mainstem_record::{BatchHeader, ControlRecord, control_of};
 use mainstem_transaction::{
     Account, BatchProducer, Coordinator, Marker, Producers, ToldCommit, TransactionEvent,
 };
-use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TermId, TransactionalId};
+use mainstem_types::{
+    Error, Lineage, LineageEntry, PartitionNo, StreamId, TermId, TransactionalId,
+};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
@@ -142,6 +144,7 @@ impl PartitionState {
         let floor_ms = if is_empty { arrival_ms } else { self.last_arrival_ms };
         self.end = next_offset;
         self.last_arrival_ms = arrival_ms.max(floor_ms);
+        self.end_unknown();
     }
 
     /// Up to where readers see once all that is decided is durable. Nothing beyond it is deleted or
@@ -161,6 +164,24 @@ impl PartitionState {
         }
     }
 
+    /// Begins the next entry of the lineage, if it follows the newest one; says whether it did.
+    /// `owned_in` is the term in which the topic is owned now.
+    pub(crate) fn begin_epoch(&mut self, entry: &LineageEntry, owned_in: Option<TermId>) -> bool {
+        let follows = Arc::make_mut(&mut self.lineage).push(*entry);
+        if follows {
+            self.forget_told(entry, owned_in);
+            self.end_unknown();
+        }
+        follows
+    }
+
+    /// What is open from before another owner's reign and has no end there that owner never had, and
+    /// nobody will ever end it.
+    fn end_unknown(&mut self) {
+        let reigns = others_reigns(&self.lineage, self.home.stream);
+        end_unknown(&mut self.transactions, reigns, self.end);
+    }
+
     /// Passes over offsets that the source no longer keeps (I8).
     pub(crate) fn pass_gap(&mut self, frame: &Frame) {
         if frame.record_count != GAP_BY_COMPACTION {
@@ -175,8 +196,7 @@ impl PartitionState {
 
     /// Undoes everything from `to` on, where a batch began. What is left arrived by `arrived_ms`:
     /// what comes there from elsewhere may have arrived before what is undone. `transactions` is
-    /// the account of what is left.
-    /// It ends at `to` from now on; up to `anew_to` the same comes anew.
+    /// the account of what is left. Up to `anew_to` the same comes anew.
     pub(crate) fn truncate(
         &mut self,
         to: i64,
@@ -198,7 +218,7 @@ impl PartitionState {
     /// Another owner's reign begins: what was told beyond is void, unless it was in the term in which
     /// the topic is owned now, whose owner vouches for all of its history. Of a reign of our own the
     /// end of what was open may be still to come.
-    pub(crate) fn forget_told(&mut self, reign: &LineageEntry, owned_in: Option<TermId>) {
+    fn forget_told(&mut self, reign: &LineageEntry, owned_in: Option<TermId>) {
         if self.transactions.told_count() > 0 && reign.owner != self.home.stream {
             Arc::make_mut(&mut self.transactions).forget_told(reign.start_offset, owned_in);
         }
@@ -242,6 +262,33 @@ pub(crate) fn note_transaction(account: &mut Arc<Account>, header: &BatchHeader,
         }
     } else if header.attributes.is_transactional() && account.open_of(id).is_none() {
         Arc::make_mut(account).note_records(id, header.producer_epoch, offset);
+    }
+}
+
+/// The reigns of other streams than `home`, each after another owner's.
+pub(crate) fn others_reigns(
+    lineage: &Lineage,
+    home: StreamId,
+) -> impl Iterator<Item = &LineageEntry> + Clone {
+    let is_others =
+        move |pair: &&[LineageEntry]| pair[0].owner != pair[1].owner && pair[1].owner != home;
+    lineage.entries().windows(2).filter(is_others).map(|pair| &pair[1])
+}
+
+/// Ends what is open in an account that goes to `end` from before reigns which have ended all they
+/// knew of.
+pub(crate) fn end_unknown<'a>(
+    account: &mut Arc<Account>,
+    reigns: impl Iterator<Item = &'a LineageEntry>,
+    end: i64,
+) {
+    if account.open_count() == 0 {
+        return;
+    }
+    for reign in reigns.filter(|reign| reign.settled_from() <= end) {
+        if account.open().any(|(_, open)| open.first_offset < reign.start_offset) {
+            Arc::make_mut(account).end_before(reign.start_offset, reign.settled_from());
+        }
     }
 }
 
@@ -404,8 +451,7 @@ impl State {
             FrameKind::EpochStart => {
                 let entry: LineageEntry = minicbor::decode(&frame.payload)
                     .map_err(|e| Error::corrupt(format!("a lineage entry: {e}")))?;
-                Arc::make_mut(&mut partition.lineage).push(entry);
-                partition.forget_told(&entry, owner_term(&self.catalog, partition.home));
+                partition.begin_epoch(&entry, owner_term(&self.catalog, partition.home));
             }
             FrameKind::HighWatermark => {
                 partition.held = held_by_frame(frame);

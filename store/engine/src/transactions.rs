@@ -22,7 +22,7 @@ use crate::op::{Appended, Op};
 use crate::pending_cursors::key_of;
 use crate::room::Need;
 use crate::sequencer::Sequencer;
-use crate::state::note_transaction;
+use crate::state::{end_unknown, note_transaction, others_reigns};
 use crate::transaction_step::{MARKER_BYTES, Stepped, TransactionStep, cursor_bytes};
 use crate::waiting::Promise;
 
@@ -197,29 +197,8 @@ impl Sequencer {
         if partition.transactions.open_count() == 0 || !self.may_mark(no) {
             return;
         }
-        let end = partition.end;
         let reign = partition.lineage.last().map_or(0, |entry| entry.start_offset);
-        let left: Vec<(i64, i16, bool)> = partition
-            .transactions
-            .open()
-            .filter_map(|(producer_id, open)| {
-                let ours = self.state.coordinator.get(producer_id);
-                if ours.is_some_and(|ours| ours.is_open() && ours.partitions.contains(&no)) {
-                    return None;
-                }
-                if let Some(ours) = ours.filter(|ours| has_marker(ours, no, end)) {
-                    let is_commit = ours.state == TransactionState::Committed;
-                    return Some((producer_id, ours.epoch, is_commit));
-                }
-                if open.first_offset >= reign {
-                    return None;
-                }
-                let told = partition.transactions.told_commit(producer_id);
-                let epoch = told.map_or(open.epoch, |told| told.epoch);
-                Some((producer_id, epoch, told.is_some()))
-            })
-            .collect();
-        for (producer_id, epoch, is_commit) in left {
+        for (producer_id, epoch, is_commit) in self.left_open(no, reign) {
             tracing::warn!(
                 partition = no.0,
                 producer_id,
@@ -228,6 +207,31 @@ impl Sequencer {
             );
             self.stage_marker(no, producer_id, epoch, is_commit);
         }
+    }
+
+    /// What [`Self::complete_open`] ends in a reign that began at `reign`: the producers, their
+    /// epochs, and whether it is committed.
+    pub(crate) fn left_open(&self, no: PartitionNo, reign: i64) -> Vec<(i64, i16, bool)> {
+        let partition = &self.state.partitions[&no];
+        let end = partition.end;
+        let left = partition.transactions.open();
+        left.filter_map(|(producer_id, open)| {
+            let ours = self.state.coordinator.get(producer_id);
+            if ours.is_some_and(|ours| ours.is_open() && ours.partitions.contains(&no)) {
+                return None;
+            }
+            if let Some(ours) = ours.filter(|ours| has_marker(ours, no, end)) {
+                let is_commit = ours.state == TransactionState::Committed;
+                return Some((producer_id, ours.epoch, is_commit));
+            }
+            if open.first_offset >= reign {
+                return None;
+            }
+            let told = partition.transactions.told_commit(producer_id);
+            let epoch = told.map_or(open.epoch, |told| told.epoch);
+            Some((producer_id, epoch, told.is_some()))
+        })
+        .collect()
     }
 
     /// From time to time: what nobody ends any more, and transactional ids that nobody uses.
@@ -251,6 +255,8 @@ impl Sequencer {
             return Ok(left);
         };
         left.begin_at(from);
+        let lineage = partition.lineage.clone();
+        let reigns = others_reigns(&lineage, partition.home.stream);
         let (mut left, mut at) = (Arc::new(left), from.max(partition.log_start));
         let gaps = partition.marks.gaps.iter().filter(|gap| gap.from >= from && gap.from < to);
         let mut gaps = gaps.peekable();
@@ -266,9 +272,12 @@ impl Sequencer {
                 while let Some(gap) = gaps.next_if(|gap| gap.to <= batch.base_offset) {
                     Arc::make_mut(&mut left).note_gap(gap.from, gap.to);
                 }
+                end_unknown(&mut left, reigns.clone(), batch.base_offset);
                 note_transaction(&mut left, &header, &batch.bytes);
             }
         }
+        let (reigns, end) = (reigns.filter(|reign| reign.start_offset < to), to);
+        end_unknown(&mut left, reigns, end);
         let mut left = Arc::unwrap_or_clone(left);
         gaps.for_each(|gap| left.note_gap(gap.from, gap.to.min(to)));
         left.settle(partition.held);

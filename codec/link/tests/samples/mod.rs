@@ -21,6 +21,7 @@ fn lineage() -> Vec<LineageEntry> {
         start_offset,
         term_id: TermId(term),
         owner: StreamId(0x51),
+        markers: 0,
     };
     vec![entry(0, 0, 7), entry(2, 900, 8)]
 }
@@ -353,6 +354,7 @@ pub(crate) fn of_a_copy() -> [(&'static str, Frame); 3] {
                 start_offset: 0,
                 term_id: TermId(0x7e),
                 owner: StreamId(0x51),
+                markers: 0,
             }],
             trimmed: None,
         }],

@@ -22,7 +22,8 @@ pub(crate) struct CursorQueue {
 impl CursorQueue {
     pub(crate) fn handle_known(&mut self, item: CursorVersion) {
         let key = (item.group, item.origin, item.partition);
-        self.known.insert(key, (item.term, item.version));
+        // An odd one was set back there, and one of the same number perhaps here, to another place.
+        self.known.insert(key, (item.term, item.version & !1));
     }
 
     /// What the replica has of these partitions is not to be relied on.

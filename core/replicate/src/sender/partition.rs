@@ -207,6 +207,20 @@ impl SendPartition {
         entries
     }
 
+    /// The end and the whole lineage, if the replica is sent everything and does not know all reigns: one
+    /// may have begun at the end, and nothing be written in it for long. The first one of all is told
+    /// with the first data.
+    pub(crate) fn take_reigns(&mut self) -> Option<(i64, Vec<LineageEntry>)> {
+        let view = self.view.as_ref()?;
+        let end = view.durable_end;
+        let is_sent = self.next == Some(end) && self.fault.is_none() && self.stop.is_none();
+        if !is_sent || view.lineage == self.lineage_told || view.lineage.entries().len() < 2 {
+            return None;
+        }
+        self.lineage_told = view.lineage.clone();
+        Some((end, view.lineage.entries().to_vec()))
+    }
+
     /// The replica wants to be served from `expected` on; says whether that can be done.
     pub(crate) fn rewind(&mut self, expected: i64) -> bool {
         let Some(view) = &self.view else { return false };

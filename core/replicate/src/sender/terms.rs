@@ -1,6 +1,6 @@
 //! What the replica says of owners and terms.
 
-use mainstem_link::{Code, Rejoin, TermItem};
+use mainstem_link::{Batches, Code, Rejoin, TermItem};
 use mainstem_types::{StreamId, Term};
 
 use super::partition::Start;
@@ -60,6 +60,24 @@ impl Sender {
             let is_unlisted = item.owner == replica && item.term.number >= self.greeted.number;
             is_unlisted && ours > item.term.number
         })
+    }
+
+    /// Tells of reigns in which nothing was written yet.
+    pub(super) fn note_reigns(&mut self, key: Key) {
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        let Some((end, lineage)) = partition.take_reigns() else { return };
+        let frame = Batches {
+            origin: key.0,
+            partition: key.1,
+            from: end,
+            to: end,
+            gap_from: None,
+            lineage,
+            source_end: end,
+            compacted: 0,
+            items: Vec::new(),
+        };
+        self.actions.push_back(SenderAction::Send(frame.into()));
     }
 
     /// Begins a partition where the replica is; or has it rejoin our history first.

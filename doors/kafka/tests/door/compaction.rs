@@ -150,8 +150,13 @@ async fn rejoined() -> (TestNode, Client) {
     let link_epoch = catalog.stream(stream).unwrap().upstream_by_id(successor).unwrap().link_epoch;
     let link = LinkName { stream, upstream: successor, link_epoch };
     let partition = node.engine.partition(node.partition("/activity", "clicks", 0)).unwrap();
-    let begun =
-        LineageEntry { leader_epoch: 1, start_offset: 2, term_id: term.id, owner: successor };
+    let begun = LineageEntry {
+        leader_epoch: 1,
+        start_offset: 2,
+        term_id: term.id,
+        owner: successor,
+        markers: 0,
+    };
     let lineage = vec![partition.lineage().entries()[0], begun];
     let rejoin = Rejoin { link, topic: origin, partition: 0, lineage, source_end: 2 };
     assert_eq!(node.engine.rejoin(rejoin).await, Ok(0));

@@ -196,8 +196,13 @@ fn i8_damage_found_by_a_reader_stops_one_partition_for_good() {
 fn i8_a_damaged_partition_of_a_replica_does_not_stop_its_link() {
     let mut world = World::new(8);
     let (link, no) = world.replica();
-    let lineage =
-        vec![LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE }];
+    let lineage = vec![LineageEntry {
+        leader_epoch: 0,
+        start_offset: 0,
+        term_id: TERM.id,
+        owner: SOURCE,
+        markers: 0,
+    }];
     let send = |world: &mut World, bytes: Bytes, lineage| {
         let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes }];
         let append = ReplicaAppend {

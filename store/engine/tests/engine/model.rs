@@ -219,8 +219,13 @@ impl Run {
     }
 
     fn append_replica(&self, topic: &mut Topic) -> Doing {
-        let entry =
-            LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+        let entry = LineageEntry {
+            leader_epoch: 0,
+            start_offset: 0,
+            term_id: TERM.id,
+            owner: SOURCE,
+            markers: 0,
+        };
         let (base, bytes) = self.body(topic);
         let mut bytes = bytes.to_vec();
         patch_base_offset(&mut bytes, base);

@@ -93,8 +93,13 @@ impl Old {
     }
 
     fn rejoin(&mut self, link: LinkName) -> Rejoin {
-        let begun =
-            LineageEntry { leader_epoch: 1, start_offset: 12, term_id: NEW_TERM.id, owner: SOURCE };
+        let begun = LineageEntry {
+            leader_epoch: 1,
+            start_offset: 12,
+            term_id: NEW_TERM.id,
+            owner: SOURCE,
+            markers: 0,
+        };
         let lineage = vec![self.first(), begun];
         Rejoin { link, topic: self.topic, partition: 0, lineage, source_end: 15 }
     }
@@ -253,7 +258,7 @@ fn rejoin_with_another_tail(old: &mut Old, lineage: Vec<LineageEntry>) -> Result
 }
 
 fn entry(leader_epoch: i32, start_offset: i64, term: u128) -> LineageEntry {
-    LineageEntry { leader_epoch, start_offset, term_id: TermId(term), owner: SOURCE }
+    LineageEntry { leader_epoch, start_offset, term_id: TermId(term), owner: SOURCE, markers: 0 }
 }
 
 #[test]
@@ -382,8 +387,13 @@ fn i2_a_crash_amid_setting_aside_leaves_no_compacted_batch_that_is_not_known_as_
 
 /// The successor's first batch after the cut.
 fn follow(old: &Old, link: LinkName) -> ReplicaAppend {
-    let begun =
-        LineageEntry { leader_epoch: 1, start_offset: 12, term_id: NEW_TERM.id, owner: SOURCE };
+    let begun = LineageEntry {
+        leader_epoch: 1,
+        start_offset: 12,
+        term_id: NEW_TERM.id,
+        owner: SOURCE,
+        markers: 0,
+    };
     let mut bytes = batch(3, Some((PRODUCER, 12)), "of the successor").to_vec();
     patch_base_offset(&mut bytes, 12);
     patch_leader_epoch(&mut bytes, 1);

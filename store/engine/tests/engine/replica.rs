@@ -16,7 +16,13 @@ pub(crate) fn at(base_offset: i64, count: i64, mark: &str) -> ReplicaBatch {
 }
 
 pub(crate) fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppend {
-    let entry = LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+    let entry = LineageEntry {
+        leader_epoch: 0,
+        start_offset: 0,
+        term_id: TERM.id,
+        owner: SOURCE,
+        markers: 0,
+    };
     ReplicaAppend {
         link,
         topic: TOPIC,
@@ -107,6 +113,7 @@ fn what_is_here_already_is_dropped_and_what_differs_is_a_divergence() {
         start_offset: 0,
         term_id: mainstem_types::TermId(1),
         owner: SOURCE,
+        markers: 0,
     };
     let other_past = ReplicaAppend { lineage: vec![rival], ..append(link, vec![at(6, 1, "z")]) };
     assert_eq!(send(&mut world, other_past).unwrap_err().kind(), ErrorKind::Diverged);

@@ -14,7 +14,7 @@ use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, 
 const GRANT: GrantId = GrantId::from_bytes([7; 16]);
 const PRODUCER: i64 = 5;
 const FIRST: LineageEntry =
-    LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+    LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE, markers: 0 };
 
 /// A copy under way: stream, agreement and the topic by the link.
 fn begin(world: &mut World) -> (LinkName, PartitionNo) {

@@ -11,12 +11,14 @@ use mainstem_engine::{
 };
 use mainstem_env::CrashPolicy;
 use mainstem_group::CursorKey;
-use mainstem_record::{BatchBuilder, BatchHeader, ControlRecord, control_of, end_marker};
+use mainstem_record::{
+    BatchBuilder, BatchHeader, ControlRecord, control_of, end_marker, patch_leader_epoch,
+};
 use mainstem_types::{
     Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, StreamPath, Term, TermId,
 };
 
-use crate::replica::{append, send};
+use crate::replica::{append, at, send};
 use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, told_topic};
 
 const TIMEOUT_MS: i32 = 60_000;
@@ -510,7 +512,7 @@ fn while_a_topic_is_handed_over_its_transactions_wait() {
     assert_eq!(owned.stable(0), (0, 1), "the next owner ends it");
 }
 
-/// An old master learns of a successor whose history ends at `from`.
+/// An old master learns of a successor whose history goes on at `from`, with the ends of what is open.
 fn rejoin(owned: &mut Owned, from: i64) -> i64 {
     let (stream, upstream) = (owned.stream, place());
     let add = Command::AddUpstream { stream, upstream, stream_id: Some(SOURCE) };
@@ -528,8 +530,13 @@ fn rejoin(owned: &mut Owned, from: i64) -> i64 {
     let link_epoch = upstream.link_epoch;
     let link = LinkName { stream, upstream: SOURCE, link_epoch };
     let first = owned.world.engine.partition(owned.partitions[0]).unwrap().lineage().entries()[0];
-    let begun =
-        LineageEntry { leader_epoch: 1, start_offset: from, term_id: NEW_TERM.id, owner: SOURCE };
+    let begun = LineageEntry {
+        leader_epoch: 1,
+        start_offset: from,
+        term_id: NEW_TERM.id,
+        owner: SOURCE,
+        markers: 1,
+    };
     let rejoin = Rejoin {
         link,
         topic: owned.topic,
@@ -713,8 +720,13 @@ fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
         let (link, no) = world.replica();
         carry(&mut world, link, &batches);
         keep(&mut world, link, told(producer_id, 8));
-        let first =
-            LineageEntry { leader_epoch: 0, start_offset: 0, term_id: TERM.id, owner: SOURCE };
+        let first = LineageEntry {
+            leader_epoch: 0,
+            start_offset: 0,
+            term_id: TERM.id,
+            owner: SOURCE,
+            markers: 0,
+        };
         let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id: TermId(9), ..first };
         // A link tells who owns a topic before it brings records of it.
         world.change(told_topic(link, Term { number: 2, id: TermId(9) }, 9)).unwrap();
@@ -726,6 +738,45 @@ fn what_an_earlier_reign_has_decided_and_not_sent_is_void_in_the_next() {
         world.change(Command::FailOver { stream: REPLICA, upstream: None }).unwrap();
         let last = world.read_all(no).pop().unwrap();
         assert_eq!(control_of(&last).unwrap(), Some(ControlRecord::Abort));
+    }
+}
+
+/// Nobody will ever write its marker: whoever reigns next never had it, as when retention took it before
+/// it was sent there.
+#[test]
+fn fault_11_what_a_successor_never_had_ends_where_its_reign_begins() {
+    for (markers, crashes) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (_, producer_id, batches) = history();
+        let mut world = World::new(18);
+        let (link, no) = world.replica();
+        carry(&mut world, link, &batches);
+        let first = append(link, Vec::new()).lineage[0];
+        let (term_id, owner) = (TermId(9), StreamId::from_random(77));
+        let next = LineageEntry { leader_epoch: 1, start_offset: 6, term_id, owner, markers };
+        let of_next = |mut batch: ReplicaBatch| {
+            let mut bytes = batch.bytes.to_vec();
+            patch_leader_epoch(&mut bytes, 1);
+            batch.bytes = bytes.into();
+            ReplicaAppend { lineage: vec![first, next], ..append(link, vec![batch]) }
+        };
+        // A reign is told although nothing was written in it.
+        send(&mut world, ReplicaAppend { batches: Vec::new(), ..of_next(at(6, 1, "x")) }).unwrap();
+        let crash = |world: &mut World| {
+            if crashes {
+                world.crash(CrashPolicy::LoseAll);
+            }
+        };
+        crash(&mut world);
+        // What is still to come may be the marker of this one, or of another.
+        let expected = if markers == 0 { 6 } else { 4 };
+        assert_eq!(stable(&world, no), (expected, 6), "{markers}");
+        send(&mut world, of_next(at(6, 2, "of the next reign"))).unwrap();
+        crash(&mut world);
+        assert_eq!(stable(&world, no), (8, 8), "{markers}");
+        let partition = world.engine.partition(no).unwrap();
+        let skipped = AbortedRange { producer_id, first_offset: 4, marker: 5 };
+        assert_eq!(partition.aborted_between(2, 8), [skipped]);
+        assert_eq!(partition.aborted_between(6, 8), [], "no marker would end the skipping");
     }
 }
 

@@ -1,6 +1,7 @@
 //! One session between two logs in memory: what it carries, how it stops, what it never does.
 
 mod model;
+mod reigns;
 
 use mainstem_link::{
     Code, Credit, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, MarkerItem, Mode,
@@ -175,8 +176,13 @@ fn a_diverged_topic_stops_alone_and_says_so() {
     world.run();
     // The replica now holds offsets that another term wrote.
     let log = world.replica.get_mut(&(OriginTopicId(1), 0)).unwrap();
-    let theirs =
-        LineageEntry { leader_epoch: 1, start_offset: 5, term_id: TermId(99), owner: SOURCE };
+    let theirs = LineageEntry {
+        leader_epoch: 1,
+        start_offset: 5,
+        term_id: TermId(99),
+        owner: SOURCE,
+        markers: 0,
+    };
     log.lineage.push(theirs);
     log.push(2, "rival");
     world.log(1, 0).push(4, "ours too");
@@ -612,7 +618,7 @@ fn a_deleted_cursor_is_told_once_and_may_come_again() {
         group: group.into(),
         origin: OriginTopicId(1),
         partition: 0,
-        version: 7,
+        version: 8,
         term: TermId(7),
     };
     world.sender.handle_frame(welcome(Vec::new(), vec![known("g")]), 0);
@@ -633,11 +639,11 @@ fn a_deleted_cursor_is_told_once_and_may_come_again() {
         }
         sent.into_iter().map(|c| (c.group, c.offset)).collect::<Vec<_>>()
     };
-    assert_eq!(cursors(&mut world, vec![cursor(1, 3, 7)]), []);
-    assert_eq!(cursors(&mut world, vec![cursor(1, 4, 8)]), [("g".to_owned(), 4)]);
-    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 9)]), [("g".to_owned(), -1)]);
-    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 9), cursor(1, 4, 8)]), []);
-    assert_eq!(cursors(&mut world, vec![cursor(1, 2, 10)]), [("g".to_owned(), 2)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 3, 8)]), []);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 4, 10)]), [("g".to_owned(), 4)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 12)]), [("g".to_owned(), -1)]);
+    assert_eq!(cursors(&mut world, vec![cursor(1, -1, 12), cursor(1, 4, 10)]), []);
+    assert_eq!(cursors(&mut world, vec![cursor(1, 2, 14)]), [("g".to_owned(), 2)]);
 }
 
 #[test]
@@ -734,7 +740,13 @@ fn the_source_learns_what_is_durable_at_the_replica() {
 
 #[test]
 fn what_an_owner_of_before_has_added_is_added_here_whether_or_not_it_was_written_to() {
-    let entry = |term_id| LineageEntry { leader_epoch: 0, start_offset: 0, term_id, owner: SOURCE };
+    let entry = |term_id| LineageEntry {
+        leader_epoch: 0,
+        start_offset: 0,
+        term_id,
+        owner: SOURCE,
+        markers: 0,
+    };
     let cases =
         [(Vec::new(), true), (vec![entry(TermId(99))], true), (vec![entry(TERM.id)], false)];
     for (lineage, expected) in cases {

@@ -164,6 +164,7 @@ impl World {
                 start_offset: 0,
                 term_id: TERM.id,
                 owner: SOURCE,
+                markers: 0,
             }];
             let log = Log { lineage, ..Log::default() };
             self.source.insert((OriginTopicId(id), partition), log);

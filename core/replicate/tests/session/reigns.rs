@@ -1,0 +1,111 @@
+//! One session where owners change: what either side may not know of the other any more.
+
+use mainstem_link::{
+    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, Welcome,
+};
+use mainstem_replicate::{Closing, SenderAction};
+use mainstem_types::limits::LINK_CREDIT_BYTES;
+use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, Term, TermId};
+
+use crate::model::{self, World};
+
+const TOPIC: OriginTopicId = OriginTopicId(1);
+
+/// What a replica answers that holds nothing but a cursor of this version.
+fn welcome(version: u64, term: Term) -> Welcome {
+    let group = "g".to_owned();
+    Welcome {
+        version: 1,
+        features: FEATURE_FEEDERS,
+        cluster_id: ClusterId(2),
+        cluster_name: "b".parse().unwrap(),
+        producer_prefix: 2,
+        node_id: 2,
+        replica_id: model::REPLICA,
+        link_epoch: LinkEpoch(1),
+        applied_seq: CatalogSeq(0),
+        term,
+        credit_bytes: LINK_CREDIT_BYTES,
+        partitions: Vec::new(),
+        cursors: vec![CursorVersion {
+            group,
+            origin: TOPIC,
+            partition: 0,
+            version,
+            term: TermId(7),
+        }],
+        more: false,
+        holds: false,
+        terms: Vec::new(),
+    }
+}
+
+#[test]
+fn a_cut_by_another_link_has_the_source_say_hello_again() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 2);
+    world.log(1, 0).push(5, "x");
+    world.log(1, 1).push(3, "y");
+    world.run();
+    let mut closing = |ends: [i64; 2]| {
+        world.receiver.handle_cut(|_, partition| Some(ends[partition as usize]));
+        let mut closing = None;
+        while let Some(action) = world.receiver.poll_action() {
+            if let mainstem_replicate::ReceiverAction::Close(Closing { code, .. }) = action {
+                closing = Some(code);
+            }
+        }
+        closing
+    };
+    assert_eq!(closing([5, 9]), None, "something else was cut");
+    assert_eq!(closing([5, 2]), Some(Code::Fenced));
+}
+
+#[test]
+fn a_replica_may_choose_its_feeder_and_tell_terms_before_what_it_told_is_durable() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.tell_source();
+    let (higher, highest) = (Term { number: 8, id: TermId(8) }, Term { number: 9, id: TermId(9) });
+    world.sender.handle_frame(welcome(0, higher).into(), 0);
+    let feed = Feed { feed: vec![TOPIC], ..Feed::default() };
+    world.sender.handle_frame(feed.into(), 0);
+    let ack = Ack { ends: Vec::new(), applied_seq: CatalogSeq(0), term: Some(highest) };
+    world.sender.handle_frame(ack.into(), 0);
+    let mut met = Vec::new();
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            SenderAction::Meet(seen, _) => met.push(seen),
+            SenderAction::Close(closing) => panic!("{closing:?}"),
+            SenderAction::Read(_) => panic!("under a term that is not the highest"),
+            _ => {}
+        }
+    }
+    assert_eq!(met, [higher, highest]);
+    world.sender.handle_met();
+    let reads = std::iter::from_fn(|| world.sender.poll_action());
+    assert!(reads.into_iter().any(|action| matches!(action, SenderAction::Read(_))));
+}
+
+#[test]
+fn a_cursor_that_was_set_back_on_both_sides_is_told_again() {
+    for (theirs, is_sent) in [(7, true), (8, false)] {
+        let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+        world.tell_source();
+        world.sender.handle_frame(welcome(theirs, model::TERM).into(), 0);
+        let cursor = CursorItem {
+            group: "g".into(),
+            origin: TOPIC,
+            partition: 0,
+            offset: 0,
+            leader_epoch: -1,
+            metadata: String::new(),
+            commit_ms: 0,
+            version: theirs,
+            term: TermId(7),
+        };
+        world.sender.handle_cursors([cursor]);
+        let sent = std::iter::from_fn(|| world.sender.poll_action())
+            .any(|action| matches!(action, SenderAction::Send(Frame::Cursors(_))));
+        assert_eq!(sent, is_sent, "version {theirs}");
+    }
+}
