@@ -45,6 +45,9 @@ pub(crate) struct SendPartition {
     pub(crate) gaps: Vec<(i64, i64)>,
     /// The lineage that the replica knows of.
     lineage_told: Lineage,
+    /// What was told of reigns without records. Data tells it again: the replica may drop this frame,
+    /// if another link fed the topic, and not what comes after it.
+    reigns_told: Lineage,
     /// A read is under way.
     pub(crate) reading: bool,
     /// It stands in the queue of those with data to send.
@@ -126,6 +129,7 @@ impl SendPartition {
         }
         self.welcome = None;
         self.lineage_told = theirs;
+        self.reigns_told = Lineage::default();
         self.watermark_told = (!replica_holds && !self.is_resumed).then_some(NOT_HELD);
         self.next = Some(end);
         Ok(Start::Nothing)
@@ -214,10 +218,11 @@ impl SendPartition {
         let view = self.view.as_ref()?;
         let end = view.durable_end;
         let is_sent = self.next == Some(end) && self.fault.is_none() && self.stop.is_none();
-        if !is_sent || view.lineage == self.lineage_told || view.lineage.entries().len() < 2 {
+        let is_told = [&self.lineage_told, &self.reigns_told].contains(&&view.lineage);
+        if !is_sent || is_told || view.lineage.entries().len() < 2 {
             return None;
         }
-        self.lineage_told = view.lineage.clone();
+        self.reigns_told = view.lineage.clone();
         Some((end, view.lineage.entries().to_vec()))
     }
 
@@ -229,7 +234,7 @@ impl SendPartition {
         }
         self.rewinds += 1;
         self.next = Some(expected);
-        self.lineage_told = Lineage::default();
+        (self.lineage_told, self.reigns_told) = Default::default();
         true
     }
 
@@ -250,7 +255,7 @@ impl SendPartition {
     pub(crate) fn go_back(&mut self) {
         self.rejoining = false;
         self.next = self.next.map(|next| next.min(self.acked));
-        self.lineage_told = Lineage::default();
+        (self.lineage_told, self.reigns_told) = Default::default();
         self.watermark_told = None;
     }
 
@@ -260,7 +265,7 @@ impl SendPartition {
         if was_asked {
             self.welcome = None;
             (self.acked, self.next) = (end, Some(end));
-            self.lineage_told = Lineage::default();
+            (self.lineage_told, self.reigns_told) = Default::default();
         }
         was_asked
     }
