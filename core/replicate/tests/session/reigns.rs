@@ -3,9 +3,9 @@
 use mainstem_link::{
     Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, Welcome,
 };
-use mainstem_replicate::{Closing, SenderAction};
+use mainstem_replicate::{Closing, ReceiverAction, SenderAction, SourceBatch};
 use mainstem_types::limits::LINK_CREDIT_BYTES;
-use mainstem_types::{CatalogSeq, ClusterId, LinkEpoch, OriginTopicId, Term, TermId};
+use mainstem_types::{CatalogSeq, ClusterId, LineageEntry, LinkEpoch, OriginTopicId, Term, TermId};
 
 use crate::model::{self, World};
 
@@ -50,7 +50,7 @@ fn a_cut_by_another_link_has_the_source_say_hello_again() {
         world.receiver.handle_cut(|_, partition| Some(ends[partition as usize]));
         let mut closing = None;
         while let Some(action) = world.receiver.poll_action() {
-            if let mainstem_replicate::ReceiverAction::Close(Closing { code, .. }) = action {
+            if let ReceiverAction::Close(Closing { code, .. }) = action {
                 closing = Some(code);
             }
         }
@@ -108,4 +108,31 @@ fn a_cursor_that_was_set_back_on_both_sides_is_told_again() {
             .any(|action| matches!(action, SenderAction::Send(Frame::Cursors(_))));
         assert_eq!(sent, is_sent, "version {theirs}");
     }
+}
+
+#[test]
+fn a_reign_is_told_before_anything_is_written_in_it_and_again_with_the_first_data() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.run();
+    let first = world.log(1, 0).lineage[0];
+    let next = LineageEntry { leader_epoch: 1, start_offset: 5, term_id: TermId(9), ..first };
+    world.log(1, 0).lineage.push(next);
+    world.run();
+    assert_eq!(world.source, world.replica, "with both reigns");
+    world.log(1, 0).push(2, "y");
+    world.tell_source();
+    let mut told = Vec::new();
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            SenderAction::Read(request) => {
+                let bytes = bytes::Bytes::from_static(b"y");
+                let batch = SourceBatch { base_offset: 5, next_offset: 7, arrival_ms: 0, bytes };
+                world.sender.handle_read(request, 0, vec![batch]);
+            }
+            SenderAction::Send(Frame::Batches(batches)) => told.push(batches.lineage.len()),
+            _ => {}
+        }
+    }
+    assert_eq!(told, [2], "what was told alone may have been dropped");
 }

@@ -370,7 +370,8 @@ impl World {
         let Some(log) = self.replica.get_mut(&key) else {
             return Err(Error::not_found("no such topic"));
         };
-        if batches.to <= log.end() && batches.gap_from.is_none() {
+        let is_empty = batches.items.is_empty() && batches.gap_from.is_none();
+        if batches.to <= log.end() && batches.gap_from.is_none() && !is_empty {
             let same = batches
                 .items
                 .iter()
