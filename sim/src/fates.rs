@@ -82,8 +82,15 @@ impl Seen {
     /// What an owner has not ended as its reign began it never had, and nobody will ever say how that
     /// ended.
     fn note_reigns(&mut self, lineage: &[LineageEntry], end: i64) {
-        let others = lineage.windows(2).filter(|pair| pair[0].owner != pair[1].owner);
-        for reign in others.map(|pair| pair[1]).filter(|reign| reign.settled_from() <= end) {
+        let is_whole = |at: usize, reign: &LineageEntry| {
+            lineage.get(at).is_none_or(|next| reign.settled_from() <= next.start_offset)
+        };
+        let others =
+            (2..).zip(lineage.windows(2)).filter(|(_, pair)| pair[0].owner != pair[1].owner);
+        let others = others.map(|(at, pair)| (at, pair[1]));
+        let ended =
+            others.filter(|(at, reign)| reign.settled_from() <= end && is_whole(*at, reign));
+        for (_, reign) in ended {
             let lost = self.open.extract_if(.., |_, open| open.first < reign.start_offset);
             self.unknown.extend(lost.map(|(id, open)| (id, open.first)));
         }

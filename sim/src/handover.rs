@@ -177,11 +177,14 @@ impl World {
         // What belongs to a third one by now, which was promoted meanwhile, is not taken; nor is what
         // was deleted here in a later term than that of the owner, who keeps it.
         let owner = |key: &Key| Some(self.stream(site)?.topic_by_origin(key.0)?.owner);
+        let owner_site = (0..self.sites.len()).find(|at| self.id(*at) == offer.owner);
         let is_deleted = |key: &Key| {
-            self.stream(site).is_some_and(|stream| stream.tombstones.contains_key(&key.0))
+            let deleted_in = self.stream(site)?.tombstones.get(&key.0)?.term?;
+            let owned = self.stream(owner_site?)?.topic_by_origin(key.0)?.owner.term.number;
+            Some(deleted_in > owned)
         };
         let is_taken = |key: &Key| {
-            !is_deleted(key)
+            is_deleted(key) != Some(true)
                 && owner(key).is_none_or(|owner| owner.term == term || owner.stream == offer.owner)
         };
         let lost = offer.ends.iter().filter(|(key, _)| is_taken(key)).find_map(|(key, end)| {

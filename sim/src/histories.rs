@@ -197,6 +197,10 @@ impl World {
                     continue;
                 }
                 let here = (topic.owner.stream, topic.owner.term.id, partition.durable_end());
+                if partition.awaited_end() != here.2 {
+                    let message = format!("{} {index} at {name} waits for more", topic.name);
+                    return Err((rule, message));
+                }
                 let key = (topic.origin, index);
                 *count.entry(key).or_default() += 1;
                 let (at, owner, term, end) =

@@ -50,10 +50,12 @@ impl World {
             };
             let seen = known.seen.entry(place).or_default();
             let ends = seen.fates.clone();
+            // What has another end by now; not yet if that comes with the cut.
+            known.cut.retain(|(attempt, of)| *of != place || !ends.contains_key(attempt));
             if let Some(cut) = seen.follow(&copy, of_batch) {
                 let key = (topic.origin, index);
                 let gone = ends.into_iter().filter(|(_, fate)| fate.marker >= cut);
-                known.cut.extend(gone.map(|(attempt, _)| (site, attempt)));
+                known.cut.extend(gone.map(|(attempt, _)| (attempt, place)));
                 known.promised.retain(|promise| {
                     let is_cut = |(of, marker): &(Key, i64)| *of == key && *marker >= cut;
                     promise.at != site || !promise.markers.iter().any(is_cut)
@@ -113,8 +115,10 @@ impl World {
         self.follow_transactions(site);
         let known = &self.transactional;
         let all = (site, OriginTopicId(0), 0)..(site + 1, OriginTopicId(0), 0);
-        let seen = known.seen.range(all).flat_map(|(_, seen)| seen.fates.keys());
-        let halved = seen.copied().filter(|attempt| known.cut.contains(&(site, *attempt)));
+        let seen: BTreeSet<usize> =
+            known.seen.range(all).flat_map(|(_, seen)| seen.fates.keys().copied()).collect();
+        let cut = known.cut.iter().filter(|(_, place)| place.0 == site);
+        let halved = cut.map(|(attempt, _)| *attempt).filter(|attempt| seen.contains(attempt));
         let halved: Vec<usize> = halved.collect();
         self.transactional.halved.extend(halved);
     }

@@ -151,8 +151,8 @@ pub(crate) struct Transactional {
     pub(crate) promised: Vec<CommitPromise>,
     /// Commits that a node may have had, and cannot tell any more.
     pub(crate) forgotten: BTreeSet<(usize, usize)>,
-    /// Attempts, at a site, that had an end there which was cut.
-    pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Attempts that had an end in a copy which was cut there, and have no other one since.
+    pub(crate) cut: BTreeSet<(usize, (usize, OriginTopicId, u32))>,
     /// Attempts of which a site had cut one end and not yet another one when it was promoted.
     pub(crate) halved: BTreeSet<usize>,
     pub(crate) committed: u64,

@@ -1,7 +1,7 @@
 //! What a partition knows of transactions: which are open in it, and which stretches were aborted.
 //!
-//! Owner and replica keep it alike, from the batches that stand in the partition and from nothing
-//! else, so that a reader of what is committed sees the same at both.
+//! Owner and replica keep it alike, from the batches that stand in the partition and from its lineage,
+//! so that a reader of what is committed sees the same at both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -239,17 +239,19 @@ impl Account {
     /// `settled` all that it had. Readers skip it, and its range ends right below the reign, where it
     /// has no marker.
     pub fn end_before(&mut self, start: i64, settled: i64) {
-        for (producer_id, open) in self.open.extract_if(.., |_, open| open.first_offset < start) {
+        let is_old = |_: &i64, open: &mut OpenTransaction| open.first_offset < start;
+        let old: Vec<(i64, OpenTransaction)> = self.open.extract_if(.., is_old).collect();
+        for (producer_id, open) in old {
             let (first_offset, marker) = (open.first_offset, start - 1);
             let range = AbortedRange { producer_id, first_offset, marker };
             let aborted = Arc::make_mut(&mut self.aborted);
             let at = aborted.partition_point(|known| known.marker <= marker);
             aborted.insert(at, range);
-            self.late.push((first_offset, marker));
+            self.note_late(first_offset, marker);
         }
         self.bound_aborted();
-        // A cut amid those markers opens it again.
-        self.last_marker = self.last_marker.max(settled - 1);
+        // A cut amid those markers, or where the reign begins, opens it again.
+        self.last_marker = self.last_marker.max(settled.max(start + 1) - 1);
     }
 
     /// Forgets aborted ones that lie below the partition's start.

@@ -23,6 +23,10 @@ const UNJOINED: &str = "This stream has written to partitions of these itself, l
                         have the one end and others the other. Let it join the owner first, if that \
                         still runs.";
 
+const ANEW: &str = "Partitions of these are being copied anew from their owner, and end before where they \
+                    ended here: what they held is in this stream's `.setaside-` topics. Let the copy \
+                    end first, if the owner still runs.";
+
 impl AdminDoor {
     pub(crate) async fn fail_over(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
@@ -45,7 +49,15 @@ impl AdminDoor {
             .as_ref()
             .and_then(|source| self.links.upstream(stream.id, &source.cluster, &source.path));
         let is_dry = arguments.boolean("dryrun").unwrap_or(false);
-        let is_unjoined = !again && topics.iter().any(|topic| self.is_unjoined(&stream, topic));
+        let mut warnings = vec![if again { AGAIN } else { UNFENCED }];
+        if !again {
+            let any = |is_it: fn(&Stream, &Partition) -> bool| {
+                let mut all = topics.iter().flat_map(|topic| self.partitions(topic));
+                all.any(|partition| is_it(&stream, &partition))
+            };
+            warnings.extend(any(is_unjoined).then_some(UNJOINED));
+            warnings.extend(any(|_, partition| is_anew(partition)).then_some(ANEW));
+        }
         let (number, catalog) = if is_dry {
             (stream.highest_term().number + 1, catalog)
         } else {
@@ -62,11 +74,6 @@ impl AdminDoor {
             Some(place) => place.to_string(),
             None => "none is listed any more".to_owned(),
         };
-        let warning = match (again, is_unjoined) {
-            (true, _) => AGAIN.to_owned(),
-            (false, false) => UNFENCED.to_owned(),
-            (false, true) => format!("{UNJOINED} {UNFENCED}"),
-        };
         let mut summary = row(json!({
             "upstream": from,
             "term": number,
@@ -76,18 +83,9 @@ impl AdminDoor {
         summary.extend(last_words(source));
         summary.extend(row(json!({
             "dryrun": is_dry,
-            "warning": warning,
+            "warning": warnings.join(" "),
         })));
         Ok([vec![summary], cuts].concat())
-    }
-
-    /// Whether partitions of a topic that another stream owns by now were last written here, and may
-    /// go on here otherwise than there.
-    fn is_unjoined(&self, stream: &Stream, topic: &Topic) -> bool {
-        let is_ours = |partition: std::sync::Arc<Partition>| {
-            partition.lineage().last().is_some_and(|last| last.owner == stream.id)
-        };
-        topic.owner.stream != stream.id && self.partitions(topic).any(is_ours)
     }
 
     /// Where each partition is cut: its end now, or where the new term began.
@@ -126,6 +124,18 @@ impl AdminDoor {
         });
         ranges.collect()
     }
+}
+
+/// Whether a partition of a topic that another stream owns by now was last written here, and may go on
+/// here otherwise than there.
+fn is_unjoined(stream: &Stream, partition: &Partition) -> bool {
+    let is_ours = partition.lineage().last().is_some_and(|last| last.owner == stream.id);
+    is_ours && !is_anew(partition)
+}
+
+/// Whether what a partition had is to come again.
+fn is_anew(partition: &Partition) -> bool {
+    partition.durable_end() < partition.awaited_end()
 }
 
 /// A partition's range that was set aside, if it has one.

@@ -36,8 +36,8 @@ struct Session<'a> {
     /// What was told of owners and terms, as of which catalog.
     terms: BTreeMap<OriginTopicId, TermItem>,
     terms_seq: CatalogSeq,
-    /// Something was cut here, and answers of before are still to come.
-    is_cut: bool,
+    /// Answers of before the last cut that are still to come.
+    stale_answers: usize,
 }
 
 enum Queued {
@@ -73,7 +73,7 @@ pub(crate) async fn serve_link(
         rejoined,
         terms: BTreeMap::new(),
         terms_seq: CatalogSeq::default(),
-        is_cut: false,
+        stale_answers: 0,
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
@@ -133,7 +133,7 @@ impl Session<'_> {
                     }
                 }
                 Ok(()) = cuts.changed() => {
-                    self.is_cut = true;
+                    self.stale_answers = self.queued.len();
                     self.check_cuts();
                 }
                 () = wake.notified() => self.tell_orders(),
@@ -274,12 +274,14 @@ impl Session<'_> {
                     self.note_brought(token.origin);
                 }
                 self.receiver.handle_appended(token, result);
-                if self.is_cut {
-                    // It may be an answer of before.
-                    self.check_cuts();
-                }
             }
             Answered::Topic(origin, result) => self.receiver.handle_topic_applied(origin, result),
+        }
+        if self.stale_answers > 0 {
+            self.stale_answers -= 1;
+            if self.stale_answers == 0 {
+                self.check_cuts();
+            }
         }
     }
 
@@ -392,7 +394,6 @@ impl Session<'_> {
     }
 
     fn check_cuts(&mut self) {
-        self.is_cut = !self.queued.is_empty();
         let Some(link) = self.link else { return };
         let engine = &self.ctx.engine;
         let catalog = engine.catalog();

@@ -44,8 +44,8 @@ impl Sequencer {
                 "records that the topic's owner does not have were set aside"
             );
             self.cut(&fork)?;
-        } else if !fork.theirs.continues(&partition.lineage) {
-            // A reign that wrote nothing.
+        } else if fork.cut < fork.common || !fork.theirs.continues(&partition.lineage) {
+            // Or a reign that wrote nothing.
             self.cut(&fork)?;
         }
         self.begin_epochs(&fork);
@@ -74,7 +74,7 @@ impl Sequencer {
             let written = self.written(fork.no);
             let aside = written.and_then(|written| self.known_aside(rejoin, written.term_id));
             let aside = aside.map_or(0, |no| self.state.partitions[&no].end);
-            let from = fork.common.max(partition.log_start).max(aside);
+            let from = fork.cut.max(partition.log_start).max(aside);
             let batches = self.log.reader().read(fork.no, from, partition.end, ASIDE_BYTES);
             // Damage is told by who copies it.
             for batch in batches.unwrap_or_default() {
@@ -115,7 +115,7 @@ impl Sequencer {
                 ),
             ));
         }
-        let cut = self.place_to_cut(no, common);
+        let cut = self.place_to_cut(no, common, topic.owner.term.number);
         Ok(Fork { no, common, cut, theirs })
     }
 
@@ -123,11 +123,19 @@ impl Sequencer {
     /// only those superseded which are about to be undone (I8). Then all of it comes anew from the
     /// owner, who has them, and from the very first offset: where else batches begin there is not
     /// known here.
-    fn place_to_cut(&self, no: PartitionNo, common: i64) -> i64 {
+    fn place_to_cut(&self, no: PartitionNo, common: i64, term: u64) -> i64 {
         let partition = &self.state.partitions[&no];
-        let is_undone = common < partition.end;
+        let is_undone = common < partition.end && partition.marks.compacted > common;
         let is_kept = partition.log_start < common;
-        if is_undone && is_kept && partition.marks.compacted > common { 0 } else { common }
+        let lacks = is_undone || partition.marks.lacks_for(common, term);
+        if is_kept && lacks { 0 } else { common }
+    }
+
+    /// Begins a partition anew of which the link's source has all that is here, and more.
+    pub(crate) fn copy_anew(&mut self, no: PartitionNo) -> Result<(), Error> {
+        let partition = &self.state.partitions[&no];
+        let (common, theirs) = (partition.end, Lineage::clone(&partition.lineage));
+        self.cut(&Fork { no, common, cut: 0, theirs })
     }
 
     /// The partition that keeps what is set aside, if it was begun.
@@ -196,7 +204,8 @@ impl Sequencer {
     fn copy_aside(&mut self, fork: &Fork, aside: PartitionNo) -> Result<(), Error> {
         let partition = &self.state.partitions[&fork.no];
         let (end, lineage) = (partition.end, partition.lineage.clone());
-        let first = fork.common.max(partition.log_start);
+        // What is cut below the common end is kept too: its owner may be lost before it has come anew.
+        let first = fork.cut.max(partition.log_start);
         let from = self.state.partitions[&aside].end.max(first);
         if self.state.partitions[&aside].end >= end {
             return Ok(());
@@ -281,7 +290,7 @@ impl Sequencer {
         Ok(below.unwrap_or(0))
     }
 
-    /// The owner's epochs up to the common end, so that clients never see a lower one.
+    /// The owner's epochs up to where the log ends, so that clients see no lower one than they need.
     fn begin_epochs(&mut self, fork: &Fork) {
         let partition = &self.state.partitions[&fork.no];
         let known = partition.lineage.entries().len();

@@ -65,6 +65,27 @@ impl Sequencer {
         self.group.partitions.insert(no);
     }
 
+    /// Notes that the source of a link is compacted up to `ahead`, beyond what is here with the frames
+    /// that follow.
+    pub(crate) fn note_ahead(&mut self, no: PartitionNo, ahead: i64, term: u64) {
+        let partition = self.state.partitions.get_mut(&no).expect("looked up before");
+        let term = i64::try_from(term).unwrap_or(i64::MAX);
+        let known = (partition.marks.ahead, partition.marks.ahead_in);
+        if known == (ahead, term) || ahead <= partition.end {
+            return;
+        }
+        let marks = Arc::make_mut(&mut partition.marks);
+        marks.note_ahead(ahead, term);
+        let frame = Frame {
+            next_offset: marks.cleaned,
+            arrival_ms: ahead,
+            max_timestamp_ms: term,
+            ..Frame::at(FrameKind::Compacted, no, marks.compacted)
+        };
+        self.group.frames.push(frame);
+        self.group.partitions.insert(no);
+    }
+
     fn stage_places(&mut self, no: PartitionNo, places: Vec<Place>) -> Result<(), Error> {
         let marks = &self.state.partitions[&no].marks;
         let is_begun = places.last().is_none_or(|last| last.to <= marks.compacted);

@@ -44,6 +44,14 @@ pub struct Marks {
     /// superseded that were set aside. No matter once the end is there.
     #[cbor(n(4), default, skip_if = "is_zero")]
     pub anew_to: i64,
+    /// The source of what is here has been compacted up to here, beyond the end: some of it may be
+    /// lacking that only records superseded which are still to come.
+    #[cbor(n(5), default, skip_if = "is_zero")]
+    pub ahead: i64,
+    /// The number of the owner's term then. Another reign that begins below does not bring those
+    /// records.
+    #[cbor(n(6), default, skip_if = "is_zero")]
+    pub ahead_in: i64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as the encoding wants it")]
@@ -79,12 +87,24 @@ impl Marks {
         self.cleaned = self.cleaned.max(cleaned);
     }
 
+    /// Takes note of how far the source is compacted, in the owner's term of that number.
+    pub(crate) fn note_ahead(&mut self, ahead: i64, term: i64) {
+        (self.ahead, self.ahead_in) = (ahead, term);
+    }
+
+    /// Whether a reign that begins at `start`, in the owner's term of that number, lacks records that
+    /// others were compacted away for.
+    pub(crate) fn lacks_for(&self, start: i64, term: u64) -> bool {
+        self.ahead > start && u64::try_from(self.ahead_in).is_ok_and(|known| known < term)
+    }
+
     /// Everything from `to` on is undone, and may be written anew by somebody else; up to `anew_to`
     /// the same comes again.
     pub(crate) fn truncate(&mut self, to: i64, anew_to: i64) {
         self.trimmed = self.trimmed.min(to);
         self.compacted = self.compacted.min(to);
         self.cleaned = self.cleaned.min(to);
+        (self.ahead, self.ahead_in) = (0, 0);
         self.anew_to = if anew_to > to { anew_to } else { 0 };
         self.gaps.retain(|gap| gap.from < to);
         if let Some(last) = self.gaps.last_mut() {

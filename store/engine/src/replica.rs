@@ -15,7 +15,8 @@ use crate::state::{GAP_BY_COMPACTION, owner_term};
 impl Sequencer {
     /// Returns the partition's end with these batches.
     pub(crate) fn sequence_replica_append(&mut self, append: ReplicaAppend) -> Result<i64, Error> {
-        let (no, _) = self.linked_partition(append.link, append.topic, append.partition)?;
+        let (no, topic) = self.linked_partition(append.link, append.topic, append.partition)?;
+        let term = topic.owner.term.number;
         self.check_disk()?;
         // Corrupt, not Storage: it is this partition that stops, and not its link (I8).
         let in_service = self.partition_mut(no).check_in_service();
@@ -23,11 +24,24 @@ impl Sequencer {
         let last = append.batches.last().map(|batch| BatchHeader::decode(&batch.bytes));
         let last = last.transpose().map_err(|e| Error::corrupt(e.to_string()))?;
         let to = last.map(|header| header.next_offset()).max(append.gap_to);
+        if let Some(first) = append.batches.first().filter(|_| append.gap_to.is_none()) {
+            // Before its reigns are taken over, which would begin beyond the end.
+            let header = BatchHeader::decode(&first.bytes);
+            let base_offset = header.map_err(|e| Error::corrupt(e.to_string()))?.base_offset;
+            let end = self.partition_mut(no).end;
+            if base_offset > end {
+                return Err(Error::misaligned(end, base_offset));
+            }
+        }
+        self.check_complete(no, &append.lineage, term)?;
         self.follow_lineage(no, &append.lineage, to.unwrap_or(0))?;
         // Before what it explains, whose end it does not exceed: a crash, or a batch that is
         // refused, may come between.
         let reached = to.unwrap_or(0).max(self.partition_mut(no).end);
         self.note_compaction(no, append.compacted.min(reached), 0);
+        if append.compacted > reached {
+            self.note_ahead(no, append.compacted, term);
+        }
         if let Some(gap_to) = append.gap_to {
             self.sequence_gap(no, gap_to, append.compacted);
         }
@@ -64,6 +78,25 @@ impl Sequencer {
             Error::not_found(format!("topic {} has no partition {index}", topic.name))
         })?;
         Ok((no, topic))
+    }
+
+    /// I8: what was copied from a source that was compacted further ahead lacks what only records
+    /// superseded that a new reign does not bring. Then all of it is asked for anew.
+    fn check_complete(
+        &mut self,
+        no: PartitionNo,
+        theirs: &[LineageEntry],
+        term: u64,
+    ) -> Result<(), Error> {
+        let partition = &self.state.partitions[&no];
+        let known = partition.lineage.entries().len();
+        let lacks = |entry: &LineageEntry| partition.marks.lacks_for(entry.start_offset, term);
+        if !theirs.get(known).is_some_and(lacks) {
+            return Ok(());
+        }
+        let end = partition.end;
+        self.copy_anew(no)?;
+        Err(Error::misaligned(0, end))
     }
 
     fn partition_mut(&mut self, no: PartitionNo) -> &mut crate::state::PartitionState {

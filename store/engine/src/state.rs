@@ -1,6 +1,7 @@
 //! Everything that can change, as the sequencer owns it and as replay rebuilds it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,9 +12,7 @@ use mainstem_record::{BatchHeader, ControlRecord, control_of};
 use mainstem_transaction::{
     Account, BatchProducer, Coordinator, Marker, Producers, ToldCommit, TransactionEvent,
 };
-use mainstem_types::{
-    Error, Lineage, LineageEntry, PartitionNo, StreamId, TermId, TransactionalId,
-};
+use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TermId, TransactionalId};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
@@ -144,7 +143,7 @@ impl PartitionState {
         let floor_ms = if is_empty { arrival_ms } else { self.last_arrival_ms };
         self.end = next_offset;
         self.last_arrival_ms = arrival_ms.max(floor_ms);
-        self.end_unknown();
+        end_unknown(&mut self.transactions, &self.lineage, header.base_offset + 1..=next_offset);
     }
 
     /// Up to where readers see once all that is decided is durable. Nothing beyond it is deleted or
@@ -170,16 +169,13 @@ impl PartitionState {
         let follows = Arc::make_mut(&mut self.lineage).push(*entry);
         if follows {
             self.forget_told(entry, owned_in);
-            self.end_unknown();
+            end_unknown(&mut self.transactions, &self.lineage, ..=self.end);
+            if Some(entry.term_id) == owned_in && self.marks.anew_to > entry.start_offset {
+                // What comes beyond is another history.
+                Arc::make_mut(&mut self.marks).anew_to = entry.start_offset;
+            }
         }
         follows
-    }
-
-    /// What is open from before another owner's reign and has no end there that owner never had, and
-    /// nobody will ever end it.
-    fn end_unknown(&mut self) {
-        let reigns = others_reigns(&self.lineage, self.home.stream);
-        end_unknown(&mut self.transactions, reigns, self.end);
     }
 
     /// Passes over offsets that the source no longer keeps (I8).
@@ -191,6 +187,7 @@ impl PartitionState {
                 Arc::make_mut(&mut self.transactions).note_gap(self.end, frame.next_offset);
             }
         }
+        end_unknown(&mut self.transactions, &self.lineage, self.end + 1..=frame.next_offset);
         self.end = frame.next_offset;
     }
 
@@ -265,29 +262,29 @@ pub(crate) fn note_transaction(account: &mut Arc<Account>, header: &BatchHeader,
     }
 }
 
-/// The reigns of other streams than `home`, each after another owner's.
-pub(crate) fn others_reigns(
-    lineage: &Lineage,
-    home: StreamId,
-) -> impl Iterator<Item = &LineageEntry> + Clone {
-    let is_others =
-        move |pair: &&[LineageEntry]| pair[0].owner != pair[1].owner && pair[1].owner != home;
-    lineage.entries().windows(2).filter(is_others).map(|pair| &pair[1])
-}
-
-/// Ends what is open in an account that goes to `end` from before reigns which have ended all they
-/// knew of.
-pub(crate) fn end_unknown<'a>(
+/// What is open from before a reign that follows another owner's, and has no end among the markers with
+/// which it begins, its owner never had, and nobody will ever end it: so it ends here, in an account
+/// that goes to the end of `to`. Only reigns of which the last such marker ends in `to` are looked at.
+pub(crate) fn end_unknown(
     account: &mut Arc<Account>,
-    reigns: impl Iterator<Item = &'a LineageEntry>,
-    end: i64,
+    lineage: &Lineage,
+    to: impl RangeBounds<i64>,
 ) {
     if account.open_count() == 0 {
         return;
     }
-    for reign in reigns.filter(|reign| reign.settled_from() <= end) {
-        if account.open().any(|(_, open)| open.first_offset < reign.start_offset) {
-            Arc::make_mut(account).end_before(reign.start_offset, reign.settled_from());
+    let entries = lineage.entries();
+    for (at, pair) in
+        (2..).zip(entries.windows(2)).filter(|(_, pair)| pair[0].owner != pair[1].owner)
+    {
+        let (start, settled) = (pair[1].start_offset, pair[1].settled_from());
+        // Who reigned next had not all of its markers.
+        let is_cut = entries.get(at).is_some_and(|next| next.start_offset < settled);
+        let is_due = to.contains(&settled)
+            && !is_cut
+            && account.open().any(|(_, open)| open.first_offset < start);
+        if is_due {
+            Arc::make_mut(account).end_before(start, settled);
         }
     }
 }
@@ -460,6 +457,9 @@ impl State {
             FrameKind::Compacted => {
                 let marks = Arc::make_mut(&mut partition.marks);
                 marks.note_compaction(frame.base_offset, frame.next_offset);
+                if frame.arrival_ms > 0 {
+                    marks.note_ahead(frame.arrival_ms, frame.max_timestamp_ms);
+                }
             }
             FrameKind::Quarantine => {
                 let why = String::from_utf8_lossy(&frame.payload);

@@ -16,13 +16,13 @@ use mainstem_transaction::{
     Account, Begin, End, Marker, PendingCursor, Transaction, TransactionEvent, TransactionState,
     TransactionalProducer,
 };
-use mainstem_types::{Error, ErrorKind, PartitionNo};
+use mainstem_types::{Error, ErrorKind, Lineage, PartitionNo};
 
 use crate::op::{Appended, Op};
 use crate::pending_cursors::key_of;
 use crate::room::Need;
 use crate::sequencer::Sequencer;
-use crate::state::{end_unknown, note_transaction, others_reigns};
+use crate::state::{end_unknown, note_transaction};
 use crate::transaction_step::{MARKER_BYTES, Stepped, TransactionStep, cursor_bytes};
 use crate::waiting::Promise;
 
@@ -255,9 +255,10 @@ impl Sequencer {
             return Ok(left);
         };
         left.begin_at(from);
-        let lineage = partition.lineage.clone();
-        let reigns = others_reigns(&lineage, partition.home.stream);
         let (mut left, mut at) = (Arc::new(left), from.max(partition.log_start));
+        let mut lineage = Lineage::clone(&partition.lineage);
+        lineage.truncate(to);
+        let mut told_to = from;
         let gaps = partition.marks.gaps.iter().filter(|gap| gap.from >= from && gap.from < to);
         let mut gaps = gaps.peekable();
         while at < to {
@@ -272,12 +273,12 @@ impl Sequencer {
                 while let Some(gap) = gaps.next_if(|gap| gap.to <= batch.base_offset) {
                     Arc::make_mut(&mut left).note_gap(gap.from, gap.to);
                 }
-                end_unknown(&mut left, reigns.clone(), batch.base_offset);
+                end_unknown(&mut left, &lineage, told_to + 1..=batch.base_offset);
+                told_to = batch.base_offset;
                 note_transaction(&mut left, &header, &batch.bytes);
             }
         }
-        let (reigns, end) = (reigns.filter(|reign| reign.start_offset < to), to);
-        end_unknown(&mut left, reigns, end);
+        end_unknown(&mut left, &lineage, told_to + 1..=to);
         let mut left = Arc::unwrap_or_clone(left);
         gaps.for_each(|gap| left.note_gap(gap.from, gap.to.min(to)));
         left.settle(partition.held);

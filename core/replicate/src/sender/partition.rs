@@ -218,12 +218,18 @@ impl SendPartition {
         let view = self.view.as_ref()?;
         let end = view.durable_end;
         let is_sent = self.next == Some(end) && self.fault.is_none() && self.stop.is_none();
-        let is_told = [&self.lineage_told, &self.reigns_told].contains(&&view.lineage);
-        if !is_sent || is_told || view.lineage.entries().len() < 2 {
+        if !is_sent {
             return None;
         }
-        self.reigns_told = view.lineage.clone();
-        Some((end, view.lineage.entries().to_vec()))
+        // The lineage may be newer than the end.
+        let entries = view.lineage.entries().iter().filter(|entry| entry.start_offset <= end);
+        let reigns = Lineage::from_entries(entries.copied().collect())?;
+        if [&self.lineage_told, &self.reigns_told].contains(&&reigns) || reigns.entries().len() < 2
+        {
+            return None;
+        }
+        self.reigns_told = reigns.clone();
+        Some((end, reigns.entries().to_vec()))
     }
 
     /// The replica wants to be served from `expected` on; says whether that can be done.
@@ -265,6 +271,7 @@ impl SendPartition {
         if was_asked {
             self.welcome = None;
             (self.acked, self.next) = (end, Some(end));
+            self.trim_told = self.trim_told.min(end);
             (self.lineage_told, self.reigns_told) = Default::default();
         }
         was_asked

@@ -15,7 +15,8 @@ use mainstem_types::{
     Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, Term, TermId,
 };
 
-use crate::world::{SOURCE, START_MS, World, batch, place};
+use crate::replica::{append, at, send};
+use crate::world::{SOURCE, START_MS, World, batch, place, told_topic};
 
 const NEW_TERM: Term = Term { number: 2, id: TermId(401) };
 const PRODUCER: i64 = 5;
@@ -339,7 +340,7 @@ fn a_pass_of_compaction_ends_where_the_log_is_cut() {
     let last = BatchHeader::decode(after.last().unwrap()).unwrap();
     assert_eq!((last.base_offset, last.record_count, last.leader_epoch), (12, 3, 1));
     let aside = old.world.read_all(old.aside().unwrap());
-    assert_eq!(aside, old.batches[4..], "what was set aside is not compacted");
+    assert_eq!(aside, before, "all of it is kept until it has come, and is not compacted further");
     old.world.crash(CrashPolicy::LoseAll);
     assert_eq!(old.world.read_all(old.no), after);
     assert_eq!(old.world.read_all(old.aside().unwrap()), aside);
@@ -383,6 +384,45 @@ fn i2_a_crash_amid_setting_aside_leaves_no_compacted_batch_that_is_not_known_as_
         ends.insert(end);
     }
     assert!(ends.contains(&0) && ends.contains(&18) && ends.contains(&30), "{ends:?}");
+}
+
+/// A replica of a source that was compacted further ahead than what had come: another owner goes on
+/// below, and what was superseded only by what that one lacks is to come from there.
+#[test]
+fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_reign_has() {
+    for (compacted, begins, crashes) in
+        [(8, 6, false), (8, 6, true), (6, 6, false), (8, 8, false), (8, 8, true)]
+    {
+        let mut world = World::new(91);
+        let (link, no) = world.replica();
+        let first = ReplicaAppend { compacted, ..append(link, vec![at(0, 3, "a"), at(3, 3, "b")]) };
+        send(&mut world, first).unwrap();
+        if crashes {
+            world.crash(CrashPolicy::LoseAll);
+        }
+        let mut batches = Vec::new();
+        if begins == 8 {
+            batches.push(at(6, 2, "c"));
+        }
+        world.change(told_topic(link, NEW_TERM, 9)).unwrap();
+        let next = LineageEntry {
+            leader_epoch: 1,
+            start_offset: begins,
+            term_id: NEW_TERM.id,
+            owner: SOURCE,
+            markers: 0,
+        };
+        let mut again = append(link, batches);
+        again.lineage.push(next);
+        let taken = send(&mut world, again);
+        let partition = world.engine.partition(no).unwrap();
+        if compacted > begins {
+            assert_eq!(taken.unwrap_err().expected_offset(), Some(0));
+            assert_eq!((partition.durable_end(), partition.awaited_end()), (0, 6));
+        } else {
+            assert_eq!(taken, Ok(begins), "compacted to {compacted}, begins at {begins}");
+        }
+    }
 }
 
 /// The successor's first batch after the cut.
