@@ -1,6 +1,7 @@
 //! The admin door, asked as clients ask it.
 
 mod alarms;
+mod fail_over;
 mod links;
 mod metrics;
 mod rows;
