@@ -259,8 +259,8 @@ impl Sequencer {
                 partition = fork.no.0,
                 from = to,
                 to = anew_to,
-                "log compaction here took records that only those superseded which were set aside: \
-                 the partition is copied anew from its owner"
+                "log compaction has taken records that only those superseded which the owner does \
+                 not have: the partition is copied anew from it"
             );
         }
         partition.truncate(to, anew_to, arrival_ms, left);

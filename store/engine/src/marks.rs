@@ -41,7 +41,7 @@ pub struct Marks {
     #[cbor(n(3), default, skip_if = "is_zero")]
     pub cleaned: i64,
     /// Up to here what it had comes anew, since compaction had taken what only those records
-    /// superseded that were set aside. No matter once the end is there.
+    /// superseded that the owner does not have. No matter once the end is there.
     #[cbor(n(4), default, skip_if = "is_zero")]
     pub anew_to: i64,
     /// The source of what is here has been compacted up to here, beyond the end: some of it may be
