@@ -155,6 +155,8 @@ pub struct Sender {
     seen: Term,
     /// What the replica says of its topics' owners.
     terms: BTreeMap<OriginTopicId, TermItem>,
+    /// How often [`SenderAction::Meet`] was asked for and is not durable.
+    meeting: u32,
     /// Topics that are to have more partitions.
     grown: BTreeMap<OriginTopicId, u32>,
     handover: Option<HandoverView>,
@@ -210,6 +212,7 @@ impl Sender {
             greeted: seen,
             seen,
             terms: BTreeMap::new(),
+            meeting: 0,
             grown: BTreeMap::new(),
             handover: None,
             is_drained_told: false,
@@ -253,6 +256,7 @@ impl Sender {
         self.forget_decisions(|origin| gone.contains(&origin));
         let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
+        self.meet_late();
         if passed && self.phase == Phase::Open {
             // What the replica has of them was of no concern to its Welcome.
             self.stop(Code::Fenced, "topics have passed to another owner");

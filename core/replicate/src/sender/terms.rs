@@ -9,7 +9,8 @@ use super::{Key, Phase, Sender, SenderAction};
 impl Sender {
     /// What [`SenderAction::Meet`] told is durable, and the catalog with it was told.
     pub fn handle_met(&mut self) {
-        if self.phase == Phase::Meeting {
+        self.meeting = self.meeting.saturating_sub(1);
+        if self.phase == Phase::Meeting && self.meeting == 0 {
             self.open();
         }
     }
@@ -32,9 +33,22 @@ impl Sender {
         }
         let must_meet = is_news || !met.is_empty();
         if must_meet {
+            self.meeting += 1;
             self.actions.push_back(SenderAction::Meet(self.seen, met));
         }
         must_meet
+    }
+
+    /// The catalog has come to know topics of which the replica has told a higher term before: of a
+    /// promotion, for one, that was under way.
+    pub(super) fn meet_late(&mut self) {
+        let topics = &mut self.topics;
+        let met = self.terms.values().filter(|item| topics.handle_met(item));
+        let met: Vec<TermItem> = met.cloned().collect();
+        if !met.is_empty() {
+            self.meeting += 1;
+            self.actions.push_back(SenderAction::Meet(self.seen, met));
+        }
     }
 
     pub(super) fn stop_rivals(&mut self) {

@@ -82,6 +82,8 @@ fn a_replica_may_choose_its_feeder_and_tell_terms_before_what_it_told_is_durable
     }
     assert_eq!(met, [higher, highest]);
     world.sender.handle_met();
+    assert!(!world.sender.is_open(), "the higher one is not durable");
+    world.sender.handle_met();
     let reads = std::iter::from_fn(|| world.sender.poll_action());
     assert!(reads.into_iter().any(|action| matches!(action, SenderAction::Read(_))));
 }
