@@ -197,9 +197,8 @@ impl World {
             for (topic, index, partition) in self.copies(site) {
                 let key = (topic.origin, index);
                 let owner = (0..self.sites.len()).find(|at| self.id(*at) == topic.owner.stream);
-                let Some(owner) = owner.filter(|at| *at != site && topic.aside.is_none()) else {
-                    continue;
-                };
+                let is_whole = topic.aside.is_none() && !self.histories.lacking.contains(&key);
+                let Some(owner) = owner.filter(|at| *at != site && is_whole) else { continue };
                 let Some(owned) = self.partition(owner, key) else { continue };
                 let starts = |at| self.starts.get(&(at, key.0, key.1)).copied().unwrap_or(0);
                 let from = (0..self.sites.len()).map(starts).max().unwrap_or(0);

@@ -255,6 +255,16 @@ impl World {
             // The same group may have set something aside before.
             self.forget_what_was_cut(site);
             self.note_halved(site);
+            let lacking: Vec<_> = self
+                .copies(site)
+                .into_iter()
+                .filter(|(_, _, copy)| {
+                    let begun = copy.lineage().last().map_or(0, |reign| reign.start_offset);
+                    copy.marks().ahead > begun
+                })
+                .map(|(topic, index, _)| (topic.origin, index))
+                .collect();
+            self.histories.lacking.extend(lacking);
             self.check_promised(|at| at == site);
             self.check_promised_commits(|at| at == site);
         }

@@ -27,6 +27,9 @@ const ANEW: &str = "Partitions of these are being copied anew from their owner, 
                     ended here: what they held is in this stream's `.setaside-` topics. Let the copy \
                     end first, if the owner still runs.";
 
+const LACKING: &str = "The source of these was compacted further than they have come: of some keys the last \
+                       value may not be here, nor the one before.";
+
 impl AdminDoor {
     pub(crate) async fn fail_over(&self, arguments: &Arguments) -> Answer {
         let catalog = self.engine.catalog();
@@ -57,6 +60,7 @@ impl AdminDoor {
             };
             warnings.extend(any(is_unjoined).then_some(UNJOINED));
             warnings.extend(any(|_, partition| is_anew(partition)).then_some(ANEW));
+            warnings.extend(any(|_, partition| lacks(partition)).then_some(LACKING));
         }
         let (number, catalog) = if is_dry {
             (stream.highest_term().number + 1, catalog)
@@ -131,6 +135,11 @@ impl AdminDoor {
 fn is_unjoined(stream: &Stream, partition: &Partition) -> bool {
     let is_ours = partition.lineage().last().is_some_and(|last| last.owner == stream.id);
     is_ours && !is_anew(partition)
+}
+
+/// Whether what was compacted away at the source was superseded by records that are not here.
+fn lacks(partition: &Partition) -> bool {
+    partition.marks().ahead > partition.durable_end()
 }
 
 /// Whether what a partition had is to come again.
