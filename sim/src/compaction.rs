@@ -274,12 +274,7 @@ pub(crate) fn is_true(verdict: &Verdict, ours: &Compared<'_>, theirs: &Compared<
     let (from, to) = (ours.start.max(theirs.start), ours.end.min(theirs.end));
     let frontier = ours.compacted.max(theirs.compacted);
     let kept = |side: &Compared<'_>| -> BTreeMap<i64, (Option<Record>, Bytes)> {
-        // One that nobody can read counts as a whole, from where the comparison begins.
-        let all = side.batches.iter().filter(|batch| batch.next_offset > from).flat_map(readable);
-        let all = all.map(|(offset, what)| match what {
-            (None, _) => (offset.max(from), what),
-            _ => (offset, what),
-        });
+        let all = side.batches.iter().flat_map(readable);
         all.filter(|(offset, _)| (from..to).contains(offset)).collect()
     };
     let (a, b) = (kept(ours), kept(theirs));

@@ -220,8 +220,7 @@ impl<'a> Parts<'a> {
     /// The records of a batch that the range holds; false if there is no room for all of them.
     fn take_records(&mut self, batch: &SourceBatch) -> bool {
         self.room.bytes = self.room.bytes.saturating_sub(batch.bytes.len());
-        // One that nobody can read counts although it begins before the range.
-        let entries = entries_of(&batch.bytes, batch.base_offset.max(self.at));
+        let entries = entries_of(&batch.bytes, batch.base_offset);
         let is_in = |(offset, _): &(i64, _)| (self.at..self.to).contains(offset);
         let entries: Vec<_> = entries.into_iter().filter(is_in).collect();
         for chunk in entries.chunks(RECORDS_PER_PART_MAX) {

@@ -16,8 +16,8 @@ const OFFSET_BYTES: usize = 4;
 pub(crate) type Hash = [u8; HASH_BYTES];
 
 /// The records of a batch by offset. One that nobody can read is taken as a whole, for the record
-/// at `whole_at`: compaction leaves it as it is.
-pub(crate) fn entries_of(batch: &Bytes, whole_at: i64) -> Vec<(i64, Hash)> {
+/// at its first offset: compaction leaves it as it is.
+pub(crate) fn entries_of(batch: &Bytes, base_offset: i64) -> Vec<(i64, Hash)> {
     let read = || {
         let header = BatchHeader::decode(batch).ok()?;
         let all = records(batch, DECOMPRESSED_BYTES_MAX).ok()?;
@@ -27,7 +27,7 @@ pub(crate) fn entries_of(batch: &Bytes, whole_at: i64) -> Vec<(i64, Hash)> {
     read().unwrap_or_else(|| {
         let mut digest = Context::new(&SHA256);
         digest.update(batch);
-        vec![(whole_at, half(digest))]
+        vec![(base_offset, half(digest))]
     })
 }
 
