@@ -274,15 +274,22 @@ pub(crate) fn is_true(verdict: &Verdict, ours: &Compared<'_>, theirs: &Compared<
     let (from, to) = (ours.start.max(theirs.start), ours.end.min(theirs.end));
     let frontier = ours.compacted.max(theirs.compacted);
     let kept = |side: &Compared<'_>| -> BTreeMap<i64, (Option<Record>, Bytes)> {
-        let all = side.batches.iter().flat_map(readable);
+        // One that nobody can read counts as a whole, from where the comparison begins.
+        let all = side.batches.iter().filter(|batch| batch.next_offset > from).flat_map(readable);
+        let all = all.map(|(offset, what)| match what {
+            (None, _) => (offset.max(from), what),
+            _ => (offset, what),
+        });
         all.filter(|(offset, _)| (from..to).contains(offset)).collect()
     };
     let (a, b) = (kept(ours), kept(theirs));
     let offsets: BTreeSet<i64> = a.keys().chain(b.keys()).copied().collect();
     let is_same = offsets.iter().all(|offset| match (a.get(offset), b.get(offset)) {
         (Some(a), Some(b)) => a == b,
-        (Some(_), None) => *offset < theirs.compacted,
-        (None, _) => *offset < ours.compacted,
+        // Compaction takes no batch that it cannot read.
+        (Some((record, _)), None) => record.is_some() && *offset < theirs.compacted,
+        (None, Some((record, _))) => record.is_some() && *offset < ours.compacted,
+        (None, None) => true,
     });
     // Above both frontiers the bytes decide.
     let above = |side: &Compared<'_>| -> Vec<SourceBatch> {

@@ -168,7 +168,7 @@ impl<'a> Parts<'a> {
                 }
                 at = batch.next_offset;
                 if matches!(self.kind, Kind::Records) {
-                    if !self.take_records(&batch) {
+                    if !self.take_records(&batch, place) {
                         return Ok(self.at);
                     }
                     continue;
@@ -218,9 +218,9 @@ impl<'a> Parts<'a> {
     }
 
     /// The records of a batch that the range holds; false if there is no room for all of them.
-    fn take_records(&mut self, batch: &SourceBatch) -> bool {
+    fn take_records(&mut self, batch: &SourceBatch, place: i64) -> bool {
         self.room.bytes = self.room.bytes.saturating_sub(batch.bytes.len());
-        let entries = entries_of(&batch.bytes, batch.base_offset);
+        let entries = entries_of(&batch.bytes, place);
         let is_in = |(offset, _): &(i64, _)| (self.at..self.to).contains(offset);
         let entries: Vec<_> = entries.into_iter().filter(is_in).collect();
         for chunk in entries.chunks(RECORDS_PER_PART_MAX) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstem_link::{Code, DigestAnswer, DigestPart, DigestRange};
 use mainstem_types::OriginTopicId;
 
-use crate::record_digest::{Hash, unpacked};
+use crate::record_digest::{Entry, unpacked};
 
 /// How the first batch differs that does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,10 +292,12 @@ impl Narrowing {
             // What one side lacks is explained where that side was compacted.
             found = match (a.get(&offset), b.get(&offset)) {
                 (Some(our), Some(their)) if our != their => Some((offset, Difference::Bytes)),
-                (Some(_), None) if offset >= self.compacted.1 => {
+                (Some(our), None) if our.is_whole || offset >= self.compacted.1 => {
                     Some((offset, Difference::Missing))
                 }
-                (None, Some(_)) if offset >= self.compacted.0 => Some((offset, Difference::Extra)),
+                (None, Some(their)) if their.is_whole || offset >= self.compacted.0 => {
+                    Some((offset, Difference::Extra))
+                }
                 _ => None,
             };
             if found.is_some() {
@@ -350,7 +352,7 @@ impl Narrowing {
 }
 
 /// The records that an answer tells below `upto`; `None` if it does not tell of records.
-fn by_offset(answer: &DigestAnswer, upto: i64) -> Option<BTreeMap<i64, Hash>> {
+fn by_offset(answer: &DigestAnswer, upto: i64) -> Option<BTreeMap<i64, Entry>> {
     let parts = answer.parts.iter().map(unpacked).collect::<Option<Vec<_>>>()?;
     Some(parts.into_iter().flatten().filter(|(offset, _)| *offset < upto).collect())
 }

@@ -15,19 +15,32 @@ const OFFSET_BYTES: usize = 4;
 
 pub(crate) type Hash = [u8; HASH_BYTES];
 
-/// The records of a batch by offset. One that nobody can read is taken as a whole, for the record
-/// at its first offset: compaction leaves it as it is.
-pub(crate) fn entries_of(batch: &Bytes, base_offset: i64) -> Vec<(i64, Hash)> {
+/// What a record, or a whole batch, is compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) hash: Hash,
+    /// It stands for a batch that cannot be read, which compaction leaves as it is: no compaction
+    /// explains that one side lacks it.
+    pub(crate) is_whole: bool,
+}
+
+/// The bit of an entry's place that says that it stands for a whole batch.
+const WHOLE: u32 = 1 << 31;
+
+/// The records of a batch by offset. One that nobody can read is taken as a whole, at `whole_at`.
+pub(crate) fn entries_of(batch: &Bytes, whole_at: i64) -> Vec<(i64, Entry)> {
     let read = || {
         let header = BatchHeader::decode(batch).ok()?;
         let all = records(batch, DECOMPRESSED_BYTES_MAX).ok()?;
-        let entry = |record: Record| (record.offset, hash_of(&record, &header));
+        let entry = |record: Record| {
+            (record.offset, Entry { hash: hash_of(&record, &header), is_whole: false })
+        };
         all.map(|record| record.ok().map(entry)).collect::<Option<Vec<_>>>()
     };
     read().unwrap_or_else(|| {
         let mut digest = Context::new(&SHA256);
         digest.update(batch);
-        vec![(base_offset, half(digest))]
+        vec![(whole_at, Entry { hash: half(digest), is_whole: true })]
     })
 }
 
@@ -60,25 +73,27 @@ fn half(digest: Context) -> Hash {
 }
 
 /// As a part tells them.
-pub(crate) fn packed(from: i64, entries: &[(i64, Hash)]) -> Vec<u8> {
+pub(crate) fn packed(from: i64, entries: &[(i64, Entry)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(entries.len() * RECORD_DIGEST_BYTES);
-    for (offset, hash) in entries {
+    for (offset, entry) in entries {
         let place = u32::try_from(offset - from).expect("within one batch");
+        let place = if entry.is_whole { place | WHOLE } else { place };
         out.extend_from_slice(&place.to_be_bytes());
-        out.extend_from_slice(hash);
+        out.extend_from_slice(&entry.hash);
     }
     out
 }
 
 /// What a part tells; `None` if it does not tell of records.
-pub(crate) fn unpacked(part: &DigestPart) -> Option<Vec<(i64, Hash)>> {
+pub(crate) fn unpacked(part: &DigestPart) -> Option<Vec<(i64, Entry)>> {
     if !part.digest.len().is_multiple_of(RECORD_DIGEST_BYTES) {
         return None;
     }
     let entry = |bytes: &[u8]| {
         let (place, hash) = bytes.split_at(OFFSET_BYTES);
         let place = u32::from_be_bytes(place.try_into().ok()?);
-        Some((part.from.checked_add(i64::from(place))?, hash.try_into().ok()?))
+        let entry = Entry { hash: hash.try_into().ok()?, is_whole: place & WHOLE != 0 };
+        Some((part.from.checked_add(i64::from(place & !WHOLE))?, entry))
     };
     part.digest.chunks_exact(RECORD_DIGEST_BYTES).map(entry).collect()
 }

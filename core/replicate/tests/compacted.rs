@@ -17,6 +17,7 @@ const STRIDE: u32 = 16;
 
 #[derive(Clone, Debug)]
 struct Log {
+    start: i64,
     batches: Vec<SourceBatch>,
     end: i64,
     compacted: i64,
@@ -24,7 +25,7 @@ struct Log {
 
 impl KeptLog for Log {
     fn log_start(&self) -> i64 {
-        0
+        self.start
     }
 
     fn end(&self) -> i64 {
@@ -46,7 +47,7 @@ fn records_of(batch: &Bytes) -> Vec<Record> {
 
 impl Log {
     fn of(counts: &[u8]) -> Self {
-        let mut log = Self { batches: Vec::new(), end: 0, compacted: 0 };
+        let mut log = Self { start: 0, batches: Vec::new(), end: 0, compacted: 0 };
         for count in counts {
             let mut builder = BatchBuilder::new().base_offset(log.end).leader_epoch(2);
             for at in 0..*count {
@@ -152,6 +153,37 @@ proptest! {
             }
             (wanted, _) => prop_assert!(false, "{wanted:?} is true, {found:?} was said"),
         }
+    }
+}
+
+#[test]
+fn damage_is_found_in_a_batch_that_begins_before_the_start() {
+    let mut ours = Log::of(&[4, 4]);
+    (ours.start, ours.compacted) = (2, 8);
+    let mut theirs = ours.clone();
+    let batch = &mut theirs.batches[0];
+    let mut bytes = batch.bytes.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    batch.bytes = bytes.into();
+    let found = verdict(&ours, &theirs).finding;
+    assert_eq!(found, Finding::Different { offset: 2, how: Difference::Bytes });
+}
+
+/// Compaction leaves alone what it cannot read, so it does not explain that the other side lacks it.
+#[test]
+fn no_compaction_explains_a_damaged_batch() {
+    for is_ours in [true, false] {
+        let mut ours = Log::of(&[4, 4]);
+        ours.compacted = 8;
+        let mut theirs = ours.clone();
+        theirs.batches.remove(0);
+        let bytes = &mut ours.batches[0].bytes;
+        let mut damaged = bytes.to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        *bytes = damaged.into();
+        let (a, b) = if is_ours { (&ours, &theirs) } else { (&theirs, &ours) };
+        let how = if is_ours { Difference::Missing } else { Difference::Extra };
+        assert_eq!(verdict(a, b).finding, Finding::Different { offset: 0, how });
     }
 }
 
