@@ -94,13 +94,7 @@ impl Old {
     }
 
     fn rejoin(&mut self, link: LinkName) -> Rejoin {
-        let begun = LineageEntry {
-            leader_epoch: 1,
-            start_offset: 12,
-            term_id: NEW_TERM.id,
-            owner: SOURCE,
-            markers: 0,
-        };
+        let begun = entry(1, 12, NEW_TERM.id.0);
         let lineage = vec![self.first(), begun];
         Rejoin { link, topic: self.topic, partition: 0, lineage, source_end: 15 }
     }
@@ -405,13 +399,7 @@ fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_re
             batches.push(at(6, 2, "c"));
         }
         world.change(told_topic(link, NEW_TERM, 9)).unwrap();
-        let next = LineageEntry {
-            leader_epoch: 1,
-            start_offset: begins,
-            term_id: NEW_TERM.id,
-            owner: SOURCE,
-            markers: 0,
-        };
+        let next = entry(1, begins, NEW_TERM.id.0);
         let mut again = append(link, batches);
         again.lineage.push(next);
         let taken = send(&mut world, again);
@@ -427,13 +415,7 @@ fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_re
 
 /// The successor's first batch after the cut.
 fn follow(old: &Old, link: LinkName) -> ReplicaAppend {
-    let begun = LineageEntry {
-        leader_epoch: 1,
-        start_offset: 12,
-        term_id: NEW_TERM.id,
-        owner: SOURCE,
-        markers: 0,
-    };
+    let begun = entry(1, 12, NEW_TERM.id.0);
     let mut bytes = batch(3, Some((PRODUCER, 12)), "of the successor").to_vec();
     patch_base_offset(&mut bytes, 12);
     patch_leader_epoch(&mut bytes, 1);
