@@ -76,14 +76,23 @@ impl World {
     }
 
     /// Nothing is committed in one partition of a site and aborted in another, unless a source that
-    /// is lost could not tell any more what it had decided.
+    /// is lost could not tell any more what it had decided. Partitions join the history of a new
+    /// owner one after the other: those that have not do not count.
     fn check_whole(&mut self, site: usize) {
         let all = (site, OriginTopicId(0), 0)..(site + 1, OriginTopicId(0), 0);
+        let copies = self.copies(site).into_iter();
+        let unjoined = copies.filter(|(topic, _, copy)| {
+            topic.owner.stream != self.id(site) && !copy.lineage().knows(topic.owner.term.id)
+        });
+        let unjoined: BTreeSet<Key> = unjoined.map(|(t, index, _)| (t.origin, index)).collect();
         let mut fates: BTreeMap<usize, (Key, Fate)> = BTreeMap::new();
         let mut split = None;
         for ((_, origin, index), seen) in self.transactional.seen.range(all) {
+            let key = (*origin, *index);
+            if unjoined.contains(&key) {
+                continue;
+            }
             for (attempt, fate) in &seen.fates {
-                let key = (*origin, *index);
                 let (other, first) = *fates.entry(*attempt).or_insert((key, *fate));
                 if first.is_commit != fate.is_commit && !self.is_forgotten(site, *attempt) {
                     split = Some(format!(

@@ -66,7 +66,7 @@ impl Sequencer {
     }
 
     /// Notes that the source of a link is compacted up to `ahead`, beyond what is here with the frames
-    /// that follow.
+    /// that follow. What is known of a source in an earlier term counts until it has come, too.
     pub(crate) fn note_ahead(&mut self, no: PartitionNo, ahead: i64, term: u64) {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         let term = i64::try_from(term).unwrap_or(i64::MAX);
@@ -74,12 +74,17 @@ impl Sequencer {
         if known == (ahead, term) || ahead <= partition.end {
             return;
         }
+        let end = partition.end;
         let marks = Arc::make_mut(&mut partition.marks);
-        marks.note_ahead(ahead, term);
+        if marks.ahead > end {
+            marks.note_ahead(ahead.max(marks.ahead), term.min(marks.ahead_in));
+        } else {
+            marks.note_ahead(ahead, term);
+        }
         let frame = Frame {
             next_offset: marks.cleaned,
-            arrival_ms: ahead,
-            max_timestamp_ms: term,
+            arrival_ms: marks.ahead,
+            max_timestamp_ms: marks.ahead_in,
             ..Frame::at(FrameKind::Compacted, no, marks.compacted)
         };
         self.group.frames.push(frame);

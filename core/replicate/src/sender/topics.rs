@@ -91,6 +91,8 @@ impl ToldTopics {
         let is_higher = topic.term.number < item.term.number;
         if is_higher {
             (topic.owner, topic.term) = (item.owner, item.term);
+            // All else is as the former owner left it, and older than whatever the new one says.
+            topic.owner_seq = CatalogSeq(0);
             self.told.remove(&item.origin);
         }
         is_higher

@@ -384,9 +384,16 @@ fn i2_a_crash_amid_setting_aside_leaves_no_compacted_batch_that_is_not_known_as_
 /// below, and what was superseded only by what that one lacks is to come from there.
 #[test]
 fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_reign_has() {
-    for (compacted, begins, crashes) in
-        [(8, 6, false), (8, 6, true), (6, 6, false), (8, 8, false), (8, 8, true)]
-    {
+    for (compacted, begins, crashes, theirs) in [
+        (8, 6, false, 0),
+        (8, 6, true, 0),
+        (6, 6, false, 0),
+        (8, 8, false, 0),
+        (8, 8, true, 0),
+        (8, 6, false, 7),
+        (8, 8, false, 7),
+        (6, 6, false, 7),
+    ] {
         let mut world = World::new(91);
         let (link, no) = world.replica();
         let first = ReplicaAppend { compacted, ..append(link, vec![at(0, 3, "a"), at(3, 3, "b")]) };
@@ -399,6 +406,9 @@ fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_re
             batches.push(at(6, 2, "c"));
         }
         world.change(told_topic(link, NEW_TERM, 9)).unwrap();
+        // What is here already comes again, with how far the other owner is compacted.
+        let known = ReplicaAppend { compacted: theirs, ..append(link, vec![at(0, 3, "a")]) };
+        send(&mut world, known).unwrap();
         let next = entry(1, begins, NEW_TERM.id.0);
         let mut again = append(link, batches);
         again.lineage.push(next);
