@@ -133,6 +133,8 @@ pub struct LinkReport {
     pub puts_pending: u64,
     /// Partitions with something not yet acknowledged.
     pub buckets_pending: u64,
+    /// Offsets that retention has deleted at the source before they were sent: gaps to come.
+    pub expired: u64,
     /// How far the first copy is, 0 to 100.
     pub copy_percent: u8,
     /// Now less the oldest pending arrival; 0 if nothing is pending. So much of what producers

@@ -15,6 +15,8 @@ const LINK_MS: u64 = 10_000;
 const UPSTREAM_MS: u64 = 60_000;
 /// What stopped is tried again every few seconds, and seems well for a moment.
 const RETRY_MS: u64 = 15_000;
+/// For so long a gap is told that has come about: records are missing, and nothing brings them.
+const GAP_MS: i64 = 3_600_000;
 /// A lag that an ack of the next second takes away is none.
 const LAG_MS: u64 = 5_000;
 
@@ -60,7 +62,7 @@ pub fn conditions(sight: &Sight) -> Vec<Condition> {
     let mut all = Vec::new();
     for replica in &sight.replicas {
         all.extend([link_error(replica), stopped(replica), conflict(replica), lag(replica)]);
-        all.push(not_waited_for(replica));
+        all.extend([not_waited_for(replica), gap(replica, sight.wall_ms)]);
     }
     for upstream in &sight.upstreams {
         all.extend([cut_off(upstream), stopped_here(upstream), conflict_here(upstream)]);
@@ -119,6 +121,33 @@ fn conflict(replica: &ReplicaSight) -> Condition {
     let entity = replica.stream.as_str();
     let found = condition(AlarmName::ReplConflict, entity, replica.replica.clone(), message);
     Condition { clear_after_ms: RETRY_MS, ..found }
+}
+
+/// Records that a replica will never hold.
+fn gap(replica: &ReplicaSight, wall_ms: i64) -> Condition {
+    let link = &replica.link;
+    let to_come = (link.expired > 0).then(|| {
+        format!(
+            "retention has deleted {} offsets of {} that {} never got, and goes on; have the link \
+             flow, or keep more by `stream edit -path {} -ttl <seconds>`",
+            link.expired, replica.stream, replica.replica, replica.stream
+        )
+    });
+    let late = link.gaps.iter().find(|gap| wall_ms.saturating_sub(gap.at_ms) < GAP_MS);
+    let declared = late.map(|gap| {
+        format!(
+            "retention had deleted offsets {} to {} of topic {}, partition {}, before they were \
+             sent to {}; see its `gaps` in `stream replica list -path {}`",
+            gap.from,
+            gap.to - 1,
+            gap.topic,
+            gap.partition,
+            replica.replica,
+            replica.stream
+        )
+    });
+    let entity = replica.stream.as_str();
+    condition(AlarmName::ReplGap, entity, replica.replica.clone(), to_come.or(declared))
 }
 
 fn lag(replica: &ReplicaSight) -> Condition {

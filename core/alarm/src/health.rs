@@ -12,7 +12,8 @@ const CONTACT_MS_MAX: i64 = 10_000;
 pub enum Health {
     /// It is fed, and not further behind than allowed.
     Fine,
-    /// It is further behind than allowed, or its first copy is not done.
+    /// It is further behind than allowed, misses what expired meanwhile, or its first copy is not
+    /// done.
     Lagging,
     /// Nothing flows, or some topic does not.
     Broken,
@@ -74,6 +75,11 @@ pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
         let why = format!("being set up, {} % copied{paused}", link.copy_percent);
         return Verdict { health: Health::Lagging, why };
     }
+    if link.expired > 0 {
+        let expired = link.expired;
+        let why = format!("retention has deleted {expired} offsets before they were sent{paused}");
+        return Verdict { health: Health::Lagging, why };
+    }
     if link.lag_ms > lag_ms_max {
         return Verdict { health: Health::Lagging, why: format!("{lag}{paused}") };
     }
@@ -110,6 +116,7 @@ mod tests {
             (Health::Fine, "60.0 s", |r| r.link.lag_ms = 60_000),
             (Health::Lagging, "60.0 s", |r| r.link.lag_ms = 60_001),
             (Health::Lagging, "paused", |r| (r.is_paused, r.link.lag_ms) = (true, 70_000)),
+            (Health::Lagging, "deleted 7 offsets", |r| r.link.expired = 7),
             // Paused with nothing to be sent is what a person wanted, however long ago.
             (Health::Fine, "paused", |r| {
                 (r.is_paused, r.link.connected, r.link.last_contact_ms) = (true, false, Some(0));

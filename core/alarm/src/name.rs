@@ -11,6 +11,8 @@ pub enum AlarmName {
     ReplAsync,
     /// Two streams own a topic of one name (not in the original, which did not see it).
     ReplConflict,
+    /// Retention has deleted records before they were sent to a replica (not in the original).
+    ReplGap,
     /// A partition is out of service because stored data is damaged.
     DataUnavailable,
     /// A gateway of a destination does not answer, or none does.
@@ -39,6 +41,7 @@ impl AlarmName {
         Self::ReplLagHigh,
         Self::ReplAsync,
         Self::ReplConflict,
+        Self::ReplGap,
         Self::DataUnavailable,
         Self::GatewayDown,
         Self::AlmostFull,
@@ -52,6 +55,7 @@ impl AlarmName {
             Self::ReplLagHigh => "VOLUME_ALARM_TABLE_REPL_LAG_HIGH",
             Self::ReplAsync => "VOLUME_ALARM_TABLE_REPL_ASYNC",
             Self::ReplConflict => "VOLUME_ALARM_TABLE_REPL_CONFLICT",
+            Self::ReplGap => "VOLUME_ALARM_TABLE_REPL_GAP",
             Self::DataUnavailable => "VOLUME_ALARM_DATA_UNAVAILABLE",
             Self::GatewayDown => "NODE_ALARM_SERVICE_GATEWAY_DOWN",
             Self::AlmostFull => "CLUSTER_ALARM_CLUSTER_ALMOST_FULL",
@@ -66,6 +70,7 @@ impl AlarmName {
             Self::ReplLagHigh => "a replica lags more than -repllagsecalarmthresh of its stream",
             Self::ReplAsync => "a synchronous replica does not keep up and is not waited for",
             Self::ReplConflict => "two streams own a topic of one name; the second is refused",
+            Self::ReplGap => "retention has deleted records before they were sent to a replica",
             Self::DataUnavailable => "a partition is out of service because its data is damaged",
             Self::GatewayDown => "a gateway of a cluster that is replicated to does not answer",
             Self::AlmostFull => "the disk has less than twice the room at which appends end",
@@ -80,6 +85,7 @@ impl AlarmName {
             | Self::ReplLagHigh
             | Self::ReplAsync
             | Self::ReplConflict
+            | Self::ReplGap
             | Self::DataUnavailable => Scope::Volume,
             Self::GatewayDown => Scope::Node,
             Self::AlmostFull | Self::Full => Scope::Cluster,

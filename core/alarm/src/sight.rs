@@ -6,6 +6,8 @@ use mainstem_types::{ClusterName, StreamPath};
 /// Everything that alarms depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Sight {
+    /// When.
+    pub wall_ms: i64,
     /// Every replica of every stream.
     pub replicas: Vec<ReplicaSight>,
     /// Every upstream of every stream.

@@ -5,7 +5,7 @@ use mainstem_alarm::{
     Sight, UpstreamSight, conditions,
 };
 use mainstem_api::links::{
-    LinkError, LinkReport, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
+    LinkError, LinkGap, LinkReport, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
 };
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -29,15 +29,22 @@ fn faults(code: &str, topics: usize) -> Vec<TopicFault> {
     (0..topics).map(fault).collect()
 }
 
-/// A node on which all is well.
+const NOW: i64 = 1_700_000_000_000;
+
+fn gap() -> LinkGap {
+    LinkGap { topic: "t".to_owned(), partition: 1, from: 3, to: 9, at_ms: NOW }
+}
+
+/// A node on which all is well; what expired an hour ago was told.
 fn well() -> Sight {
     Sight {
+        wall_ms: NOW + 3_600_000,
         replicas: vec![ReplicaSight {
             stream: "/a".parse().unwrap(),
             replica: "/mapr/newyork/a".to_owned(),
             is_paused: false,
             lag_ms_max: Some(60_000),
-            link: LinkReport { connected: true, ..LinkReport::default() },
+            link: LinkReport { connected: true, gaps: vec![gap()], ..LinkReport::default() },
         }],
         upstreams: vec![UpstreamSight {
             stream: "/b".parse().unwrap(),
@@ -99,6 +106,18 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             AlarmName::ReplLagHigh,
             "/a",
             &["75 s behind, 60 s are allowed", "9 records", "-repllagsecalarmthresh"],
+        ),
+        (
+            |s| s.replicas[0].link.expired = 9,
+            AlarmName::ReplGap,
+            "/a",
+            &["deleted 9 offsets of /a that /mapr/newyork/a never got", "-ttl"],
+        ),
+        (
+            |s| (s.wall_ms, s.replicas[0].link.gaps) = (NOW + 3_599_999, vec![gap()]),
+            AlarmName::ReplGap,
+            "/a",
+            &["offsets 3 to 8 of topic t, partition 1", "sent to /mapr/newyork/a"],
         ),
         (
             |s| s.replicas[0].link.sync = SyncStanding::Degraded,

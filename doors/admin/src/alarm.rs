@@ -73,6 +73,7 @@ impl AdminDoor {
             trouble: report.trouble,
         };
         Sight {
+            wall_ms: self.env.clock.wall_ms(),
             replicas,
             upstreams,
             gateways: self.links.gateways().into_iter().map(gateway).collect(),

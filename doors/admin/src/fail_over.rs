@@ -176,14 +176,16 @@ pub(crate) fn provenance(aside: &Aside) -> Value {
 
 /// What the source has said of itself last; nothing since this cluster was started, perhaps.
 fn last_words(source: Option<UpstreamReport>) -> Row {
-    let heard = source.filter(|source| source.last_contact_ms.is_some());
+    let heard = source.as_ref().and_then(|source| source.last_contact_ms);
+    let counted = source.filter(|source| source.counted_ms.is_some());
     let told = |value: fn(&UpstreamReport) -> Value| {
-        heard.as_ref().map_or_else(|| json!("unknown"), value)
+        counted.as_ref().map_or_else(|| json!("unknown"), value)
     };
     row(json!({
-        "lastContactMs": told(|source| json!(source.last_contact_ms)),
+        "lastContactMs": heard.map_or_else(|| json!("unknown"), |at_ms| json!(at_ms)),
         "putsPending": told(|source| json!(source.puts_pending)),
         "bytesPending": told(|source| json!(source.bytes_pending)),
         "pendingSinceMs": told(|source| json!(source.pending_since_ms)),
+        "pendingAsOfMs": told(|source| json!(source.counted_ms)),
     }))
 }

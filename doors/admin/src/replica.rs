@@ -136,6 +136,7 @@ fn replica_row(
         "rpoSeconds": seconds(link.lag_ms),
         "lagRecords": link.puts_pending,
         "lagBytes": link.bytes_pending,
+        "expiredUnsent": link.expired,
         "lastContactMs": link.last_contact_ms,
         "connectedSinceMs": link.connected_since_ms,
         "roundTripMs": link.round_trip_ms,

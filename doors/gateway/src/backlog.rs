@@ -19,6 +19,8 @@ pub struct Backlog {
     pub oldest_ms: i64,
     /// And of the newest.
     pub newest_ms: i64,
+    /// Offsets that retention has deleted here before the replica had them: gaps to come.
+    pub expired: u64,
 }
 
 impl Backlog {
@@ -44,6 +46,9 @@ impl Backlog {
                     continue;
                 }
                 sum.partitions += 1;
+                // What the owner has deleted is deleted at the replica too, and no gap.
+                let wanted = from.max(partition.marks().trimmed);
+                sum.expired += u64::try_from(partition.log_start() - wanted).unwrap_or(0);
                 match partition.pending_from(from) {
                     Ok(pending) => sum.add(&pending),
                     // What cannot be read is not sent either: damage must not look like no lag.

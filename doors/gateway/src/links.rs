@@ -11,7 +11,7 @@ use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
     Stream, SyncState,
 };
-use mainstem_replicate::{FaultNote, History, Pending};
+use mainstem_replicate::{FaultNote, History};
 use mainstem_types::{
     ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef, TopicName,
 };
@@ -248,13 +248,14 @@ impl LinkDesk {
             };
             note.error = Some(self.error("NotConnected", message));
         }
-        // Counts of a session that is over say nothing of now.
-        let pending = if note.connected { note.pending } else { Pending::default() };
+        // What a source that is gone has said last is what a fail-over is decided by.
+        let pending = note.pending;
         let here = |source_ms: i64| source_ms.saturating_add(note.ahead_ms);
         let counted = pending.counted_ms > 0;
         let lag_ms = match pending.since_ms {
-            0 => 0,
-            since => u64::try_from(self.ctx.wall_ms().saturating_sub(here(since))).unwrap_or(0),
+            // What has come to be pending since a session ended is not known here.
+            0 => note.connected.then_some(0),
+            since => u64::try_from(self.ctx.wall_ms().saturating_sub(here(since))).ok(),
         };
         Some(UpstreamReport {
             connected: note.connected,
@@ -263,7 +264,7 @@ impl LinkDesk {
             puts_pending: pending.records,
             pending_since_ms: pending.since_ms,
             counted_ms: counted.then(|| here(pending.counted_ms)),
-            lag_ms: counted.then_some(lag_ms),
+            lag_ms: lag_ms.filter(|_| counted),
             rates: rates(&self.ctx.board.upstream_sampled(key).history),
             bytes_received: note.bytes_received,
             records_received: note.records_received,
@@ -321,6 +322,8 @@ impl LinkDesk {
             bytes_pending: backlog.bytes,
             puts_pending: backlog.records,
             buckets_pending: backlog.partitions,
+            // A first copy begins with what is kept.
+            expired: if setup.is_none() && !unknown { backlog.expired } else { 0 },
             copy_percent: setup.map_or(100, |setup| percent(setup, &note)),
             lag_ms,
             lag_ms_max: lag_ms,

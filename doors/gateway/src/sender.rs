@@ -281,25 +281,32 @@ impl Session<'_> {
         let is_ack = matches!(frame, Frame::Ack(_));
         let was_open = self.sender.is_open();
         self.sender.handle_frame(frame, self.ctx.now_ms());
-        if !was_open && self.sender.is_open() {
-            // What the replica knows and is gone here can be told now.
-            self.cursors_due_ms = Some(self.ctx.now_ms());
-        }
         if is_news || (is_ack && self.mode == Mode::Copy) {
             let (faults, copy) = (self.sender.faults(), self.sender.copy_progress());
-            let (open, is_copy) = (self.sender.is_open(), self.mode == Mode::Copy);
+            let is_copy = self.mode == Mode::Copy;
             self.ctx.board.note_sending(self.key, |note| {
                 note.faults = faults;
                 note.copy = is_copy.then_some(copy);
-                if open && !note.connected {
-                    note.connected = true;
-                    note.error = None;
-                    note.sessions += 1;
-                    note.connected_since_ms = Some(now_ms);
-                    note.round_trip_ms = None;
-                }
             });
         }
+        self.note_open(was_open);
+    }
+
+    /// The session may have been opened by the last frame, or by what had to be durable first.
+    fn note_open(&mut self, was_open: bool) {
+        if was_open || !self.sender.is_open() {
+            return;
+        }
+        // What the replica knows and is gone here can be told now.
+        self.cursors_due_ms = Some(self.ctx.now_ms());
+        let now_ms = self.ctx.wall_ms();
+        self.ctx.board.note_sending(self.key, |note| {
+            note.connected = true;
+            note.error = None;
+            note.sessions += 1;
+            note.connected_since_ms = Some(now_ms);
+            note.round_trip_ms = None;
+        });
     }
 
     async fn handle_welcomed(&mut self, welcomed: Welcomed) {
@@ -370,7 +377,9 @@ impl Session<'_> {
                     );
                 }
                 self.handle_catalog(&catalog);
+                let was_open = self.sender.is_open();
                 self.sender.handle_met();
+                self.note_open(was_open);
             }
             Err(error) => self.sender.stop(Code::Storage, error.message()),
         }

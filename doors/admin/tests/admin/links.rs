@@ -34,6 +34,7 @@ fn replica_cases() -> Vec<Case<LinkReport>> {
         ("putsPending", |r| r.puts_pending = 9, json!(9)),
         ("lagRecords", |r| r.puts_pending = 9, json!(9)),
         ("bucketsPending", |r| r.buckets_pending = 2, json!(2)),
+        ("expiredUnsent", |r| r.expired = 2, json!(2)),
         ("connected", |r| r.connected = true, json!(true)),
         ("lagSeconds", |r| r.lag_ms = 1_500, json!(1.5)),
         ("rpoSeconds", |r| r.lag_ms = 1_500, json!(1.5)),

@@ -108,6 +108,12 @@ async fn i5_i8_the_old_master_is_fenced_and_what_only_it_has_is_set_aside() {
                 && owner(&pair.a, pair.from, "quiet") == pair.to
         })
         .await;
+        let place = pair.b.place("/s");
+        until("its own link stands, and it says so", || {
+            let report = pair.a.report(pair.from, &place);
+            report.connected && report.error.is_none()
+        })
+        .await;
         let refused = pair.a.produce(pair.from, "t", 0, "late").await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Policy);
         assert!(refused.message().contains("/mapr/newyork/s"), "{}", refused.message());

@@ -156,9 +156,10 @@ async fn i9_both_ends_tell_rates_sessions_and_contact() {
     let (report, upstream) = (pair.report(), pair.upstream());
     assert_eq!((report.connected_since_ms, report.round_trip_ms), (None, None));
     assert_eq!(
-        (upstream.connected_since_ms, upstream.lag_ms, upstream.counted_ms),
-        (None, None, None)
+        (upstream.connected_since_ms, upstream.lag_ms, upstream.puts_pending),
+        (None, None, 0)
     );
+    assert!(upstream.counted_ms.is_some(), "and it says of when that is");
     pair.source.produce(pair.from, "t", 0, "late").await.unwrap();
     // Longer than two looks are apart.
     until("the lag grows", || pair.report().lag_ms > 2_500).await;
@@ -201,7 +202,15 @@ async fn i9_a_conflict_is_told_at_both_ends_with_what_it_keeps_back() {
         upstream.puts_pending == 2 && upstream.lag_ms.is_some_and(|lag_ms| lag_ms > 0)
     })
     .await;
-    pair.stop().await;
+    let place = pair.source.place("/s");
+    let upstream =
+        || pair.replica.links().upstream(pair.to, &place.cluster, &place.path).unwrap();
+    pair.source.stop().await;
+    until("the source is gone", || !upstream().connected).await;
+    let upstream = upstream();
+    assert_eq!(upstream.puts_pending, 2, "what it said last is what a fail-over is decided by");
+    assert!(upstream.counted_ms.is_some() && upstream.lag_ms.is_some_and(|lag_ms| lag_ms > 0));
+    pair.replica.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,7 +231,7 @@ async fn i9_a_gap_alone_is_missing_too() {
     until("retention takes all", || pair.report().puts_pending == 0).await;
     let report = pair.report();
     assert!(!report.is_uptodate, "the ends differ: {report:?}");
-    assert_eq!(report.buckets_pending, 1);
+    assert_eq!((report.buckets_pending, report.expired), (1, 1));
     pair.resume().await;
     until("the gap is told", || pair.report().is_uptodate).await;
     pair.stop().await;
