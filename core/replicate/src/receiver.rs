@@ -336,6 +336,12 @@ impl Receiver {
         }
     }
 
+    /// What is kept of a partition here is damaged: it takes nothing more, which the source hears at
+    /// once rather than when something more is to come.
+    pub fn handle_damaged(&mut self, origin: OriginTopicId, partition: u32, message: &str) {
+        self.stop(origin, Some(partition), Code::Corrupt, message, None);
+    }
+
     /// A partition here was cut, perhaps for what another link brings. Of one that this session feeds
     /// the source has then to hear anew what is here, and of which history. `end` is where one ends
     /// durably.

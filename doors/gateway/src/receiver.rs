@@ -38,6 +38,8 @@ struct Session<'a> {
     terms_seq: CatalogSeq,
     /// Answers of before the last cut that are still to come.
     stale_answers: usize,
+    /// So many damaged partitions were looked at.
+    damaged: usize,
 }
 
 enum Queued {
@@ -74,6 +76,7 @@ pub(crate) async fn serve_link(
         terms: BTreeMap::new(),
         terms_seq: CatalogSeq::default(),
         stale_answers: 0,
+        damaged: 0,
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
@@ -142,6 +145,7 @@ impl Session<'_> {
                 }
                 () = sleep(Duration::from_millis(wait_ms)) => {
                     self.receiver.handle_time(self.ctx.now_ms(), self.ctx.wall_ms());
+                    self.tell_damaged();
                 }
             }
         }
@@ -188,6 +192,7 @@ impl Session<'_> {
             ReceiverAction::Open(hello) => {
                 let opened = self.open(&hello).await;
                 self.receiver.handle_opened(opened);
+                self.tell_damaged();
             }
             ReceiverAction::ApplyTopic(item) => {
                 let origin = item.origin;
@@ -402,6 +407,26 @@ impl Session<'_> {
             let no = stream.topic_by_origin(origin)?.partition(partition)?;
             Some(engine.partition(no)?.durable_end())
         });
+    }
+
+    /// The source would not hear of damage before it has something more to send.
+    fn tell_damaged(&mut self) {
+        let Some(link) = self.link else { return };
+        let damaged = self.ctx.engine.health().damaged;
+        if std::mem::replace(&mut self.damaged, damaged.len()) == damaged.len() {
+            return;
+        }
+        let catalog = self.ctx.engine.catalog();
+        let Some(stream) = catalog.stream(link.stream) else { return };
+        for (no, why) in damaged {
+            let home = catalog.partition(no).filter(|home| home.stream == stream.id);
+            let Some(home) = home else { continue };
+            let topic = stream.topic_by_origin(home.topic);
+            if topic.is_some_and(|t| t.aside.is_none() && t.owner.stream != stream.id) {
+                let message = format!("what the replica keeps of it is damaged: {why}");
+                self.receiver.handle_damaged(home.topic, home.index, &message);
+            }
+        }
     }
 
     fn compare(&mut self, theirs: &[End]) {

@@ -184,6 +184,53 @@ async fn i9_both_sides_say_what_they_do_not_know_after_a_restart() {
     source.stop().await;
 }
 
+/// Flips a bit of every copy of `text` in the files of a cluster that is stopped.
+fn damage(folder: &std::path::Path, text: &[u8]) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            damage(&path, text);
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> =
+            (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+        places.iter().for_each(|at| bytes[*at] ^= 1);
+        if !places.is_empty() {
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_a_source_hears_that_its_replica_is_damaged_before_it_has_more_to_send() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let replica = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    let to = replica.create_stream("/s").await;
+    replica.add_upstream(to, source.place("/s")).await;
+    let place = replica.place("/s");
+    source.add_replica(from, place.clone(), false).await;
+    source.create_topic(from, "t", 2).await;
+    source.produce(from, "t", 0, "whole").await.unwrap();
+    source.produce(from, "t", 1, "to be hurt").await.unwrap();
+    until("all is there", || source.report(from, &place).is_uptodate).await;
+    let (id, listen) = (replica.id, replica.gateway.address());
+    let folder = replica.stop().await;
+    damage(folder.path(), b"to be hurt");
+    let replica = Cluster::start(&group, "newyork", id, folder, listen).await;
+    until("the source says which partition is damaged, and of nothing else", || {
+        let report = source.report(from, &place);
+        let told: Vec<_> =
+            report.faults.iter().map(|f| (&*f.code, &*f.topic, f.partition)).collect();
+        report.connected && !report.is_uptodate && told == [("ErrCorrupt", "t", Some(1))]
+    })
+    .await;
+    source.stop().await;
+    replica.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_uuid_alone_opens_nothing_to_another_cluster() {
     let group = Group::new();

@@ -203,8 +203,7 @@ async fn i9_a_conflict_is_told_at_both_ends_with_what_it_keeps_back() {
     })
     .await;
     let place = pair.source.place("/s");
-    let upstream =
-        || pair.replica.links().upstream(pair.to, &place.cluster, &place.path).unwrap();
+    let upstream = || pair.replica.links().upstream(pair.to, &place.cluster, &place.path).unwrap();
     pair.source.stop().await;
     until("the source is gone", || !upstream().connected).await;
     let upstream = upstream();
