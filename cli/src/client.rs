@@ -38,6 +38,12 @@ impl Refusal {
         self.errno == i64::from(ErrorKind::NotFound.errno())
     }
 
+    /// Whether what is stored is damaged, which says nothing of what is stored elsewhere.
+    pub(crate) fn is_damage(&self) -> bool {
+        let damage = [ErrorKind::Corrupt, ErrorKind::Storage].map(|kind| i64::from(kind.errno()));
+        damage.contains(&self.errno)
+    }
+
     /// Whether the cluster could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.errno == i64::from(ErrorKind::Unreachable.errno())

@@ -15,7 +15,7 @@ use crate::kept_file::KeptWriter;
 use crate::manifest::{FileEntry, Kind, Manifest, PartitionEntry, failed, file_name};
 use crate::pages::Pages;
 use crate::session::{Session, first, name_clusters, stream, value};
-use crate::verify::DIFFERENT;
+use crate::verify::{DIFFERENT, UNKNOWN};
 use crate::wait::Bar;
 
 const ABOUT: &str = "Compares offsets, times, keys, values, headers and producers of all records from \
@@ -23,7 +23,8 @@ const ABOUT: &str = "Compares offsets, times, keys, values, headers and producer
     two directories under -outdir in the format of `mapr exportstream`: opsForDst, what the \
     destination lacks of the source, and opsForSrc, the other way; `mapr importstream` reads them. \
     What one stream lacks because log compaction took it there counts as compacted, not as a \
-    difference. Exits with 0 if all is the same, 1 if not, 2 if it could not be told. A replica in use is \
+    difference. Exits with 0 if all is the same, 1 if not, 2 if it could not be told, be it for one \
+    partition that is damaged: its row has an error, and the others are compared all the same. A replica in use is \
     better proved by `stream replica verify`, which waits for nothing and moves no data.";
 
 const FLAGS: &[Flag] = &[
@@ -40,8 +41,18 @@ const FLAGS: &[Flag] = &[
     flag("numthreads", FlagKind::Int(1, 64), false, "partitions compared at a time (default: 16)"),
 ];
 
-const OUTPUT: &[&str] =
-    &["topic", "partition", "from", "to", "same", "srcOnly", "dstOnly", "different", "compacted"];
+const OUTPUT: &[&str] = &[
+    "topic",
+    "partition",
+    "from",
+    "to",
+    "same",
+    "srcOnly",
+    "dstOnly",
+    "different",
+    "compacted",
+    "error",
+];
 
 const fn command(words: &'static [&'static str], summary: &'static str) -> CommandSpec {
     CommandSpec {
@@ -78,6 +89,8 @@ struct Pair {
     compacted: (i64, i64),
     found: Counts,
     files: (Option<FileEntry>, Option<FileEntry>),
+    /// Why it could not be compared to its end.
+    error: Option<String>,
 }
 
 struct Diff<'a> {
@@ -128,8 +141,12 @@ pub(crate) fn diff_streams(
     operations(ours, compared.iter().map(a)).save(&diff.for_target)?;
     operations(theirs, compared.iter().map(b)).save(&diff.for_source)?;
     let is_same = compared.iter().all(|pair| pair.found.is_same());
-    let rows = compared.iter().filter_map(|pair| row(pair).as_object().cloned()).collect();
-    Ok((rows, if is_same { 0 } else { DIFFERENT }))
+    let exit = match compared.iter().any(|pair| pair.error.is_some()) {
+        true => UNKNOWN,
+        false if is_same => 0,
+        false => DIFFERENT,
+    };
+    Ok((compared.iter().map(row).collect(), exit))
 }
 
 fn make_empty(folder: &Path) -> Result<(), Error> {
@@ -171,6 +188,7 @@ fn subjects(ours: &Manifest, theirs: &Manifest) -> Vec<Pair> {
                 compacted: (compacted(a), compacted(b)),
                 found: Counts::default(),
                 files: (None, None),
+                error: None,
             });
         }
     }
@@ -186,7 +204,12 @@ impl Diff<'_> {
             while !self.is_over.load(Ordering::Relaxed) {
                 let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                 let mut pair = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if let Err(refusal) = self.compare(&mut pair) {
+                let compared = self.compare(&mut pair);
+                if let Err(refusal) = compared {
+                    if refusal.is_damage() {
+                        pair.error = Some(refusal.message);
+                        continue;
+                    }
                     self.is_over.store(true, Ordering::Relaxed);
                     let mut first =
                         trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -345,8 +368,8 @@ fn operations(
     manifest
 }
 
-fn row(pair: &Pair) -> Value {
-    json!({
+fn row(pair: &Pair) -> Row {
+    let shown = json!({
         "topic": pair.topic,
         "partition": pair.partition,
         "from": pair.from,
@@ -356,5 +379,8 @@ fn row(pair: &Pair) -> Value {
         "dstOnly": pair.found.target_only,
         "different": pair.found.different,
         "compacted": pair.found.compacted,
-    })
+    });
+    let mut row = shown.as_object().cloned().unwrap_or_default();
+    row.extend(pair.error.as_ref().map(|error| ("error".to_owned(), json!(error))));
+    row
 }

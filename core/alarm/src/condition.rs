@@ -192,6 +192,11 @@ fn not_waited_for(replica: &ReplicaSight) -> Condition {
     let (stream, name) = (&replica.stream, &replica.replica);
     let message = match replica.link.sync {
         SyncStanding::AsAsked => None,
+        SyncStanding::Degraded if replica.is_paused => Some(format!(
+            "{name} is paused, and acks=all goes on without it; what it lacks stands in \
+             windowsAtRisk of `stream replica list -path {stream}`; go on by `stream replica \
+             resume -path {stream} -replica {name}`"
+        )),
         SyncStanding::Degraded => Some(format!(
             "{name} does not keep up, and acks=all goes on without it; what it lacks stands in \
              windowsAtRisk of `stream replica list -path {stream}` until it has caught up"

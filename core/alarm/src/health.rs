@@ -1,7 +1,7 @@
 //! One word on a stream's replicas, for scripts and monitors.
 
 use crate::ReplicaSight;
-use mainstem_api::links::ReplicaState;
+use mainstem_api::links::{ReplicaState, SyncStanding};
 
 /// How long a replica may be out of contact before it counts as broken: a session that ended is
 /// taken up again within this time.
@@ -12,7 +12,7 @@ const CONTACT_MS_MAX: i64 = 10_000;
 pub enum Health {
     /// It is fed, and not further behind than allowed.
     Fine,
-    /// It is further behind than allowed, misses what expired meanwhile, or its first copy is not
+    /// It is further behind than allowed, not waited for as was asked, misses what expired meanwhile, or its first copy is not
     /// done.
     Lagging,
     /// Nothing flows, or some topic does not.
@@ -53,7 +53,10 @@ pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
     let link = &replica.link;
     let is_heard =
         link.last_contact_ms.is_some_and(|heard| wall_ms.saturating_sub(heard) <= CONTACT_MS_MAX);
-    let is_cut_off = !replica.is_paused && !link.connected && !is_heard;
+    // A set-up that has just begun has not called anybody yet.
+    let begins = link.state != ReplicaState::Replicating
+        && link.error.as_ref().is_none_or(|error| error.code == "Connecting");
+    let is_cut_off = !replica.is_paused && !link.connected && !is_heard && !begins;
     let reason = || match &link.error {
         Some(error) => format!("{}: {}", error.code, error.message),
         None => "no session stands".to_owned(),
@@ -70,6 +73,14 @@ pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
         };
         let why = format!("topic {}{others} stopped: {}", fault.topic, fault.message);
         return Verdict { health: Health::Broken, why };
+    }
+    if link.sync == SyncStanding::Refusing {
+        let why = "it does not keep up, and acks=all is refused".to_owned();
+        return Verdict { health: Health::Broken, why };
+    }
+    if link.sync == SyncStanding::Degraded {
+        let why = format!("acks=all goes on without it, {lag}{paused}");
+        return Verdict { health: Health::Lagging, why };
     }
     if link.state != ReplicaState::Replicating {
         let why = format!("being set up, {} % copied{paused}", link.copy_percent);
@@ -116,6 +127,12 @@ mod tests {
             (Health::Fine, "60.0 s", |r| r.link.lag_ms = 60_000),
             (Health::Lagging, "60.0 s", |r| r.link.lag_ms = 60_001),
             (Health::Lagging, "paused", |r| (r.is_paused, r.link.lag_ms) = (true, 70_000)),
+            (Health::Lagging, "without it", |r| r.link.sync = SyncStanding::Degraded),
+            (Health::Broken, "refused", |r| r.link.sync = SyncStanding::Refusing),
+            (Health::Lagging, "0 % copied", |r| {
+                r.link.state = ReplicaState::CreateSchedule;
+                (r.link.connected, r.link.last_contact_ms) = (false, None);
+            }),
             (Health::Lagging, "deleted 7 offsets", |r| r.link.expired = 7),
             // Paused with nothing to be sent is what a person wanted, however long ago.
             (Health::Fine, "paused", |r| {

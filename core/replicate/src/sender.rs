@@ -344,6 +344,9 @@ impl Sender {
             }
             (Frame::Fault(fault), Phase::Open) => self.handle_fault(fault),
             (Frame::Feed(feed), Phase::Meeting | Phase::Open) => self.handle_feed(&feed),
+            // A synchronous replica that has nothing more to acknowledge keeps up: what it lacked
+            // may have been deleted.
+            (Frame::Heartbeat(_), Phase::Open) => self.is_fresh = self.mode == Mode::Replicate,
             (Frame::Heartbeat(_), _) => {}
             (Frame::Terms(terms), Phase::Meeting | Phase::Open) => {
                 self.handle_terms(self.seen, terms.terms);

@@ -164,7 +164,7 @@ impl Synchrony {
     }
 
     /// What a session says is durable at its replica: at its beginning of everything that it
-    /// knows, then of what moved. A session that was superseded counts for nothing.
+    /// knows, then of what moved, and now and then that nothing did. A session that was superseded counts for nothing.
     pub fn handle_acked(
         &mut self,
         idx: u32,
@@ -276,12 +276,18 @@ impl Synchrony {
             self.wishes.push_back(SyncWish::GiveUp { idx });
             return;
         }
+        let at_risk = self.lacking(idx);
+        self.wishes.push_back(SyncWish::Degrade { idx, since_ms, at_risk });
+    }
+
+    /// What is durable here and not acknowledged by a replica: partitions, and from where on.
+    pub fn lacking(&self, idx: u32) -> Vec<(PartitionNo, i64)> {
+        let Some(member) = self.members.get(&idx) else { return Vec::new() };
         let lacks = |(no, end): (&PartitionNo, &i64)| {
             let acked = member.acked_end(*no);
             (acked < *end).then_some((*no, acked))
         };
-        let at_risk = self.ends.iter().filter_map(lacks).collect();
-        self.wishes.push_back(SyncWish::Degrade { idx, since_ms, at_risk });
+        self.ends.iter().filter_map(lacks).collect()
     }
 
     fn begin_round(&mut self, idx: u32, now_ms: u64, is_holding: bool) {
@@ -499,6 +505,33 @@ mod tests {
         assert_eq!(sync.missing(), None);
         sync.handle_time(9_200);
         assert_eq!(sync.poll_wish(), None);
+    }
+
+    #[test]
+    fn a_missing_replica_is_back_once_what_it_lacks_is_deleted() {
+        for refuses in [true, false] {
+            let view = SyncMember { refuses, ..member(true, 1) };
+            let mut sync = Synchrony::default();
+            sync.handle_members(&[view]);
+            sync.handle_acked(1, LinkEpoch(1), [], 0);
+            sync.handle_end(P, 10, 0);
+            sync.handle_end(Q, 5, 0);
+            sync.handle_acked(1, LinkEpoch(1), [(P, 10)], 0);
+            sync.handle_time(1_000);
+            assert!(sync.poll_wish().is_some(), "it is given up for want of Q");
+            if !refuses {
+                sync.handle_members(&[member(false, 1)]);
+            }
+            sync.handle_acked(1, LinkEpoch(1), [], 8_000);
+            assert_eq!((sync.missing().is_some(), sync.poll_wish()), (refuses, None));
+            sync.handle_gone(Q);
+            // Nothing moves any more, and the session stands.
+            sync.handle_acked(1, LinkEpoch(1), [], 9_000);
+            assert_eq!(sync.missing(), None);
+            let ends = Frontiers::from([(P, 10)]);
+            let wish = (!refuses).then_some(SyncWish::BringInForce { idx: 1, ends });
+            assert_eq!(sync.poll_wish(), wish);
+        }
     }
 
     #[test]

@@ -92,6 +92,13 @@ pub(crate) fn start(
             stream.path, stream.path
         )));
     }
+    let aside = topic.and_then(|name| stream.topic(name)).and_then(|topic| topic.aside.as_ref());
+    if let Some(aside) = aside {
+        return Err(Error::invalid(format!(
+            "what was set aside of {} is kept here only, and no replica holds it",
+            aside.name
+        )));
+    }
     let subject = (stream.id, place, topic.cloned());
     let (verification, is_new) = verifications.join(&ctx.env, subject)?;
     let job = verification.job;
@@ -147,7 +154,8 @@ fn subjects(
     only: Option<&TopicName>,
 ) -> VecDeque<Compared> {
     let mut found = VecDeque::new();
-    let topics = stream.topics.values().filter(|topic| only.is_none_or(|name| topic.name == *name));
+    let topics =
+        stream.carried_topics().filter(|topic| only.is_none_or(|name| topic.name == *name));
     for topic in topics {
         for (index, no) in (0u32..).zip(&topic.partitions) {
             let Some(partition) = ctx.engine.partition(*no) else { continue };

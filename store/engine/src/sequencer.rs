@@ -169,7 +169,10 @@ impl Sequencer {
             }
             Op::Rejoin { rejoin, reply } => Reply::Rejoined(reply, self.sequence_rejoin(&rejoin)),
             Op::Change { command, reply } => {
-                Reply::Change(reply, Box::new(self.sequence_change(&command)))
+                let changed = self
+                    .sequence_change(&command)
+                    .map(|catalog| self.doubt_paused(&command).unwrap_or(catalog));
+                Reply::Change(reply, Box::new(changed))
             }
             Op::CommitCursors { commits, reply } => {
                 Reply::Done(reply, self.sequence_commits(commits))

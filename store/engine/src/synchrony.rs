@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstem_catalog::{Command, Replica, SyncPolicy, SyncState};
+use mainstem_catalog::{Catalog, Command, Replica, SyncPolicy, SyncState};
 use mainstem_replicate::{Frontiers, SyncMember, SyncWish, Synchrony};
 use mainstem_types::limits::{RISK_PARTITIONS_MAX, SYNC_WAITING_MAX};
 use mainstem_types::{Error, ErrorKind, PartitionNo, StreamId};
@@ -326,6 +326,17 @@ impl Sequencer {
         for no in synchrony.partitions() {
             self.sync.waiting.fail(no, &error);
         }
+    }
+
+    /// What waited for a replica that a person has paused is acknowledged without it. Gives the
+    /// catalog that says so.
+    pub(crate) fn doubt_paused(&mut self, command: &Command) -> Option<Catalog> {
+        let Command::PauseReplica { stream, replica } = command else { return None };
+        let home = self.state.catalog.stream(*stream)?;
+        let paused = home.replica(replica).filter(|paused| paused.open_window().is_some())?;
+        let (stream, idx) = (*stream, paused.idx);
+        let at_risk = self.sync.streams.get(&stream)?.lacking(idx);
+        self.sequence_change(&Command::WidenRisk { stream, idx, at_risk }).ok()
     }
 
     /// What is acknowledged while a replica is not in force belongs to its window at risk.

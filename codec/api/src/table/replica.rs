@@ -211,8 +211,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         words: &["stream", "replica", "check"],
         summary: "Say in one line, and by the exit code, whether a stream's replicas are well",
         about: "Exits with 0 when every replica is fed and not further behind than allowed, with 1 \
-                when one lags or its first copy is not done, and with 2 when nothing flows to one, \
-                some topic of it stopped, the stream has no replica, or the answer cannot be had. \
+                when one lags, its first copy is not done, a synchronous one is not waited for, or \
+                retention has deleted what it never got, and with 2 when one was not heard for 10 \
+                seconds, some topic of it stopped, acks=all is refused for want of it, the stream has no \
+                replica, or the answer cannot be had. \
                 Monitors that run Nagios plugins take it as it is.",
         flags: &[
             PATH,
@@ -228,7 +230,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         words: &["stream", "replica", "pause"],
         summary: "Stop feeding a replica for now",
-        about: "",
+        about: "Of a synchronous one, acks=all goes on without it, whatever -syncpolicy says: an \
+                alarm stands, and what goes out meanwhile is in windowsAtRisk of `stream replica list`.",
         flags: &[PATH, REPLICA, CLUSTER],
         output: &[],
         example: "-path /mapr/sanfrancisco/activity -replica /mapr/newyork/activity",

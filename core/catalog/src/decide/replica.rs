@@ -6,8 +6,8 @@ use mainstem_types::{CatalogSeq, Error};
 use super::{Draw, free_slot};
 use crate::command::NewSetup;
 use crate::{
-    Catalog, Command, Event, Place, Replica, ReplicaPatch, ReplicaSettings, Setup, SetupKind,
-    SetupStep, Stream,
+    Catalog, Command, Event, Place, Replica, ReplicaPatch, ReplicaSettings, RiskWindow, Setup,
+    SetupKind, SetupStep, Stream, SyncState,
 };
 
 impl Catalog {
@@ -90,10 +90,7 @@ impl Catalog {
                 self.edit(stream, &mut replica, patch)?;
                 replica.follow_settings(draw.now_ms);
             }
-            C::PauseReplica { .. } => {
-                replica.paused = true;
-                replica.sync_state = replica.settings.first_sync_state();
-            }
+            C::PauseReplica { .. } => replica.paused = true,
             C::ResumeReplica { .. } => replica.paused = false,
             C::BeginSetup { setup, .. } => begin_on(&mut replica, setup)?,
             C::AdvanceSetup { job, step, percent, error, .. } => {
@@ -134,7 +131,14 @@ impl Catalog {
             replica.link_epoch = stream.link_epoch.next();
         }
         let freed = stream.freeable(Some(&replica));
-        let mut events = vec![Event::ReplicaSet { stream: stream.id, replica }];
+        // Acknowledgements go on without it, by a person's word, and are at risk all the same.
+        let is_left_out = replica.paused && replica.sync_state == SyncState::InForce;
+        let (stream, idx) = (stream.id, replica.idx);
+        let mut events = vec![Event::ReplicaSet { stream, replica }];
+        if is_left_out {
+            let window = RiskWindow { from_ms: draw.now_ms, ..RiskWindow::default() };
+            events.push(Event::ReplicaDegraded { stream, idx, window });
+        }
         events.extend(freed);
         Ok(events)
     }

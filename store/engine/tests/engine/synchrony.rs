@@ -288,6 +288,15 @@ fn who_is_paused_removed_or_no_longer_synchronous_holds_nobody_up() {
         source.world.crash(CrashPolicy::LoseAll);
         assert_eq!(source.ends(), (3, 3));
         assert_eq!(offset(&mut source.produce(1)), Some(3));
+        if seed == 6 {
+            let paused = source.replica_at(&place());
+            let window = paused.open_window().expect("what goes out without it is at risk");
+            assert_eq!(paused.sync_state, SyncState::Degraded);
+            assert_eq!(
+                window.ranges.iter().map(|at| (at.from, at.to)).collect::<Vec<_>>(),
+                [(0, None)]
+            );
+        }
     }
 }
 
