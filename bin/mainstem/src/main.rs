@@ -35,6 +35,7 @@ const VERBS: &str = "\
 Commands for running clusters, in maprcli's words (each explains itself with -help):
   stream     create, edit, info, list, delete; topic, cursor, replica, upstream
   cluster    gateway set, get, list, delete, local, resolve
+  alarm      list, names
   copystream, diffstreams, diffstreamswithcrc, exportstream, importstream
 
 First steps:

@@ -133,6 +133,9 @@ pub struct LinkReport {
     pub puts_pending: u64,
     /// Partitions with something not yet acknowledged.
     pub buckets_pending: u64,
+    /// The replica was not heard since this cluster was started, and all that is kept counts as
+    /// pending.
+    pub is_unheard: bool,
     /// Offsets that retention has deleted at the source before they were sent: gaps to come.
     pub expired: u64,
     /// How far the first copy is, 0 to 100.

@@ -157,7 +157,8 @@ fn lag(replica: &ReplicaSight) -> Condition {
     let is_set_up = link.state == ReplicaState::Replicating;
     let level = if !is_set_up || link.lag_ms <= limit_ms - limit_ms / 5 {
         Level::Good
-    } else if link.lag_ms <= limit_ms {
+    } else if link.lag_ms <= limit_ms || link.is_unheard {
+        // What is not known is told as an error of the link.
         Level::Between
     } else {
         Level::Bad

@@ -262,3 +262,11 @@ fn a_removed_replica_takes_its_alarms_along() {
     assert_eq!(alarms.handle_look(conditions(&sight), at).len(), 1);
     assert_eq!(alarms.standing().count(), 0);
 }
+
+#[test]
+fn a_lag_that_is_only_feared_raises_nothing() {
+    let mut sight = well();
+    let link = &mut sight.replicas[0].link;
+    (link.lag_ms, link.is_unheard) = (3_600_000, true);
+    assert_eq!(bad(&sight), []);
+}

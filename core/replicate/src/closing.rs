@@ -36,3 +36,14 @@ pub struct Closing {
     /// Whether the peer said so, rather than this side.
     pub by_peer: bool,
 }
+
+impl Closing {
+    /// The connection has ended without a word, or what came by it was none.
+    pub fn lost(error: &Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Unreachable => Code::Silent,
+            _ => code_of(error),
+        };
+        Self { code, message: error.message().to_owned(), by_peer: false }
+    }
+}

@@ -18,6 +18,11 @@ struct Rest {
 }
 
 impl GatewayRing {
+    /// Begins anywhere in a list: many links to one cluster are spread over its gateways.
+    pub fn beginning_at(turn: usize) -> Self {
+        Self { turn, ..Self::default() }
+    }
+
     /// The next gateway to try. One that did not answer lately is passed over while there are
     /// others; if all rest, the one whose rest ends first is called all the same.
     pub fn next<'a>(&mut self, gateways: &'a [String], now_ms: u64) -> Option<&'a str> {
@@ -61,6 +66,8 @@ mod tests {
         let turns: Vec<&str> = (0..5).map(|_| ring.next(&list, 0).unwrap()).collect();
         assert_eq!(turns, ["a", "b", "c", "a", "b"]);
         assert_eq!(ring.next(&[], 0), None);
+        let began = [7, usize::MAX].map(|turn| GatewayRing::beginning_at(turn).next(&list, 0));
+        assert_eq!(began, [Some("b"), Some("a")]);
     }
 
     #[test]

@@ -88,6 +88,13 @@ impl Context {
         self.gateways(catalog, cluster)
     }
 
+    /// Whether a list of gateways that was set has this one; what others publish is no order to
+    /// leave a gateway that answers.
+    pub(crate) fn lists(&self, catalog: &Catalog, cluster: &ClusterName, gateway: &str) -> bool {
+        let is_set = !catalog.gateways(cluster).is_empty();
+        !is_set || self.gateways(catalog, cluster).iter().any(|listed| listed == gateway)
+    }
+
     /// Whether DNS has a say: no list was set, and the cluster is another.
     pub(crate) fn is_looked_up(&self, catalog: &Catalog, cluster: &ClusterName) -> bool {
         catalog.gateways(cluster).is_empty() && *cluster != catalog.cluster().name

@@ -54,7 +54,8 @@ pub(crate) async fn run_link(
     stop: watch::Receiver<bool>,
     nudge: Arc<Notify>,
 ) {
-    let (backoff, ring) = (Backoff::new(), GatewayRing::default());
+    let backoff = Backoff::new();
+    let ring = GatewayRing::beginning_at(ctx.env.random.next_u128() as usize);
     let mut task = Task { ctx, key, stop, nudge, backoff, ring };
     while !*task.stop.borrow() {
         let catalog = task.ctx.engine.catalog();
@@ -101,9 +102,9 @@ impl Task {
     /// One session, from the call to its end; `None` if it did not come about.
     pub(crate) async fn session(&mut self, catalog: &Catalog, mode: Mode) -> Option<SessionEnd> {
         let (dialled, gateway) = self.dial_any(catalog).await?;
-        self.ctx.board.note_sending(&self.key, |note| note.gateway = Some(gateway));
-        let started_ms = self.ctx.now_ms();
-        let end = run_session(&self.ctx, &self.key, mode, dialled, &mut self.stop).await;
+        let (ctx, key, started_ms) = (&self.ctx, &self.key, self.ctx.now_ms());
+        ctx.board.note_sending(key, |note| note.gateway = Some(gateway.clone()));
+        let end = run_session(ctx, key, mode, (dialled, gateway), &mut self.stop).await;
         match end {
             Ok(end) => {
                 if end.opened && self.ctx.now_ms() >= started_ms + GOOD_SESSION_MS {

@@ -322,6 +322,7 @@ impl LinkDesk {
             bytes_pending: backlog.bytes,
             puts_pending: backlog.records,
             buckets_pending: backlog.partitions,
+            is_unheard: unknown,
             // A first copy begins with what is kept.
             expired: if setup.is_none() && !unknown { backlog.expired } else { 0 },
             copy_percent: setup.map_or(100, |setup| percent(setup, &note)),

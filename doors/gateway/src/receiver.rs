@@ -115,11 +115,11 @@ impl Session<'_> {
             tokio::select! {
                 frame = reader.next() => match frame {
                     Ok(frame) => self.handle_frame(frame),
-                    Err(error) => return lost(&error),
+                    Err(error) => return Closing::lost(&error),
                 },
                 written = writer.write_some(), if writer.has_work() => {
                     if let Err(error) = written {
-                        return lost(&error);
+                        return Closing::lost(&error);
                     }
                 }
                 answered = next_answer(&mut self.queued) => self.handle_answered(answered),
@@ -592,12 +592,4 @@ async fn next_answer(queued: &mut VecDeque<Queued>) -> Answered {
     };
     queued.pop_front();
     answered
-}
-
-fn lost(error: &Error) -> Closing {
-    Closing {
-        code: mainstem_replicate::code_of(error),
-        message: error.message().to_owned(),
-        by_peer: false,
-    }
 }

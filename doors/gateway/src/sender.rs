@@ -53,6 +53,8 @@ struct Session<'a> {
     mode: Mode,
     epoch: LinkEpoch,
     peer: mainstem_types::ClusterId,
+    /// Which was called.
+    gateway: String,
     replica_id: Option<StreamId>,
     settings: ReplicaSettings,
     sender: Sender,
@@ -78,7 +80,7 @@ pub(crate) async fn run_session(
     ctx: &Context,
     key: &LinkKey,
     mode: Mode,
-    dialled: Dialled,
+    (dialled, gateway): (Dialled, String),
     stop: &mut watch::Receiver<bool>,
 ) -> Result<SessionEnd, Error> {
     let place = key.1.clone();
@@ -97,6 +99,7 @@ pub(crate) async fn run_session(
         mode,
         epoch: replica.link_epoch,
         peer: dialled.peer,
+        gateway,
         replica_id: replica.replica_id,
         settings: replica.settings,
         sender: Sender::new(settings, hello, ctx.now_ms()),
@@ -511,6 +514,9 @@ impl Session<'_> {
             self.sender.stop(code, message);
         } else if mode_of(&replica) != Some(self.mode) {
             self.sender.stop(Code::Fenced, "the replica's job has changed");
+        } else if !self.ctx.lists(catalog, &self.place.cluster, &self.gateway) {
+            let message = "another list of gateways was set; the link moves to one of them";
+            self.sender.stop(Code::Fenced, message);
         } else {
             self.tell_catalog(&stream);
             self.tell_handover(&replica);
@@ -624,8 +630,7 @@ impl Session<'_> {
     }
 
     fn lost(&mut self, error: &Error) -> SessionEnd {
-        let code = mainstem_replicate::code_of(error);
-        self.end(Closing { code, message: error.message().to_owned(), by_peer: false })
+        self.end(Closing::lost(error))
     }
 
     fn end(&self, closing: Closing) -> SessionEnd {

@@ -82,11 +82,21 @@ fn check_gateways(gateways: &[String]) -> Result<(), Error> {
         gateway.is_empty()
             || gateway.len() > METADATA_LENGTH_MAX
             || gateway.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+            || !has_fit_port(gateway)
     });
     match odd {
         Some(gateway) => Err(Error::invalid(format!(
-            "{gateway:?} is not a gateway's address; give host or host:port"
+            "{gateway:?} is not a gateway's address; give host or host:port, a port of 1 to 65535"
         ))),
         None => Ok(()),
+    }
+}
+
+/// An address of IPv6 has a port only behind brackets.
+fn has_fit_port(gateway: &str) -> bool {
+    match gateway.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') && !host.ends_with(']') => true,
+        Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => true,
     }
 }

@@ -60,6 +60,8 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         ("stream/upstream/remove?path=/a&upstream=/mapr/x/a", 2, "is not an upstream of /a"),
         ("cluster/gateway/get?dstcluster=newyork", 2, "no gateways are set"),
         ("cluster/gateway/set?dstcluster=newyork&gateways=http://x/", 22, "give host"),
+        ("cluster/gateway/set?dstcluster=newyork&gateways=gw1%20gw2:99999", 22, "1 to 65535"),
+        ("cluster/gateway/set?dstcluster=newyork&gateways=gw1:", 22, "1 to 65535"),
         ("cluster/gateway/resolve?dstcluster=boston", 113, "no gateway of cluster boston"),
         ("stream/copy/status?job=7", 22, "is not a uuid"),
     ];

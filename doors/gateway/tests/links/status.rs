@@ -256,6 +256,17 @@ async fn gateways_that_do_not_answer_are_told_from_those_that_do() {
         .collect();
     assert_eq!(told, BTreeMap::from([(alive, true), ("127.0.0.1:1".to_owned(), false)]));
     assert!(pair.replica.links().gateways().is_empty(), "it replicates to nobody");
+    // A gateway that is taken off the list is left, though it answers.
+    let relay = group.relay(&pair.replica).await;
+    let other = relay.address().to_string();
+    let gateways = vec![other.clone()];
+    pair.change(Command::SetGateways { cluster: "newyork".parse().unwrap(), gateways }).await;
+    until("the link goes by the one that is listed", || {
+        let report = pair.report();
+        report.connected && report.gateway.as_ref() == Some(&other)
+    })
+    .await;
+    relay.close().await;
     pair.stop().await;
 }
 
