@@ -171,13 +171,15 @@ impl World {
                 continue;
             }
             let told = match self.plant {
-                Plant::CursorsEarly => cursor.replicated,
+                Plant::CursorsEarly => cursor.replicated.clone(),
                 _ => cursor.effective(term, end, i32::MAX),
             };
-            beyond = told.filter(|value| value.offset > end).or(beyond);
+            let is_beyond = told.as_ref().is_some_and(|value| value.offset > end);
+            beyond =
+                is_beyond.then(|| format!("{key:?} at {} is {cursor:?}", NAMES[site])).or(beyond);
         }
-        if let Some(value) = beyond {
-            self.violate("I4", format!("a cursor stands at {}, the end at {end}", value.offset));
+        if let Some(beyond) = beyond {
+            self.violate("I4", format!("{beyond}, the end at {end}"));
         }
     }
 

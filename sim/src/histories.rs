@@ -133,10 +133,11 @@ impl World {
             let partition = engine.partition(topic.partition(key.partition)?)?;
             let end = partition.awaited_end();
             let told = cursor.effective(topic.owner.term.id, end, i32::MAX)?;
-            (is_foreign && told.offset > end).then_some((told.offset, end))
+            let is_beyond = is_foreign && told.offset > end;
+            is_beyond.then(|| format!("{key:?} at {} is {cursor:?}, the end at {end}", NAMES[site]))
         });
-        if let Some((offset, end)) = beyond {
-            self.violate("I4", format!("a cursor stands at {offset}, the end at {end}"));
+        if let Some(beyond) = beyond {
+            self.violate("I4", beyond);
         }
     }
 

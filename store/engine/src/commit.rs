@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mainstem_catalog::Topic;
 use mainstem_group::{Cursor, CursorColumn, CursorKey, CursorRecord, CursorValue};
 use mainstem_log::{Frame, FrameKind};
 use mainstem_types::limits::{CURSOR_DELETION_KEPT_MS, CURSOR_DELETIONS_AT_ONCE};
@@ -22,9 +23,11 @@ impl Sequencer {
             let stream = self.state.catalog.expect_stream(commit.key.stream)?;
             let topic = stream.topic_by_origin(commit.key.topic).expect("checked above");
             let term = topic.owner.term.id;
+            let end = self.end_of_cut(topic, commit.key.partition);
+            let is_cut = commit.offset > end;
             let value = CursorValue {
-                offset: commit.offset,
-                leader_epoch: commit.leader_epoch,
+                offset: commit.offset.min(end),
+                leader_epoch: if is_cut { -1 } else { commit.leader_epoch },
                 metadata: commit.metadata,
                 commit_ms: self.now_ms,
                 version: self.next_cursor_version(),
@@ -33,6 +36,13 @@ impl Sequencer {
             self.stage_cursor(commit.key, CursorColumn::Local, Some(value));
         }
         Ok(())
+    }
+
+    /// I4: what a group had read beyond the end was cut since, if the topic ever changed hands.
+    pub(crate) fn end_of_cut(&self, topic: &Topic, partition: u32) -> i64 {
+        let no = topic.partition(partition).filter(|_| topic.owner.term.number > 1);
+        let state = no.and_then(|no| self.state.partitions.get(&no));
+        state.map_or(i64::MAX, |state| state.end.max(state.marks.anew_to))
     }
 
     pub(crate) fn sequence_replicated_cursors(

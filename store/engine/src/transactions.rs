@@ -409,11 +409,10 @@ impl Sequencer {
         let stream = self.state.catalog.stream(key.stream)?;
         let topic = stream.topic_by_origin(key.topic)?;
         let term = topic.owner.term.id;
-        // I4: what the producer had read beyond was cut since, if the topic ever changed hands.
-        let end = self.state.partitions.get(&topic.partition(key.partition)?)?.end;
-        let is_cut = cursor.offset > end && topic.owner.term.number > 1;
+        let end = self.end_of_cut(topic, key.partition);
+        let is_cut = cursor.offset > end;
         let value = CursorValue {
-            offset: if is_cut { end } else { cursor.offset },
+            offset: cursor.offset.min(end),
             leader_epoch: if is_cut { -1 } else { cursor.leader_epoch },
             metadata: cursor.metadata,
             commit_ms: self.now_ms,

@@ -118,7 +118,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 "the stream that takes its place, elsewhere or in another cluster",
             ),
             may("throttle", Kind::Bool, "", "yield to new messages under load"),
-            may("ratelimit", ANY, "", "send at most so many bytes of batches a second, as they are stored and before -networkcompression; 0 is no limit"),
+            may(
+                "ratelimit",
+                ANY,
+                "",
+                "send at most so many bytes of batches a second, as they are stored and before -networkcompression; 0 is no limit",
+            ),
             may("networkencryption", Kind::Bool, "", "taken for old scripts; links always are"),
             may("synchronous", Kind::Bool, "", "acks=all waits until the replica has it too"),
             may("synctimeout", SYNC_TIMEOUT, "", SYNC_TIMEOUT_HELP),

@@ -306,6 +306,9 @@ fn a_pass_of_compaction_ends_where_the_log_is_cut() {
     assert!(before.len() < 10 && before.len() > 6, "in the midst of a pass");
     assert_eq!(old.run_rejoin(), Ok(0), "what was taken for superseded comes anew");
     assert_eq!(old.world.read_all(old.no), Vec::<Bytes>::new());
+    // Who had read what is gone commits where it was, after the cut.
+    old.commit("reader", 30);
+    assert_eq!(old.world.engine.cursor(&old.key("reader")).unwrap().local.unwrap().offset, 12);
     for policy in [CrashPolicy::KeepAll, CrashPolicy::LoseAll] {
         old.world.crash(policy);
         let partition = old.world.engine.partition(old.no).unwrap();
