@@ -7,7 +7,7 @@ use mainstem_record::BatchHeader;
 use mainstem_types::{Error, ErrorKind, Lineage, LineageEntry, PartitionNo, TermId};
 
 use crate::append::batch_frame;
-use crate::op::{Rejoin, Rejoined};
+use crate::op::{LinkName, Rejoin, Rejoined};
 use crate::replica::epoch_frame;
 use crate::room::{ASIDE_BYTES, Need};
 use crate::sequencer::Sequencer;
@@ -44,9 +44,11 @@ impl Sequencer {
                 "records that the topic's owner does not have were set aside"
             );
             self.cut(&fork)?;
+            self.note_joined(rejoin.link, fork.no);
         } else if fork.cut < fork.common || !fork.theirs.continues(&partition.lineage) {
             // Or a reign that wrote nothing.
             self.cut(&fork)?;
+            self.note_joined(rejoin.link, fork.no);
         }
         self.begin_epochs(&fork);
         Ok(Rejoined::At(fork.cut))
@@ -117,6 +119,27 @@ impl Sequencer {
         }
         let cut = self.place_to_cut(no, common, topic.owner.term.number);
         Ok(Fork { no, common, cut, theirs })
+    }
+
+    fn note_joined(&mut self, link: LinkName, no: PartitionNo) {
+        let epoch = self.state.catalog.stream(link.stream).map(|stream| stream.link_epoch);
+        let partition = self.state.partitions.get_mut(&no).expect("looked up before");
+        partition.joined = epoch.map(|epoch| (link.upstream, epoch));
+    }
+
+    /// What a session says that was open before another link has cut the partition back is of a
+    /// history that is not here any more, be it that nothing was written in it.
+    pub(crate) fn check_joined(&self, link: LinkName, no: PartitionNo) -> Result<(), Error> {
+        let joined = self.state.partitions.get(&no).and_then(|partition| partition.joined);
+        match joined {
+            Some((by, epoch)) if by != link.upstream && link.link_epoch <= epoch => {
+                Err(Error::fenced(
+                    "another link has joined a partition here to its owner's history; say Hello \
+                     again",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where compaction has looked at keys beyond what is common, records below may be gone that

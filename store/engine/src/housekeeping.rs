@@ -183,6 +183,7 @@ impl Sequencer {
                 tracing::warn!(topic = %topic.name, "I5: a link may not trim a topic owned here");
                 continue;
             }
+            self.check_joined(link, no)?;
             // A sender speaks of a trim once all below it is acknowledged; one that does not
             // deletes nothing that is still to come.
             let end = self.state.partitions[&no].end;

@@ -17,6 +17,7 @@ impl Sequencer {
     pub(crate) fn sequence_replica_append(&mut self, append: ReplicaAppend) -> Result<i64, Error> {
         let (no, topic) = self.linked_partition(append.link, append.topic, append.partition)?;
         let term = topic.owner.term.number;
+        self.check_joined(append.link, no)?;
         self.check_disk()?;
         // Corrupt, not Storage: it is this partition that stops, and not its link (I8).
         let in_service = self.partition_mut(no).check_in_service();

@@ -12,7 +12,9 @@ use mainstem_record::{BatchHeader, ControlRecord, control_of};
 use mainstem_transaction::{
     Account, BatchProducer, Coordinator, Marker, Producers, ToldCommit, TransactionEvent,
 };
-use mainstem_types::{Error, Lineage, LineageEntry, PartitionNo, TermId, TransactionalId};
+use mainstem_types::{
+    Error, Lineage, LineageEntry, LinkEpoch, PartitionNo, StreamId, TermId, TransactionalId,
+};
 use minicbor::{Decode, Encode};
 
 use crate::cursors::Cursors;
@@ -39,6 +41,9 @@ pub(crate) struct PartitionState {
     pub(crate) marks: Arc<Marks>,
     /// How often it was cut back since the start: what was read before is then another history.
     pub(crate) cuts: u64,
+    /// The link that has cut it back, and the link epoch of the stream then: others that were open
+    /// know of another history.
+    pub(crate) joined: Option<(StreamId, LinkEpoch)>,
     /// Readers see no further than this: not all synchronous replicas have the rest, here or, for
     /// a replica, at its source.
     pub(crate) held: Option<i64>,
@@ -87,6 +92,7 @@ impl PartitionState {
             last_arrival_ms: 0,
             marks: Arc::default(),
             cuts: 0,
+            joined: None,
             held: None,
             held_by_owner: false,
             quarantined: None,
@@ -107,6 +113,7 @@ impl PartitionState {
             last_arrival_ms: row.last_arrival_ms,
             marks: Arc::new(row.marks.unwrap_or_default()),
             cuts: 0,
+            joined: None,
             held: row.held,
             held_by_owner: false,
             quarantined: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use bytes::Bytes;
-use mainstem_catalog::{Command, Owner, StreamPatch};
+use mainstem_catalog::{Command, Owner, Place, StreamPatch};
 use mainstem_engine::{
     CleanerSettings, Cleaning, CursorCommit, LinkName, Rejoin, ReplicaAppend, ReplicaBatch,
 };
@@ -227,6 +227,43 @@ fn i5_only_the_owners_history_displaces_another() {
     let failed = Command::FailOver { stream: owner.stream, upstream: None };
     owner.world.change(failed).unwrap();
     assert_eq!(owner.run_rejoin().unwrap_err().kind(), ErrorKind::Policy);
+}
+
+#[test]
+fn i2_who_was_open_when_another_link_cut_a_partition_back_says_hello_again() {
+    let mut old = Old::new(12);
+    let third = StreamId(0x333);
+    let other = Place { path: "/third".parse().unwrap(), ..place() };
+    let add = Command::AddUpstream {
+        stream: old.stream,
+        upstream: other.clone(),
+        stream_id: Some(third),
+    };
+    old.world.change(add).unwrap();
+    let hello = |old: &mut Old| {
+        let (stream, source) = (old.stream, other.clone());
+        let open =
+            Command::OpenLink { stream, source, source_id: third, source_seq: Default::default() };
+        old.world.change(open).unwrap();
+        let catalog = old.world.engine.catalog();
+        let upstream = catalog.stream(stream).unwrap().upstream_by_id(third).unwrap();
+        LinkName { stream, upstream: third, link_epoch: upstream.link_epoch }
+    };
+    let before = hello(&mut old);
+    assert_eq!(old.run_rejoin(), Ok(12));
+    // As it knew the partition, nothing has to be said of its history; epochs may be the same.
+    let batches = |old: &Old| follow(old, before).batches;
+    let append =
+        ReplicaAppend { lineage: Vec::new(), batches: batches(&old), ..follow(&old, before) };
+    let refused = send(&mut old.world, append).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fenced);
+    let engine = old.world.engine.clone();
+    let trim = vec![(old.no, 6)];
+    let refused = old.world.run(async move { engine.trim_replica(before, trim).await });
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Fenced);
+    let anew = hello(&mut old);
+    let append = follow(&old, anew);
+    assert_eq!(send(&mut old.world, append), Ok(15));
 }
 
 /// The new owner's history has nothing in common with ours, and what we had is set aside. Then a
