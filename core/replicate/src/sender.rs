@@ -174,6 +174,7 @@ pub struct Sender {
     pace: Pace,
     reads: usize,
     /// Partitions whose acknowledged end or watermark may be news.
+    reigns_due: BTreeSet<Key>,
     moved: BTreeSet<Key>,
     /// The shell has not yet been told what the replica has.
     is_fresh: bool,
@@ -227,6 +228,7 @@ impl Sender {
             credit: 0,
             pace: Pace::new(settings.rate_bytes_per_s, settings.yields, now_ms),
             reads: 0,
+            reigns_due: BTreeSet::new(),
             moved: BTreeSet::new(),
             is_fresh: false,
             replica_holds: false,
@@ -430,6 +432,7 @@ impl Sender {
                 self.send_positions(false);
             }
             self.tell_moved();
+            self.send_reigns();
             self.request_reads();
             self.send_trims();
             self.send_cursors();
@@ -608,16 +611,19 @@ impl Sender {
         }
     }
 
+    fn may_send(&self, (origin, partition): Key) -> bool {
+        self.phase == Phase::Open
+            && self.topics.is_told(origin, partition)
+            && !self.stopped.contains_key(&origin)
+            && self.is_fed(origin)
+    }
+
     fn queue(&mut self, key: Key) {
-        if self.phase != Phase::Open
-            || !self.topics.is_told(key.0, key.1)
-            || self.stopped.contains_key(&key.0)
-            || !self.is_fed(key.0)
-        {
+        if !self.may_send(key) {
             return;
         }
         self.note_trim(key);
-        self.note_reigns(key);
+        self.reigns_due.insert(key);
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if partition.has_data() && !partition.queued {
             partition.queued = true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstem_catalog::{Catalog, Command, Event};
 use mainstem_log::{Frame, FrameKind};
-use mainstem_types::{Error, LineageEntry, PartitionNo, StreamId};
+use mainstem_types::{Error, LineageEntry, OriginTopicId, PartitionNo, StreamId};
 
 use crate::partition::Partition;
 use crate::replica::epoch_frame;
@@ -38,6 +38,13 @@ impl Sequencer {
         };
         let stream = self.state.catalog.expect_stream(*stream)?;
         stream.check_link(*upstream, *link_epoch)?;
+        let is_gone =
+            |(origin, _): &&(OriginTopicId, u32)| stream.topic_by_origin(*origin).is_none();
+        if let Some((gone, _)) = ends.keys().find(is_gone) {
+            return Err(Error::retry(format!(
+                "topic {gone} is to be handed over and was deleted here; delete it at its owner too"
+            )));
+        }
         for topic in stream.carried_topics().filter(|topic| topic.owner.stream == *upstream) {
             for (index, no) in (0u32..).zip(&topic.partitions) {
                 let brought = ends.get(&(topic.origin, index)).copied().unwrap_or(0);

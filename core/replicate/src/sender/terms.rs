@@ -77,21 +77,27 @@ impl Sender {
     }
 
     /// Tells of reigns in which nothing was written yet.
-    pub(super) fn note_reigns(&mut self, key: Key) {
-        let Some(partition) = self.partitions.get_mut(&key) else { return };
-        let Some((end, lineage)) = partition.take_reigns() else { return };
-        let frame = Batches {
-            origin: key.0,
-            partition: key.1,
-            from: end,
-            to: end,
-            gap_from: None,
-            lineage,
-            source_end: end,
-            compacted: 0,
-            items: Vec::new(),
-        };
-        self.actions.push_back(SenderAction::Send(frame.into()));
+    pub(super) fn send_reigns(&mut self) {
+        for key in std::mem::take(&mut self.reigns_due) {
+            // Not what has come to be the replica's own meanwhile.
+            let is_ours = self.topics.owner(key.0) != self.replica && self.may_send(key);
+            let Some(partition) = self.partitions.get_mut(&key).filter(|_| is_ours) else {
+                continue;
+            };
+            let Some((end, lineage)) = partition.take_reigns() else { continue };
+            let frame = Batches {
+                origin: key.0,
+                partition: key.1,
+                from: end,
+                to: end,
+                gap_from: None,
+                lineage,
+                source_end: end,
+                compacted: 0,
+                items: Vec::new(),
+            };
+            self.actions.push_back(SenderAction::Send(frame.into()));
+        }
     }
 
     /// Begins a partition where the replica is; or has it rejoin our history first.

@@ -1,11 +1,14 @@
 //! One session where owners change: what either side may not know of the other any more.
 
 use mainstem_link::{
-    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, Welcome,
+    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, TermItem, Terms,
+    Welcome,
 };
 use mainstem_replicate::{Closing, ReceiverAction, SenderAction, SourceBatch};
 use mainstem_types::limits::LINK_CREDIT_BYTES;
-use mainstem_types::{CatalogSeq, ClusterId, LineageEntry, LinkEpoch, OriginTopicId, Term, TermId};
+use mainstem_types::{
+    CatalogSeq, ClusterId, LineageEntry, LinkEpoch, OriginTopicId, StreamId, Term, TermId,
+};
 
 use crate::model::{self, World};
 
@@ -137,4 +140,49 @@ fn a_reign_is_told_before_anything_is_written_in_it_and_again_with_the_first_dat
         }
     }
     assert_eq!(told, [2], "what was told alone may have been dropped");
+}
+
+#[test]
+fn what_is_told_of_a_topic_that_passed_on_is_older_than_what_its_owner_says() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.tell_source();
+    let higher = Term { number: 8, id: TermId(8) };
+    world.sender.handle_frame(welcome(0, higher).into(), 0);
+    let passed = TermItem { origin: TOPIC, owner: StreamId(77), term: higher };
+    world.sender.handle_frame(Terms { terms: vec![passed] }.into(), 0);
+    let mut told = Vec::new();
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            // The catalog says so later.
+            SenderAction::Meet(..) => world.sender.handle_met(),
+            SenderAction::Send(Frame::Topics(topics)) => told.extend(topics.topics),
+            _ => {}
+        }
+    }
+    let told: Vec<_> = told.iter().map(|item| (item.owner, item.term, item.owner_seq)).collect();
+    assert_eq!(told, [(StreamId(77), higher, CatalogSeq(0))]);
+}
+
+#[test]
+fn i6_what_has_not_left_stays_here_once_the_agreement_is_gone() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.log(1, 0).push(5, "x");
+    world.tell_source();
+    world.sender.handle_frame(welcome(0, model::TERM).into(), 0);
+    world.sender.handle_frame(Feed { feed: vec![TOPIC], ..Feed::default() }.into(), 0);
+    let reads: Vec<_> = std::iter::from_fn(|| world.sender.poll_action())
+        .filter_map(|action| match action {
+            SenderAction::Read(request) => Some(request),
+            _ => None,
+        })
+        .collect();
+    let (base_offset, next_offset, bytes) = world.log(1, 0).batches[0].clone();
+    let batch = SourceBatch { base_offset, next_offset, arrival_ms: 0, bytes };
+    for request in reads {
+        world.sender.handle_read(request, 0, vec![batch.clone()]);
+    }
+    world.sender.stop(Code::Removed, "the agreement was taken away");
+    let left: Vec<_> = std::iter::from_fn(|| world.sender.poll_action()).collect();
+    let is_batch = |action: &SenderAction| matches!(action, SenderAction::Send(Frame::Batches(_)));
+    assert!(!left.is_empty() && !left.iter().any(is_batch), "{left:?}");
 }
