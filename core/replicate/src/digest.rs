@@ -25,6 +25,11 @@ pub trait KeptLog {
         0
     }
 
+    /// Why nothing more is taken or told, where something kept is damaged: it may be what was last.
+    fn out_of_service(&self) -> Option<Error> {
+        None
+    }
+
     /// Some batches, from the one that holds `from` on, or the first after it; none if there is
     /// nothing but a gap up to the end.
     fn read(&self, from: i64) -> Result<Vec<SourceBatch>, Error>;
@@ -75,6 +80,7 @@ pub fn answer_range(
     let mut parts = Parts::new(kind, from, to, room);
     let read = if parts.room.is_spent() { Ok(range.from) } else { parts.read(log, from, to) };
     let (upto, error) = match read {
+        Ok(upto) if upto >= log.end() => (upto, log.out_of_service()),
         Ok(upto) => (upto, None),
         // Retention overtook the reading; the log start says so, and nothing is wrong.
         Err(error) if error.kind() == ErrorKind::OffsetOutOfRange => (parts.at, None),

@@ -324,7 +324,7 @@ impl LinkDesk {
             buckets_pending: backlog.partitions,
             is_unheard: unknown,
             // A first copy begins with what is kept.
-            expired: if setup.is_none() && !unknown { backlog.expired } else { 0 },
+            expired: if open_setup(replica).is_none() && !unknown { backlog.expired } else { 0 },
             copy_percent: setup.map_or(100, |setup| percent(setup, &note)),
             lag_ms,
             lag_ms_max: lag_ms,

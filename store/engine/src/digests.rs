@@ -2,7 +2,7 @@
 
 use mainstem_link::{Code, DigestAnswer, DigestRange};
 use mainstem_replicate::{DigestRoom, KeptLog, SourceBatch, answer_range};
-use mainstem_types::{Error, StreamId};
+use mainstem_types::{Error, ErrorKind, StreamId};
 
 use crate::{Engine, Partition};
 
@@ -20,6 +20,11 @@ impl KeptLog for Partition {
 
     fn compacted(&self) -> i64 {
         self.marks().compacted
+    }
+
+    fn out_of_service(&self) -> Option<Error> {
+        let error = Self::read(self, self.durable_end(), 1).err()?;
+        matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Storage).then_some(error)
     }
 
     fn read(&self, from: i64) -> Result<Vec<SourceBatch>, Error> {

@@ -227,6 +227,9 @@ async fn i9_a_source_hears_that_its_replica_is_damaged_before_it_has_more_to_sen
         report.connected && !report.is_uptodate && told == [("ErrCorrupt", "t", Some(1))]
     })
     .await;
+    let rows = crate::verify::verified(&source, from, &place).await;
+    let told: Vec<_> = rows.iter().map(|row| (row.partition, row.status)).collect();
+    assert_eq!(told, [(0, "identical"), (1, "unknown")], "what is damaged is not proved: {rows:?}");
     source.stop().await;
     replica.stop().await;
 }
