@@ -102,13 +102,17 @@ impl World {
             let reign =
                 reign_of(&lineage, base).ok_or_else(|| format!("nobody reigned at {base}"))?;
             let written = self.histories.written.get(&(origin, index, reign.term_id));
-            let wrote = written.and_then(|written| written.batches.get(&base));
-            let is_it = match wrote {
+            let wrote = written.and_then(|written| written.batches.get(&base)).cloned();
+            let wrote = wrote.map(|wrote| self.as_arrived((origin, index), wrote, &batch));
+            let is_it = match &wrote {
                 Some(wrote) if self.compacts => self.is_left_of(wrote, &batch, partition),
-                wrote => wrote == Some(&batch),
+                wrote => wrote.as_ref() == Some(&batch),
             };
             if !is_it {
-                return Err(format!("its owner of {} did not write {batch:?}", reign.term_id));
+                return Err(format!(
+                    "its owner of {} did not write {batch:?}, but {wrote:?}",
+                    reign.term_id
+                ));
             }
             // What only retention took may be missing, also what it took here before: a successor
             // that had it as a gap gives that back. And compaction where it has been.
@@ -121,6 +125,19 @@ impl World {
             next = batch.next;
         }
         Ok(())
+    }
+
+    /// What is kept expires in the order of arrival: a copy that keeps batches which came later, by
+    /// the clock of an owner of before, than this one by the clock of an owner that keeps none of
+    /// them takes it for as late.
+    fn as_arrived(&self, (origin, index): Key, wrote: TrueBatch, kept: &TrueBatch) -> TrueBatch {
+        let all = (origin, index, TermId(0))..=(origin, index, TermId(u128::MAX));
+        let terms = self.histories.written.range(all);
+        let before = terms.flat_map(|(_, written)| written.batches.range(..wrote.base));
+        let is_explained = wrote.arrival_ms < kept.arrival_ms
+            && before.map(|(_, batch)| batch.arrival_ms).max() >= Some(kept.arrival_ms);
+        let arrival_ms = if is_explained { kept.arrival_ms } else { wrote.arrival_ms };
+        TrueBatch { arrival_ms, ..wrote }
     }
 
     /// I4, as [`World::check_cursors`], of a whole site.
