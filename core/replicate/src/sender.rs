@@ -259,6 +259,7 @@ impl Sender {
         let passed = self.topics.handle_catalog(seq, topics, tombstones, self.replica);
         self.catalog_dirty = true;
         self.meet_late();
+        self.grow();
         if passed && self.phase == Phase::Open {
             // What the replica has of them was of no concern to its Welcome.
             self.stop(Code::Fenced, "topics have passed to another owner");

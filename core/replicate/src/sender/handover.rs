@@ -23,6 +23,7 @@ impl Sender {
         self.handover = handover;
         if handover.is_none() {
             (self.is_drained_told, self.is_offer_sent) = (false, false);
+            self.grow();
         }
     }
 

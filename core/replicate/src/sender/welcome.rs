@@ -60,6 +60,20 @@ impl Sender {
         }
     }
 
+    /// Asked for until it is done: nothing changes in the midst of a hand-over.
+    pub(super) fn grow(&mut self) {
+        if self.phase != Phase::Open || self.mode != Mode::Replicate {
+            return;
+        }
+        let topics = &self.topics;
+        self.grown.retain(|origin, count| {
+            let is_ours = topics.owner(*origin) == Some(self.source);
+            is_ours && topics.partitions(*origin).is_some_and(|partitions| partitions < *count)
+        });
+        let grow = |(origin, count): (&OriginTopicId, &u32)| SenderAction::Grow(*origin, *count);
+        self.actions.extend(self.grown.iter().map(grow));
+    }
+
     pub(super) fn open(&mut self) {
         let Some(replica) = self.replica else { return };
         if self.overrules(replica) {
@@ -75,11 +89,7 @@ impl Sender {
         self.topics.handle_welcome(self.acked_seq, replica);
         // The last session may have ended before its answer was noted.
         self.actions.push_back(SenderAction::Applied(self.acked_seq));
-        if self.mode == Mode::Replicate {
-            let grown = std::mem::take(&mut self.grown);
-            let grow = |(origin, count)| SenderAction::Grow(origin, count);
-            self.actions.extend(grown.into_iter().map(grow));
-        }
+        self.grow();
         self.stop_rivals();
         let (terms, topics) = (&self.terms, &self.topics);
         self.cursors.forget(|origin, _| {

@@ -1,8 +1,8 @@
 //! One session where owners change: what either side may not know of the other any more.
 
 use mainstem_link::{
-    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, TermItem, Terms,
-    Welcome,
+    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
+    TermItem, Terms, Welcome,
 };
 use mainstem_replicate::{Closing, ReceiverAction, SenderAction, SourceBatch};
 use mainstem_types::limits::LINK_CREDIT_BYTES;
@@ -185,4 +185,37 @@ fn i6_what_has_not_left_stays_here_once_the_agreement_is_gone() {
     let left: Vec<_> = std::iter::from_fn(|| world.sender.poll_action()).collect();
     let is_batch = |action: &SenderAction| matches!(action, SenderAction::Send(Frame::Batches(_)));
     assert!(!left.is_empty() && !left.iter().any(is_batch), "{left:?}");
+}
+
+#[test]
+fn partitions_that_an_owner_of_before_added_are_asked_for_until_they_are_there() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.tell_source();
+    let lineage = vec![LineageEntry {
+        leader_epoch: 3,
+        start_offset: 0,
+        term_id: TermId(77),
+        owner: StreamId(77),
+        markers: 0,
+    }];
+    let (log_start, end, trimmed) = (0, 0, None);
+    let added = PartitionItem { origin: TOPIC, partition: 1, log_start, end, lineage, trimmed };
+    let welcome = Welcome { partitions: vec![added], ..welcome(0, model::TERM) };
+    world.sender.handle_frame(welcome.into(), 0);
+    let mut asked = |world: &mut World| {
+        let actions = std::iter::from_fn(|| world.sender.poll_action());
+        let grow = |action| match action {
+            SenderAction::Grow(topic, partitions) => Some((topic, partitions)),
+            _ => None,
+        };
+        actions.filter_map(grow).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&mut world), [(TOPIC, 2)]);
+    assert_eq!(asked(&mut world), [], "while it may be on its way");
+    // It was refused, since a topic was being handed over, and the catalog has changed.
+    world.tell_source();
+    assert_eq!(asked(&mut world), [(TOPIC, 2)]);
+    let mut world = world.with_topic(1, 2);
+    world.tell_source();
+    assert_eq!(asked(&mut world), []);
 }
