@@ -202,7 +202,7 @@ fn partitions_that_an_owner_of_before_added_are_asked_for_until_they_are_there()
     let added = PartitionItem { origin: TOPIC, partition: 1, log_start, end, lineage, trimmed };
     let welcome = Welcome { partitions: vec![added], ..welcome(0, model::TERM) };
     world.sender.handle_frame(welcome.into(), 0);
-    let mut asked = |world: &mut World| {
+    let asked = |world: &mut World| {
         let actions = std::iter::from_fn(|| world.sender.poll_action());
         let grow = |action| match action {
             SenderAction::Grow(topic, partitions) => Some((topic, partitions)),
