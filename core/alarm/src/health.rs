@@ -12,8 +12,8 @@ const CONTACT_MS_MAX: i64 = 10_000;
 pub enum Health {
     /// It is fed, and not further behind than allowed.
     Fine,
-    /// It is further behind than allowed, not waited for as was asked, misses what expired meanwhile, or its first copy is not
-    /// done.
+    /// It is further behind than allowed, not waited for as was asked, misses what expired
+    /// meanwhile, or its first copy is not done.
     Lagging,
     /// Nothing flows, or some topic does not.
     Broken,

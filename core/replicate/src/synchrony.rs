@@ -164,7 +164,8 @@ impl Synchrony {
     }
 
     /// What a session says is durable at its replica: at its beginning of everything that it
-    /// knows, then of what moved, and now and then that nothing did. A session that was superseded counts for nothing.
+    /// knows, then of what moved, and now and then that nothing did. A session that was superseded
+    /// counts for nothing.
     pub fn handle_acked(
         &mut self,
         idx: u32,

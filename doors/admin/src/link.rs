@@ -22,7 +22,7 @@ pub(crate) fn errors(error: &LinkError) -> Value {
 
 /// Milliseconds as seconds with their fraction.
 pub(crate) fn seconds(ms: u64) -> f64 {
-    std::time::Duration::from_millis(ms).as_secs_f64()
+    ms as f64 / 1000.0
 }
 
 /// How fast a link moves, to a tenth: more would be noise.

@@ -122,7 +122,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 "ratelimit",
                 ANY,
                 "",
-                "send at most so many bytes of batches a second, as they are stored and before -networkcompression; 0 is no limit",
+                "bytes of batches a second at most, counted as stored, before -networkcompression; \
+                 0 is no limit",
             ),
             may("networkencryption", Kind::Bool, "", "taken for old scripts; links always are"),
             may("synchronous", Kind::Bool, "", "acks=all waits until the replica has it too"),
