@@ -99,8 +99,8 @@ fn add(sum: &mut Backlog, partition: &Partition, held: Option<i64>) {
     }
     sum.partitions += 1;
     // Whatever is not kept, and was not deleted by who owns it.
-    let wanted = held.unwrap_or(0).max(partition.marks().trimmed);
-    sum.expired += (wanted..partition.log_start()).count() as u64;
+    let wanted = held.map(|held| held.max(partition.marks().trimmed));
+    sum.expired += wanted.map_or(0, |wanted| (wanted..partition.log_start()).count() as u64);
     for batch in batches_from(partition, held.unwrap_or(0)) {
         sum.bytes += batch.bytes.len() as u64;
         sum.records += records_in(&batch.bytes);

@@ -336,10 +336,12 @@ impl Receiver {
         }
     }
 
-    /// What is kept of a partition here is damaged: it takes nothing more, which the source hears at
-    /// once rather than when something more is to come.
+    /// What is kept of a partition here is damaged: it takes nothing more, which a source that has the
+    /// topic hears at once rather than when something more is to come.
     pub fn handle_damaged(&mut self, origin: OriginTopicId, partition: u32, message: &str) {
-        self.stop(origin, Some(partition), Code::Corrupt, message, None);
+        if self.taking.owns(origin) || self.told.contains_key(&origin) {
+            self.stop(origin, Some(partition), Code::Corrupt, message, None);
+        }
     }
 
     /// A partition here was cut, perhaps for what another link brings. Of one that this session feeds
@@ -546,6 +548,7 @@ impl Receiver {
         for item in topics.tombstones {
             self.stopped.retain(|(origin, _), _| *origin != item.origin);
             self.told.remove(&item.origin);
+            self.taking.note_owner(item.origin, false);
             self.actions.push_back(ReceiverAction::ApplyTombstone(item));
         }
         for item in topics.topics {

@@ -417,7 +417,7 @@ impl Sender {
     /// Ends the session: paused, removed, or the process stops.
     pub fn stop(&mut self, code: Code, message: &str) {
         if self.phase != Phase::Closed {
-            // I6: what has not left stays here, since the agreement may be gone.
+            // I6: batches that have not left stay here, since the agreement may be gone.
             self.actions.retain(|a| !matches!(a, SenderAction::Send(Frame::Batches(_))));
             self.actions.push_back(bye(code, message));
             self.close(code, message.to_owned(), false);

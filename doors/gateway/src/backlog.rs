@@ -46,9 +46,11 @@ impl Backlog {
                     continue;
                 }
                 sum.partitions += 1;
-                // What the owner has deleted is deleted at the replica too, and no gap.
+                // What the owner has deleted is deleted at the replica too, and no gap; and what the
+                // replica has never heard of begins with what is kept.
                 let wanted = from.max(partition.marks().trimmed);
-                sum.expired += u64::try_from(partition.log_start() - wanted).unwrap_or(0);
+                let expired = u64::try_from(partition.log_start() - wanted).unwrap_or(0);
+                sum.expired += if held.is_some() { expired } else { 0 };
                 match partition.pending_from(from) {
                     Ok(pending) => sum.add(&pending),
                     // What cannot be read is not sent either: damage must not look like no lag.

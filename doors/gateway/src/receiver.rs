@@ -11,7 +11,7 @@ use mainstem_link::{Code, CursorItem, End, Frame, Hello, Refused, TermItem, Topi
 use mainstem_replicate::{
     AppendToken, Closing, Feeders, Opened, Pending, Receiver, ReceiverAction,
 };
-use mainstem_types::{CatalogSeq, Error, ErrorKind, OriginTopicId};
+use mainstem_types::{CatalogSeq, Error, ErrorKind, OriginTopicId, PartitionNo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -38,8 +38,8 @@ struct Session<'a> {
     terms_seq: CatalogSeq,
     /// Answers of before the last cut that are still to come.
     stale_answers: usize,
-    /// So many damaged partitions were looked at.
-    damaged: usize,
+    /// The damaged partitions that were looked at.
+    damaged: Vec<PartitionNo>,
 }
 
 enum Queued {
@@ -76,7 +76,7 @@ pub(crate) async fn serve_link(
         terms: BTreeMap::new(),
         terms_seq: CatalogSeq::default(),
         stale_answers: 0,
-        damaged: 0,
+        damaged: Vec::new(),
     };
     session.receiver.handle_frame(hello.into(), ctx.now_ms());
     let closing = session.run(&mut reader, &mut writer, &mut answers, &mut stop).await;
@@ -413,9 +413,11 @@ impl Session<'_> {
     fn tell_damaged(&mut self) {
         let Some(link) = self.link else { return };
         let damaged = self.ctx.engine.health().damaged;
-        if std::mem::replace(&mut self.damaged, damaged.len()) == damaged.len() {
+        let numbers: Vec<PartitionNo> = damaged.iter().map(|(no, _)| *no).collect();
+        if self.damaged == numbers {
             return;
         }
+        self.damaged = numbers;
         let catalog = self.ctx.engine.catalog();
         let Some(stream) = catalog.stream(link.stream) else { return };
         for (no, why) in damaged {

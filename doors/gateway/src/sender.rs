@@ -117,6 +117,8 @@ pub(crate) async fn run_session(
     };
     session.tell_catalog(&stream);
     session.tell_handover(&replica);
+    // It may have been taken off the list while it was called.
+    session.is_listed(&catalog);
     let end = session.run(dialled.reader, dialled.writer, answers, stop).await;
     ctx.board.note_sending(key, |note| {
         note.connected = false;
@@ -224,8 +226,8 @@ impl Session<'_> {
                 note.bytes_sent += bytes;
                 note.records_sent += records;
             });
-            // What compaction took is no loss.
-            let is_lost = batches.from > batches.compacted;
+            // What compaction took is no loss, and a first copy begins with what is kept.
+            let is_lost = batches.from > batches.compacted && self.mode == Mode::Replicate;
             if let Some(from) = batches.gap_from.filter(|_| is_lost) {
                 self.note_gap(batches, from);
             }
@@ -514,13 +516,21 @@ impl Session<'_> {
             self.sender.stop(code, message);
         } else if mode_of(&replica) != Some(self.mode) {
             self.sender.stop(Code::Fenced, "the replica's job has changed");
-        } else if !self.ctx.lists(catalog, &self.place.cluster, &self.gateway) {
-            let message = "another list of gateways was set; the link moves to one of them";
-            self.sender.stop(Code::Fenced, message);
+        } else if !self.is_listed(catalog) {
+            // The link moves to one that is.
         } else {
             self.tell_catalog(&stream);
             self.tell_handover(&replica);
         }
+    }
+
+    /// Whether the gateway that was called is one of those that are to be.
+    fn is_listed(&mut self, catalog: &Catalog) -> bool {
+        let is_listed = self.ctx.lists(catalog, &self.place.cluster, &self.gateway);
+        if !is_listed {
+            self.sender.stop(Code::Fenced, "another list of gateways was set");
+        }
+        is_listed
     }
 
     /// Nothing is written any more once the catalog shows a hand-over, so what is told now is all.

@@ -71,20 +71,16 @@ impl Sequencer {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         let term = i64::try_from(term).unwrap_or(i64::MAX);
         let known = (partition.marks.ahead, partition.marks.ahead_in);
-        if known == (ahead, term) || ahead <= partition.end {
+        let counts = known.0 > partition.end && known.1 < term;
+        if counts || known == (ahead, term) || ahead <= partition.end {
             return;
         }
-        let end = partition.end;
         let marks = Arc::make_mut(&mut partition.marks);
-        if marks.ahead > end {
-            marks.note_ahead(ahead.max(marks.ahead), term.min(marks.ahead_in));
-        } else {
-            marks.note_ahead(ahead, term);
-        }
+        marks.note_ahead(ahead, term);
         let frame = Frame {
             next_offset: marks.cleaned,
-            arrival_ms: marks.ahead,
-            max_timestamp_ms: marks.ahead_in,
+            arrival_ms: ahead,
+            max_timestamp_ms: term,
             ..Frame::at(FrameKind::Compacted, no, marks.compacted)
         };
         self.group.frames.push(frame);
