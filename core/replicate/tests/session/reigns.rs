@@ -252,6 +252,9 @@ fn what_was_deleted_in_a_session_is_not_among_what_is_handed_over() {
     };
     let topics = Topics { topics: Vec::new(), tombstones: vec![gone], complete_to: CatalogSeq(99) };
     world.receiver.handle_frame(topics.into(), 0);
+    let tombstone = world.receiver.poll_action();
+    assert!(matches!(tombstone, Some(ReceiverAction::ApplyTombstone(_))), "{tombstone:?}");
+    world.receiver.handle_topic_applied(second, Ok(()));
     assert_eq!(ends(&mut world), BTreeMap::from([(TOPIC, 5)]));
     world.receiver.handle_damaged(TOPIC, 0, "of this one");
     assert_eq!(world.receiver.faults().len(), 1);
