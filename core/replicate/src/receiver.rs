@@ -548,7 +548,6 @@ impl Receiver {
         for item in topics.tombstones {
             self.stopped.retain(|(origin, _), _| *origin != item.origin);
             self.told.remove(&item.origin);
-            self.taking.note_owner(item.origin, false);
             self.actions.push_back(ReceiverAction::ApplyTombstone(item));
         }
         for item in topics.topics {

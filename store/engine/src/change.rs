@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstem_catalog::{Catalog, Command, Event};
 use mainstem_log::{Frame, FrameKind};
-use mainstem_types::{Error, LineageEntry, OriginTopicId, PartitionNo, StreamId};
+use mainstem_types::{Error, LineageEntry, PartitionNo, StreamId};
 
 use crate::partition::Partition;
 use crate::replica::epoch_frame;
@@ -33,20 +33,11 @@ impl Sequencer {
     /// A hand-over is of one history: the new owner begins exactly where the old one has ended. What
     /// has come by another way, or was written here in an earlier reign, is to be compared first.
     fn check_brought(&self, command: &Command) -> Result<(), Error> {
-        let Command::AcceptHandover { stream, upstream, link_epoch, term, ends } = command else {
+        let Command::AcceptHandover { stream, upstream, link_epoch, ends, .. } = command else {
             return Ok(());
         };
         let stream = self.state.catalog.expect_stream(*stream)?;
         stream.check_link(*upstream, *link_epoch)?;
-        let is_gone =
-            |(origin, _): &&(OriginTopicId, u32)| stream.topic_by_origin(*origin).is_none();
-        // Asked again, it is done already, and a new owner may have deleted what it likes.
-        let is_done = stream.term.id == term.id;
-        if let Some((gone, _)) = ends.keys().find(is_gone).filter(|_| !is_done) {
-            return Err(Error::retry(format!(
-                "topic {gone} is to be handed over and was deleted here; delete it at its owner too"
-            )));
-        }
         for topic in stream.carried_topics().filter(|topic| topic.owner.stream == *upstream) {
             for (index, no) in (0u32..).zip(&topic.partitions) {
                 let brought = ends.get(&(topic.origin, index)).copied().unwrap_or(0);

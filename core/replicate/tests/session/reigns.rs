@@ -1,10 +1,8 @@
 //! One session where owners change: what either side may not know of the other any more.
 
-use std::collections::BTreeMap;
-
 use mainstem_link::{
-    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, HandOver, Mode,
-    PartitionItem, TermItem, Terms, TombstoneItem, Topics, Welcome,
+    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
+    TermItem, Terms, Welcome,
 };
 use mainstem_replicate::{Closing, ReceiverAction, SenderAction, SourceBatch};
 use mainstem_types::limits::LINK_CREDIT_BYTES;
@@ -223,39 +221,12 @@ fn partitions_that_an_owner_of_before_added_are_asked_for_until_they_are_there()
 }
 
 #[test]
-fn what_was_deleted_in_a_session_is_not_among_what_is_handed_over() {
-    let mut world = World::new(Mode::Replicate).with_topic(1, 1).with_topic(2, 1);
+fn damage_is_told_to_a_link_that_has_the_topic() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
     world.log(1, 0).push(5, "x");
-    world.log(2, 0).push(3, "y");
     world.run();
-    let ends = |world: &mut World| {
-        let term = Term { number: 9, id: TermId(9) };
-        world.receiver.handle_frame(HandOver { term }.into(), 0);
-        let actions = std::iter::from_fn(|| world.receiver.poll_action());
-        let ends = |action| match action {
-            ReceiverAction::TakeOver(_, ends) => Some(ends),
-            _ => None,
-        };
-        let ends = actions.filter_map(ends).flatten();
-        ends.map(|end| (end.origin, end.offset)).collect::<BTreeMap<_, _>>()
-    };
-    let second = OriginTopicId(2);
-    assert_eq!(ends(&mut world), BTreeMap::from([(TOPIC, 5), (second, 3)]));
     world.receiver.handle_damaged(OriginTopicId(3), 0, "not of this link");
     assert!(world.receiver.faults().is_empty());
-    let gone = TombstoneItem {
-        origin: second,
-        name: "t2".parse().unwrap(),
-        seq: CatalogSeq(99),
-        owner_seq: CatalogSeq(99),
-        term: Some(1),
-    };
-    let topics = Topics { topics: Vec::new(), tombstones: vec![gone], complete_to: CatalogSeq(99) };
-    world.receiver.handle_frame(topics.into(), 0);
-    let tombstone = world.receiver.poll_action();
-    assert!(matches!(tombstone, Some(ReceiverAction::ApplyTombstone(_))), "{tombstone:?}");
-    world.receiver.handle_topic_applied(second, Ok(()));
-    assert_eq!(ends(&mut world), BTreeMap::from([(TOPIC, 5)]));
     world.receiver.handle_damaged(TOPIC, 0, "of this one");
     assert_eq!(world.receiver.faults().len(), 1);
 }

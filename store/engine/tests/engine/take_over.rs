@@ -7,9 +7,7 @@ use mainstem_catalog::{Command, GrantId, StreamSettings};
 use mainstem_engine::{LinkName, ReplicaAppend, ReplicaBatch};
 use mainstem_env::CrashPolicy;
 use mainstem_record::{BatchHeader, patch_base_offset, patch_leader_epoch};
-use mainstem_types::{
-    Error, ErrorKind, LineageEntry, OriginTopicId, PartitionNo, StreamId, Term, TermId,
-};
+use mainstem_types::{Error, ErrorKind, LineageEntry, PartitionNo, StreamId, Term, TermId};
 
 use crate::world::{REPLICA, SOURCE, START_MS, TERM, TOPIC, World, batch, place, told_topic};
 
@@ -164,14 +162,7 @@ fn a_hand_over_begins_exactly_where_the_owner_has_ended() {
         assert_eq!(refused.kind(), ErrorKind::Retry, "{brought:?}");
         assert_eq!(reigns(&world, no), [(0, 0, SOURCE)], "{brought:?}");
     }
-    // Deleted here in a term of that number, and kept by the owner.
-    let mut more = accept(Some(3));
-    if let Command::AcceptHandover { ends, .. } = &mut more {
-        ends.insert((OriginTopicId(999), 0), 0);
-    }
-    assert_eq!(world.change(more.clone()).unwrap_err().kind(), ErrorKind::Retry);
     world.change(accept(Some(3))).unwrap();
-    world.change(more).expect("as the owner it may have been deleted since");
     assert_eq!(reigns(&world, no), [(0, 0, SOURCE), (1, 3, REPLICA)]);
     assert_eq!(world.append(no, batch(1, None, "own")).unwrap().base_offset, 3);
     world.change(accept(Some(3))).expect("asked again, it is done already");
