@@ -226,9 +226,11 @@ impl Session<'_> {
                 note.bytes_sent += bytes;
                 note.records_sent += records;
             });
-            // What compaction took is no loss, and a first copy begins with what is kept.
-            let is_lost = batches.from > batches.compacted && self.mode == Mode::Replicate;
-            if let Some(from) = batches.gap_from.filter(|_| is_lost) {
+            // What compaction took is no loss, and a first copy begins with what is kept; what
+            // retention takes while that is under way is lost to it.
+            let is_lost = batches.from > batches.compacted;
+            let begins = |from: i64| self.mode == Mode::Copy && from == 0;
+            if let Some(from) = batches.gap_from.filter(|from| is_lost && !begins(*from)) {
                 self.note_gap(batches, from);
             }
         }

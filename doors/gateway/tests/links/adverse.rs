@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::{Cluster, Group, until};
+use crate::verify::{pair, verified};
 
 /// Passes bytes on, both ways, until it is told to freeze: then its connections stay, and nothing
 /// is read from them any more. Gives its own address.
@@ -129,13 +130,8 @@ async fn begin_autosetup(source: &Cluster, from: StreamId, place: &Place) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_a_replica_made_anew_is_not_called_up_to_date() {
     let group = Group::new();
-    let source = group.cluster("sanfrancisco").await;
-    let replica = group.cluster("newyork").await;
-    let from = source.create_stream("/s").await;
-    let to = replica.create_stream("/s").await;
-    replica.add_upstream(to, source.place("/s")).await;
+    let (source, from, replica, _) = pair(&group).await;
     let place = replica.place("/s");
-    source.add_replica(from, place.clone(), false).await;
     source.create_topic(from, "t", 1).await;
     source.produce(from, "t", 0, "1").await.unwrap();
     until("all is there", || source.report(from, &place).is_uptodate).await;
@@ -160,13 +156,8 @@ async fn i9_a_replica_made_anew_is_not_called_up_to_date() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_both_sides_say_what_they_do_not_know_after_a_restart() {
     let group = Group::new();
-    let source = group.cluster("sanfrancisco").await;
-    let replica = group.cluster("newyork").await;
-    let from = source.create_stream("/s").await;
-    let to = replica.create_stream("/s").await;
-    replica.add_upstream(to, source.place("/s")).await;
+    let (source, from, replica, to) = pair(&group).await;
     let place = replica.place("/s");
-    source.add_replica(from, place.clone(), false).await;
     source.create_topic(from, "t", 1).await;
     source.produce(from, "t", 0, "1").await.unwrap();
     until("all is there", || source.report(from, &place).is_uptodate).await;
@@ -205,13 +196,8 @@ fn damage(folder: &std::path::Path, text: &[u8]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_a_source_hears_that_its_replica_is_damaged_before_it_has_more_to_send() {
     let group = Group::new();
-    let source = group.cluster("sanfrancisco").await;
-    let replica = group.cluster("newyork").await;
-    let from = source.create_stream("/s").await;
-    let to = replica.create_stream("/s").await;
-    replica.add_upstream(to, source.place("/s")).await;
+    let (source, from, replica, _) = pair(&group).await;
     let place = replica.place("/s");
-    source.add_replica(from, place.clone(), false).await;
     source.create_topic(from, "t", 2).await;
     source.produce(from, "t", 0, "whole").await.unwrap();
     source.produce(from, "t", 1, "to be hurt").await.unwrap();
@@ -227,7 +213,7 @@ async fn i9_a_source_hears_that_its_replica_is_damaged_before_it_has_more_to_sen
         report.connected && !report.is_uptodate && told == [("ErrCorrupt", "t", Some(1))]
     })
     .await;
-    let rows = crate::verify::verified(&source, from, &place).await;
+    let rows = verified(&source, from, &place).await;
     let told: Vec<_> = rows.iter().map(|row| (row.partition, row.status)).collect();
     assert_eq!(told, [(0, "identical"), (1, "unknown")], "what is damaged is not proved: {rows:?}");
     source.stop().await;

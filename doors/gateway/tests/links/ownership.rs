@@ -5,6 +5,7 @@ use mainstem_record::BatchBuilder;
 use mainstem_types::{ErrorKind, StreamId};
 
 use crate::cluster::{Cluster, Content, Group, until};
+use crate::verify::verified;
 
 /// A stream at one cluster and its replica at another, in step.
 struct Pair {
@@ -386,6 +387,11 @@ async fn i2_i8_a_failback_ends_with_the_old_master_as_owner_and_both_alike() {
         pair.in_step().await;
         let kept = &pair.a.content(pair.from)[&("t.setaside-2".to_owned(), 0)];
         assert_eq!(kept[..], before[&("t".to_owned(), 0)][5..]);
+        let rows = verified(&pair.a, pair.from, &pair.b.place("/s")).await;
+        let told: Vec<_> =
+            rows.iter().map(|row| (&*row.topic, row.partition, row.status)).collect();
+        let alike = [("quiet", 0), ("t", 0), ("t", 1)].map(|(topic, at)| (topic, at, "identical"));
+        assert_eq!(told, alike, "what is set aside is kept at one side only");
         pair.stop().await;
     }
 }

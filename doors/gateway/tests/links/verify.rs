@@ -34,7 +34,8 @@ pub(crate) async fn verified(
     report.partitions
 }
 
-async fn pair(group: &Group) -> (Cluster, StreamId, Cluster, StreamId) {
+/// A stream and its replica, agreed on by both.
+pub(crate) async fn pair(group: &Group) -> (Cluster, StreamId, Cluster, StreamId) {
     let source = group.cluster("sanfrancisco").await;
     let replica = group.cluster("newyork").await;
     let from = source.create_stream("/s").await;
