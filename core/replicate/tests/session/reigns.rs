@@ -1,8 +1,8 @@
 //! One session where owners change: what either side may not know of the other any more.
 
 use mainstem_link::{
-    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Mode, PartitionItem,
-    TermItem, Terms, Welcome,
+    Ack, Code, CursorItem, CursorVersion, FEATURE_FEEDERS, Feed, Frame, Heartbeat, Mode,
+    PartitionItem, TermItem, Terms, Welcome,
 };
 use mainstem_replicate::{Closing, ReceiverAction, SenderAction, SourceBatch};
 use mainstem_types::limits::LINK_CREDIT_BYTES;
@@ -229,4 +229,15 @@ fn damage_is_told_to_a_link_that_has_the_topic() {
     assert!(world.receiver.faults().is_empty());
     world.receiver.handle_damaged(TOPIC, 0, "of this one");
     assert_eq!(world.receiver.faults().len(), 1);
+}
+
+#[test]
+fn a_replica_that_has_nothing_to_acknowledge_says_so_by_its_heartbeat() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.run();
+    world.sender.handle_frame(Heartbeat::default().into(), 0);
+    let acked: Vec<_> = std::iter::from_fn(|| world.sender.poll_action())
+        .filter(|action| matches!(action, SenderAction::Acked(ends) if ends.is_empty()))
+        .collect();
+    assert_eq!(acked.len(), 1);
 }
