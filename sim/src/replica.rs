@@ -267,7 +267,7 @@ impl World {
             }
         }
         let entered = opened.as_ref().ok().filter(|_| side.receiver.is_choosing());
-        let entered = entered.map(|opened| opened.owned.clone());
+        let entered = entered.map(|o| o.owned.iter().map(|item| item.origin).collect::<Vec<_>>());
         side.is_entered = entered.is_some();
         side.receiver.handle_opened(opened.map_err(|error| Refused {
             code: mainstem_replicate::code_of(&error),
@@ -288,7 +288,7 @@ impl World {
         batches: Batches,
     ) {
         let to = batches.to;
-        let mut append = translate::replica_append(self.link_name(site, side), batches);
+        let mut append = translate::replica_append(self.link_name(site, side), token.term, batches);
         if self.plant == Plant::CompactedUntold {
             append.compacted = 0;
         }

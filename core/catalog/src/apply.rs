@@ -399,6 +399,7 @@ impl Catalog {
                     owner_seq: *owner_seq,
                     waits_for: topic.told_by.clone(),
                     term: Some(term.unwrap_or(topic.owner.term.number)),
+                    owner: Some(topic.owner.stream),
                 };
                 home.tombstones.insert(*origin, stone);
                 let mut applied = Applied::row(RowKey::Stream(*stream));

@@ -375,6 +375,9 @@ pub struct Tombstone {
     /// The number of the term in which its owner deleted it, if that is known.
     #[n(5)]
     pub term: Option<u64>,
+    /// Whose it was as it was deleted here, if that is known.
+    #[n(6)]
+    pub owner: Option<StreamId>,
 }
 
 impl Tombstone {

@@ -96,6 +96,27 @@ fn a_fail_over_is_one_change_above_all_terms_and_fences_the_link() {
     assert!(again.message().contains("nothing to fail over"), "{again}");
 }
 
+/// Two were promoted in a term of one number, and one of them deleted a topic as its owner.
+#[test]
+fn who_goes_on_with_what_was_deleted_here_hears_of_it() {
+    let (mut story, stream) = replica();
+    let promote = Command::FailOver { stream, upstream: Some(place(SOURCE_PLACE)) };
+    story.run(&promote).unwrap();
+    let ours = owner(&story, stream, 1).term.number;
+    story.run(&Command::DeleteTopic { stream, topic: OriginTopicId(1) }).unwrap();
+    let claim = |owner, number| Owner { stream: owner, term: term(number, 77) };
+    for number in [1, ours] {
+        let refused = tell(&mut story, stream, OTHER, 1, claim(OTHER, number)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Policy);
+        assert!(refused.message().contains("delete it there too"), "{refused}");
+    }
+    // A third one's word may be late, and says nothing of what its owner does.
+    tell(&mut story, stream, OTHER, 1, claim(SOURCE, ours)).unwrap();
+    assert!(story.see(stream).topic_by_origin(OriginTopicId(1)).is_none());
+    tell(&mut story, stream, OTHER, 1, claim(OTHER, ours + 1)).unwrap();
+    assert_eq!(owner(&story, stream, 1).stream, OTHER);
+}
+
 #[test]
 fn i5_a_higher_term_takes_a_topic_and_an_equal_one_does_not() {
     let mut story = Story::new();

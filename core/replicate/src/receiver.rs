@@ -53,7 +53,7 @@ pub struct Opened {
     /// What it holds, durably, of topics that others own.
     pub partitions: Vec<PartitionItem>,
     /// Those of its topics that the source owns: their data comes unasked.
-    pub owned: Vec<OriginTopicId>,
+    pub owned: Vec<TermItem>,
     /// Versions of its replicated cursors.
     pub cursors: Vec<CursorVersion>,
     /// Its consumers do not see all that is durable of some partition.
@@ -69,6 +69,8 @@ pub struct AppendToken {
     pub origin: OriginTopicId,
     /// The partition's index.
     pub partition: u32,
+    /// The number of the owner's term that the source knew of as it sent.
+    pub term: u64,
     generation: u32,
     bytes: u64,
 }
@@ -256,7 +258,8 @@ impl Receiver {
                     let state = ReceivePartition { next, durable, ..Default::default() };
                     self.partitions.insert((item.origin, item.partition), state);
                 }
-                opened.owned.iter().for_each(|origin| self.taking.note_owner(*origin, true));
+                let told = opened.owned.iter().chain(&opened.terms);
+                told.for_each(|i| self.taking.note_owner(i.origin, i.owner, i.term));
                 for chunk in welcome_chunks(&self.identity, opened) {
                     self.actions.push_back(ReceiverAction::Send(chunk.into()));
                 }
@@ -557,7 +560,7 @@ impl Receiver {
                 self.await_restart(item.origin, partitions);
             }
             self.told.insert(item.origin, (item.name.clone(), partitions));
-            self.taking.note_owner(item.origin, self.taking.is_source(item.owner));
+            self.taking.note_owner(item.origin, item.owner, item.term);
             self.actions.push_back(ReceiverAction::ApplyTopic(item));
         }
         self.actions.push_back(ReceiverAction::Advance(topics.complete_to));
@@ -596,7 +599,8 @@ impl Receiver {
             state.generation += 1;
             state.next = expected;
         }
-        let token = AppendToken { origin, partition, generation: state.generation, bytes };
+        let (generation, term) = (state.generation, self.taking.term(origin));
+        let token = AppendToken { origin, partition, term, generation, bytes };
         if from > state.next || batches.to < batches.from || batches.from < from {
             let error = Error::misaligned(state.next, from);
             self.release(bytes);
@@ -614,7 +618,8 @@ impl Receiver {
         }
         let state = self.partitions.entry((origin, partition)).or_default();
         state.rejoining = true;
-        let token = AppendToken { origin, partition, generation: state.generation, bytes: 0 };
+        let (generation, term) = (state.generation, self.taking.term(origin));
+        let token = AppendToken { origin, partition, term, generation, bytes: 0 };
         self.actions.push_back(ReceiverAction::Rejoin(token, rejoin));
     }
 

@@ -105,6 +105,7 @@ impl AdminDoor {
             lineage: lineage(arguments)?,
             gap_to,
             compacted: 0,
+            compacted_in: 0,
             batches: batches.into_iter().map(batch).collect(),
         };
         self.engine.append_replica(append).await?.await?

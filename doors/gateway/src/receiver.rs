@@ -217,7 +217,7 @@ impl Session<'_> {
                 self.receiver.handle_advanced(source_seq, result);
             }
             ReceiverAction::Append(token, batches) => {
-                let append = translate::replica_append(self.link(), batches);
+                let append = translate::replica_append(self.link(), token.term, batches);
                 match self.ctx.engine.append_replica(append).await {
                     Ok(answer) => self.queued.push_back(Queued::Append(token, answer)),
                     Err(error) => self.receiver.handle_appended(token, Err(error)),
@@ -360,7 +360,8 @@ impl Session<'_> {
             stream.upstream_by_id(link.upstream).is_some_and(|u| stream.is_multimaster_with(u))
         });
         self.feed(|feeders, number| {
-            feeders.open(number, link.upstream, is_mutual, &opened.owned);
+            let owned: Vec<_> = opened.owned.iter().map(|item| item.origin).collect();
+            feeders.open(number, link.upstream, is_mutual, &owned);
         });
     }
 

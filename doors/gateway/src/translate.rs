@@ -142,12 +142,11 @@ pub fn cursor_entry(stream: StreamId, item: CursorItem) -> Result<(CursorKey, Cu
 /// Who owns the topics of a replica that its source does not own.
 pub fn term_items(stream: &Stream, source: StreamId) -> Vec<TermItem> {
     let others = stream.carried_topics().filter(|topic| topic.owner.stream != source);
-    let item = |topic: &std::sync::Arc<Topic>| TermItem {
-        origin: topic.origin,
-        owner: topic.owner.stream,
-        term: topic.owner.term,
-    };
-    others.map(item).collect()
+    others.map(|topic| term_item(topic)).collect()
+}
+
+fn term_item(topic: &Topic) -> TermItem {
+    TermItem { origin: topic.origin, owner: topic.owner.stream, term: topic.owner.term }
 }
 
 /// What a peer's words of terms ask of the catalog.
@@ -174,7 +173,7 @@ pub fn opened(
         .carried_topics()
         .filter(|topic| topic.owner.stream != stream.id || topic.owner.term.number < seen.number);
     let owned = stream.topics.values().filter(|topic| topic.owner.stream == source);
-    let owned = owned.map(|topic| topic.origin).collect();
+    let owned = owned.map(|topic| term_item(topic)).collect();
     let (mut partitions, mut holds) = (Vec::new(), false);
     for topic in others {
         for (index, no) in topic.partitions.iter().enumerate() {
@@ -317,8 +316,8 @@ pub fn outlives(catalog: &Catalog, link: LinkName, item: &TombstoneItem) -> bool
     topic.is_some_and(|topic| topic.outlives(item.term))
 }
 
-/// Batches as the engine takes them.
-pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
+/// Batches as the engine takes them, of a source that knew of the owner's term of this number.
+pub fn replica_append(link: LinkName, term: u64, batches: Batches) -> ReplicaAppend {
     ReplicaAppend {
         link,
         topic: batches.origin,
@@ -326,6 +325,7 @@ pub fn replica_append(link: LinkName, batches: Batches) -> ReplicaAppend {
         lineage: batches.lineage,
         gap_to: batches.gap_from.map(|_| batches.from),
         compacted: batches.compacted,
+        compacted_in: term,
         batches: batches
             .items
             .into_iter()

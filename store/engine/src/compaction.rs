@@ -71,8 +71,10 @@ impl Sequencer {
         let partition = self.state.partitions.get_mut(&no).expect("looked up before");
         let term = i64::try_from(term).unwrap_or(i64::MAX);
         let known = (partition.marks.ahead, partition.marks.ahead_in);
-        let counts = known.0 > partition.end && known.1 < term;
-        if counts || known == (ahead, term) || ahead <= partition.end {
+        let counts = known.0 > partition.end;
+        // A source that is behind with terms may come after one that is not.
+        let ahead = if counts && known.1 > term { ahead.max(known.0) } else { ahead };
+        if (counts && known.1 < term) || known == (ahead, term) || ahead <= partition.end {
             return;
         }
         let marks = Arc::make_mut(&mut partition.marks);

@@ -48,8 +48,8 @@ pub struct Marks {
     /// lacking that only records superseded which are still to come.
     #[cbor(n(5), default, skip_if = "is_zero")]
     pub ahead: i64,
-    /// The number of the owner's term then. Another reign that begins below does not bring those
-    /// records.
+    /// The number of the owner's term that the source knew of then. Another reign that begins below
+    /// does not bring those records.
     #[cbor(n(6), default, skip_if = "is_zero")]
     pub ahead_in: i64,
 }

@@ -133,6 +133,8 @@ pub struct ReplicaAppend {
     pub gap_to: Option<i64>,
     /// Batches below may have been compacted at the source before they came; 0 for none.
     pub compacted: i64,
+    /// The number of the owner's term that the source knew of then.
+    pub compacted_in: u64,
     /// The batches, in order.
     pub batches: Vec<ReplicaBatch>,
 }

@@ -41,7 +41,7 @@ impl Sequencer {
         let reached = to.unwrap_or(0).max(self.partition_mut(no).end);
         self.note_compaction(no, append.compacted.min(reached), 0);
         if append.compacted > reached {
-            self.note_ahead(no, append.compacted, term);
+            self.note_ahead(no, append.compacted, append.compacted_in.min(term));
         }
         if let Some(gap_to) = append.gap_to {
             self.sequence_gap(no, gap_to, append.compacted);

@@ -26,10 +26,15 @@ impl Catalog {
             )));
         }
         check_config(config)?;
-        let stone = stream.tombstones.get(origin);
-        let is_deleted = stone.is_some_and(|stone| !stone.is_outlived_by(owner.term));
+        let stone = stream.tombstones.get(origin).filter(|s| !s.is_outlived_by(owner.term));
+        let is_deleted = stone.is_some();
+        // Another one goes on with it, who may not be waiting to tell its deletion too.
+        let is_missed = owner.stream == upstream_id
+            && stone.and_then(|stone| stone.owner).is_some_and(|before| before != owner.stream);
         let mut events = if owner.stream == stream.id {
             Vec::new() // What began here is not taken back.
+        } else if is_missed {
+            return Err(self.deleted_here(stream, upstream, name));
         } else if is_deleted {
             Vec::from_iter(stream.wait_for(*origin, upstream_id, false)) // What was deleted stays deleted.
         } else if let Some(topic) = stream.topic_by_origin(*origin) {
@@ -190,6 +195,19 @@ impl Catalog {
         };
         events.extend(stream.advanced(upstream, *source_seq));
         Ok(events)
+    }
+
+    /// Its owner still has what was deleted here, in a term that is not before the owner's: it is not
+    /// made again, and nothing else of it is taken for complete (a hand-over would lose it).
+    fn deleted_here(&self, stream: &Stream, upstream: &Upstream, name: &TopicName) -> Error {
+        let here = Place { cluster: self.cluster.name.clone(), path: stream.path.clone() };
+        let owner = &upstream.place;
+        Error::policy(format!(
+            "topic {name} was deleted at {here} in a term of its own, and {owner} goes on with it; \
+             delete it there too, by `maprcli stream topic delete -path {} -topic {name}`, or begin \
+             a higher term there, by `maprcli stream replica failover -path {} -again true`",
+            owner.path, owner.path,
+        ))
     }
 
     /// Says who the two are, and what people can do.

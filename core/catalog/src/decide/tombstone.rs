@@ -22,7 +22,8 @@ impl Stream {
         let mut events = vec![Event::TopicDeleted { stream, origin, seq, owner_seq, term }];
         let listed = |id: &&StreamId| self.upstream_by_id(**id).is_some() && Some(**id) != teller;
         let waits_for: Vec<StreamId> = topic.told_by.iter().filter(listed).copied().collect();
-        let is_due = teller.is_none() && waits_for.is_empty() && self.replicas.is_empty();
+        let nobody = self.replicas.is_empty() && self.upstreams.is_empty();
+        let is_due = teller.is_none() && waits_for.is_empty() && nobody;
         if waits_for != topic.told_by {
             events.push(Event::TombstoneWaits { stream, origin, waits_for });
         }

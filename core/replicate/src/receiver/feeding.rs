@@ -1,10 +1,10 @@
 //! Which topics are taken from this session, and what the source is told of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use mainstem_link::{End, Feed, PartitionItem};
 use mainstem_types::limits::LINK_CHUNK_ITEMS_MAX;
-use mainstem_types::{OriginTopicId, StreamId};
+use mainstem_types::{OriginTopicId, StreamId, Term};
 
 use super::{Key, Receiver, ReceiverAction};
 
@@ -25,7 +25,8 @@ pub(super) struct Taking {
     source: Option<StreamId>,
     /// The source understands orders; otherwise everything is taken.
     chooses: bool,
-    owned: HashSet<OriginTopicId>,
+    /// Whose each topic is, and in a term of which number, as far as the source knows.
+    owners: HashMap<OriginTopicId, (StreamId, u64)>,
     orders: HashMap<OriginTopicId, bool>,
 }
 
@@ -34,25 +35,20 @@ impl Taking {
         (self.source, self.chooses) = (Some(source), chooses);
     }
 
-    pub(super) fn is_source(&self, owner: StreamId) -> bool {
-        self.source == Some(owner)
-    }
-
-    pub(super) fn note_owner(&mut self, origin: OriginTopicId, is_source: bool) {
-        if is_source {
-            self.owned.insert(origin);
-        } else {
-            self.owned.remove(&origin);
-        }
+    pub(super) fn note_owner(&mut self, origin: OriginTopicId, owner: StreamId, term: Term) {
+        self.owners.insert(origin, (owner, term.number));
     }
 
     pub(super) fn owns(&self, origin: OriginTopicId) -> bool {
-        self.owned.contains(&origin)
+        self.owners.get(&origin).is_some_and(|(owner, _)| self.source == Some(*owner))
+    }
+
+    pub(super) fn term(&self, origin: OriginTopicId) -> u64 {
+        self.owners.get(&origin).map_or(0, |(_, term)| *term)
     }
 
     pub(super) fn takes(&self, origin: OriginTopicId) -> bool {
-        let owned = self.owned.contains(&origin);
-        !self.chooses || self.orders.get(&origin).copied().unwrap_or(owned)
+        !self.chooses || self.orders.get(&origin).copied().unwrap_or_else(|| self.owns(origin))
     }
 }
 

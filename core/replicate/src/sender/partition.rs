@@ -105,7 +105,8 @@ impl SendPartition {
         if parted && reigns && !theirs.knows(term) {
             return Ok(Start::Rejoin(view.lineage.entries().to_vec(), view.durable_end));
         }
-        if relayed && end > view.durable_end {
+        // Nor is a history passed on that the owner may have left: ours is to be joined to it first.
+        if relayed && (end > view.durable_end || (parted && !reigns)) {
             return Ok(Start::Nothing);
         }
         if end > view.durable_end {

@@ -142,6 +142,42 @@ fn a_reign_is_told_before_anything_is_written_in_it_and_again_with_the_first_dat
     assert_eq!(told, [2], "what was told alone may have been dropped");
 }
 
+/// An owner of before is now to pass the topic on, and the replica has joined its successor's history.
+#[test]
+fn what_the_owner_may_have_left_is_not_passed_on() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    let term = Term { number: 9, id: TermId(9) };
+    (world.topics[0].owner, world.topics[0].term) = (StreamId(0x50), term);
+    world.log(1, 0).push(3, "x");
+    let ours = world.log(1, 0).lineage[0];
+    let other = LineageEntry { term_id: TermId(6), ..ours };
+    let next = LineageEntry { leader_epoch: 2, start_offset: 3, term_id: TermId(9), ..ours };
+    let held = PartitionItem {
+        origin: TOPIC,
+        partition: 0,
+        log_start: 0,
+        end: 0,
+        lineage: vec![other],
+        trimmed: None,
+    };
+    world.tell_source();
+    let welcomed = Welcome { features: 0, partitions: vec![held], ..welcome(0, term) };
+    world.sender.handle_frame(welcomed.into(), 0);
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            SenderAction::Meet(..) => world.sender.handle_met(),
+            SenderAction::Read(_) => panic!("it is not the history of the replica"),
+            _ => {}
+        }
+    }
+    assert_eq!(world.sender.faults(), []);
+    // Ours is the owner's after all.
+    world.log(1, 0).lineage.push(next);
+    world.tell_source();
+    let mut actions = std::iter::from_fn(|| world.sender.poll_action());
+    assert!(actions.any(|action| matches!(action, SenderAction::Send(Frame::Rejoin(_)))));
+}
+
 #[test]
 fn what_is_told_of_a_topic_that_passed_on_is_older_than_what_its_owner_says() {
     let mut world = World::new(Mode::Replicate).with_topic(1, 1);

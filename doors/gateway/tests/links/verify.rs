@@ -149,6 +149,7 @@ impl<'a> Forger<'a> {
                 lineage: lineage.entries().iter().copied().chain(begun).collect(),
                 gap_to: gap_to.take(),
                 compacted: 0,
+                compacted_in: 0,
                 batches: vec![ReplicaBatch { arrival_ms: *arrival_ms, bytes }],
             };
             self.replica.engine.append_replica(append).await.unwrap().await.unwrap().unwrap();

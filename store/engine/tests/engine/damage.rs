@@ -212,6 +212,7 @@ fn i8_a_damaged_partition_of_a_replica_does_not_stop_its_link() {
             lineage,
             gap_to: None,
             compacted: 0,
+            compacted_in: 0,
             batches,
         };
         let engine = world.engine.clone();

@@ -237,6 +237,7 @@ impl Run {
             lineage: vec![entry],
             gap_to: None,
             compacted: 0,
+            compacted_in: 0,
             batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
         };
         let (engine, end) = (self.world.engine.clone(), topic.end());

@@ -164,6 +164,7 @@ fn i8_what_the_new_owner_lacks_is_set_aside_before_it_is_undone() {
         lineage,
         gap_to: None,
         compacted: 0,
+        compacted_in: 0,
         batches,
     };
     let engine = old.world.engine.clone();
@@ -280,8 +281,8 @@ fn rejoin_with_another_tail(old: &mut Old, lineage: Vec<LineageEntry>) -> Result
     let mut bytes = batch(4, None, "of a third").to_vec();
     patch_leader_epoch(&mut bytes, lineage.last().unwrap().leader_epoch);
     let batches = vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }];
-    let (gap_to, compacted) = (None, 0);
-    let append = ReplicaAppend { link, topic, partition, lineage, gap_to, compacted, batches };
+    let append = append(link, batches);
+    let append = ReplicaAppend { topic, partition, lineage, ..append };
     let engine = old.world.engine.clone();
     let appended = old.world.run(async move { engine.append_replica(append).await?.await? });
     assert_eq!(appended, Ok(4));
@@ -424,18 +425,24 @@ fn i2_a_crash_amid_setting_aside_leaves_no_compacted_batch_that_is_not_known_as_
 /// below, and what was superseded only by what that one lacks is to come from there.
 #[test]
 fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_reign_has() {
-    for (compacted, begins, crashes, theirs) in [
-        (8, 6, false, 0),
-        (8, 6, true, 0),
-        (6, 6, false, 0),
-        (8, 8, false, 0),
-        (8, 8, true, 0),
-        (8, 6, false, 7),
-        (8, 8, false, 7),
-        (6, 6, false, 7),
+    for (compacted, begins, crashes, theirs, is_heard) in [
+        (8, 6, false, 0, false),
+        (8, 6, true, 0, false),
+        (6, 6, false, 0, false),
+        (8, 8, false, 0, false),
+        (8, 8, true, 0, false),
+        (8, 6, false, 7, false),
+        (8, 8, false, 7, false),
+        (6, 6, false, 7, false),
+        // The other owner is heard of while the first one, who has not heard, still sends.
+        (8, 6, false, 0, true),
+        (8, 8, false, 0, true),
     ] {
         let mut world = World::new(91);
         let (link, no) = world.replica();
+        if is_heard {
+            world.change(told_topic(link, NEW_TERM, 9)).unwrap();
+        }
         let first = ReplicaAppend { compacted, ..append(link, vec![at(0, 3, "a"), at(3, 3, "b")]) };
         send(&mut world, first).unwrap();
         if crashes {
@@ -447,7 +454,9 @@ fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_re
         }
         world.change(told_topic(link, NEW_TERM, 9)).unwrap();
         // What is here already comes again, with how far the other owner is compacted.
-        let known = ReplicaAppend { compacted: theirs, ..append(link, vec![at(0, 3, "a")]) };
+        let known = append(link, vec![at(0, 3, "a")]);
+        let compacted_in = NEW_TERM.number;
+        let known = ReplicaAppend { compacted: theirs, compacted_in, ..known };
         send(&mut world, known).unwrap();
         let next = entry(1, begins, NEW_TERM.id.0);
         let mut again = append(link, batches);
@@ -476,6 +485,7 @@ fn follow(old: &Old, link: LinkName) -> ReplicaAppend {
         lineage: vec![old.first(), begun],
         gap_to: None,
         compacted: 0,
+        compacted_in: 0,
         batches: vec![ReplicaBatch { arrival_ms: START_MS, bytes: bytes.into() }],
     }
 }

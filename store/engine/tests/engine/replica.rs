@@ -30,6 +30,7 @@ pub(crate) fn append(link: LinkName, batches: Vec<ReplicaBatch>) -> ReplicaAppen
         lineage: vec![entry],
         gap_to: None,
         compacted: 0,
+        compacted_in: TERM.number,
         batches,
     }
 }

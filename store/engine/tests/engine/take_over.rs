@@ -58,6 +58,7 @@ fn send(world: &mut World, link: LinkName, base: i64, sequence: i32) -> Result<i
         lineage: vec![FIRST],
         gap_to: None,
         compacted: 0,
+        compacted_in: 0,
         batches,
     };
     let engine = world.engine.clone();

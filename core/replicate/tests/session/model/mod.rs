@@ -355,7 +355,7 @@ impl World {
             applied_seq: self.applied_seq,
             term: TERM,
             partitions,
-            owned: self.topics.iter().filter(|t| t.owner == SOURCE).map(|t| t.origin).collect(),
+            owned: self.topics.iter().filter(|t| t.owner == SOURCE).map(of_topic).collect(),
             cursors: Vec::new(),
             holds: self.held.values().any(|held| *held != i64::MAX),
             terms: Vec::new(),
@@ -404,4 +404,8 @@ impl World {
         }
         Ok(batches.to)
     }
+}
+
+fn of_topic(topic: &TopicItem) -> TermItem {
+    TermItem { origin: topic.origin, owner: topic.owner, term: topic.term }
 }
