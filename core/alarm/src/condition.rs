@@ -111,13 +111,9 @@ fn stopped(replica: &ReplicaSight) -> Condition {
 }
 
 fn conflict(replica: &ReplicaSight) -> Condition {
-    let message = told(&replica.link.faults, true).map(|topics| {
-        format!(
-            "{topics} of {} is refused at {}, where the name has another owner; rename or delete \
-             one of the two",
-            replica.stream, replica.replica
-        )
-    });
+    // What ends it is in the words of who refuses: there is more than one kind.
+    let message = told(&replica.link.faults, true)
+        .map(|topics| format!("{topics} of {} is refused at {}", replica.stream, replica.replica));
     let entity = replica.stream.as_str();
     let found = condition(AlarmName::ReplConflict, entity, replica.replica.clone(), message);
     Condition { clear_after_ms: RETRY_MS, ..found }
@@ -233,13 +229,8 @@ fn stopped_here(upstream: &UpstreamSight) -> Condition {
 }
 
 fn conflict_here(upstream: &UpstreamSight) -> Condition {
-    let message = told(&upstream.link.faults, true).map(|topics| {
-        format!(
-            "{topics} from {} is refused, because the name has another owner here; rename or \
-             delete one of the two",
-            upstream.upstream
-        )
-    });
+    let message = told(&upstream.link.faults, true)
+        .map(|topics| format!("{topics} from {} is refused here", upstream.upstream));
     let entity = upstream.stream.as_str();
     let found = condition(AlarmName::ReplConflict, entity, upstream.upstream.clone(), message);
     Condition { clear_after_ms: RETRY_MS, ..found }

@@ -99,7 +99,7 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             |s| s.replicas[0].link.faults = faults("ErrTopicConflict", 1),
             AlarmName::ReplConflict,
             "/a",
-            &["topic t00 (ErrTopicConflict: because) of /a is refused", "rename or delete"],
+            &["topic t00 (ErrTopicConflict: because) of /a is refused at /mapr/newyork/a"],
         ),
         (
             |s| (s.replicas[0].link.lag_ms, s.replicas[0].link.puts_pending) = (75_000, 9),
@@ -150,10 +150,7 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             |s| s.upstreams[0].link.faults = faults("ErrTopicConflict", 1),
             AlarmName::ReplConflict,
             "/b",
-            &[
-                "topic t00",
-                "from /mapr/boston/b is refused, because the name has another owner here",
-            ],
+            &["topic t00", "from /mapr/boston/b is refused here"],
         ),
         (
             |s| s.upstreams[0].link.faults = faults("ErrCorrupt", 1),
