@@ -48,7 +48,9 @@ async fn serve_gateway(settings: RelayFile) -> Result<(), Error> {
         server: settings.server.clone(),
         connections_max: GatewaySettings::default().connections_max,
     };
-    let relay = Relay::start(link_tls(&settings.gateway)?, relay).await?;
+    let tls = link_tls(&settings.gateway)?;
+    tls.check_own(&relay.cluster, None)?;
+    let relay = Relay::start(tls, relay).await?;
     tracing::info!(
         cluster = settings.name,
         gateway = %relay.address(),
@@ -171,6 +173,9 @@ async fn open_gateway(
     env: &Env,
 ) -> Result<Gateway, Error> {
     let tls = link_tls(&settings.gateway)?;
+    let catalog = engine.catalog();
+    let cluster = catalog.cluster();
+    tls.check_own(&cluster.name, Some(cluster.id))?;
     let directory = known_gateways(settings.clusters.clone());
     let gateway = GatewaySettings {
         listen: settings.gateway.listen,

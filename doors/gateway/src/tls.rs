@@ -18,6 +18,7 @@ const ALPN: &[u8] = b"mainstem-link/1";
 pub struct LinkTls {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) connector: TlsConnector,
+    own: PeerIdentity,
 }
 
 impl LinkTls {
@@ -26,6 +27,8 @@ impl LinkTls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let roots = Arc::new(roots(authority_pem)?);
         let chain: Vec<CertificateDer<'static>> = certificates(&own.certificate)?;
+        let identity =
+            PeerIdentity::of(Some(&chain)).map_err(|e| bad("the cluster's certificate", &e))?;
         let key = || {
             PrivateKeyDer::from_pem_slice(own.key.as_bytes())
                 .map_err(|e| bad("the cluster's private key", &e))
@@ -52,7 +55,24 @@ impl LinkTls {
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             connector: TlsConnector::from(Arc::new(client)),
+            own: identity,
         })
+    }
+
+    /// Whether peers will take who shows this certificate for that cluster.
+    ///
+    /// # Errors
+    /// It is another cluster's: no peer would talk to it.
+    pub fn check_own(&self, name: &ClusterName, id: Option<ClusterId>) -> Result<(), Error> {
+        if self.own.is_named(name) && id.is_none_or(|id| id == self.own.id) {
+            return Ok(());
+        }
+        let id = id.map_or_else(String::new, |id| format!(" ({id})"));
+        Err(Error::invalid(format!(
+            "the certificate under [gateway] is of cluster {}, not of {name}{id}, so that no other \
+             cluster would talk to it; give the one that was issued for {name}",
+            self.own.id
+        )))
     }
 }
 

@@ -137,6 +137,11 @@ async fn a_stranger_s_certificate_opens_nothing() {
     // A member of the group that speaks for another cluster is refused as well.
     let liar = group.authority.issue(source.id, &"sanfrancisco".parse().unwrap()).unwrap();
     let tls = LinkTls::from_pem(group.authority.certificate_pem(), &liar).unwrap();
+    tls.check_own(&"sanfrancisco".parse().unwrap(), Some(source.id)).unwrap();
+    let wrong = tls.check_own(&"chicago".parse().unwrap(), None).unwrap_err();
+    assert!(wrong.message().contains("not of chicago"), "{wrong}");
+    let wrong = tls.check_own(&"sanfrancisco".parse().unwrap(), Some(replica.id)).unwrap_err();
+    assert!(wrong.message().contains(&source.id.to_string()), "{wrong}");
     let directory = group.directory();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let dns = DnsSettings::Off;
