@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
-use crate::settings::replica_settings;
+use crate::settings::{notes, replica_settings};
 use crate::stream::row;
 
 /// How long a grant may wait for its first use: over a weekend without the network.
@@ -77,7 +77,7 @@ impl AdminDoor {
             setup: Some(setup),
         };
         self.engine.change(command).await?;
-        Ok(Vec::new())
+        notes(arguments)
     }
 }
 

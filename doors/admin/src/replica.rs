@@ -12,7 +12,7 @@ use crate::dispatch::Answer;
 use crate::door::AdminDoor;
 use crate::handover::handover;
 use crate::link::{errors, faults, gaps, rates, seconds};
-use crate::settings::{replica_patch, replica_settings};
+use crate::settings::{notes, replica_patch, replica_settings};
 use crate::stream::row;
 use crate::synchrony::synchrony;
 
@@ -31,7 +31,7 @@ impl AdminDoor {
             setup: None,
         };
         self.engine.change(command).await?;
-        Ok(Vec::new())
+        notes(arguments)
     }
 
     pub(crate) async fn edit_replica(&self, arguments: &Arguments) -> Answer {
@@ -43,7 +43,7 @@ impl AdminDoor {
             patch.place = Some(self.place(&catalog, arguments, "newreplica")?);
         }
         self.engine.change(Command::EditReplica { stream: stream.id, replica, patch }).await?;
-        Ok(Vec::new())
+        notes(arguments)
     }
 
     pub(crate) async fn change_replica(&self, verb: &str, arguments: &Arguments) -> Answer {

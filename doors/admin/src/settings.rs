@@ -1,9 +1,12 @@
 //! Flags into settings of streams and links.
 
 use mainstem_access::Ace;
-use mainstem_api::Arguments;
+use mainstem_api::{Arguments, Row};
 use mainstem_catalog::{ReplicaPatch, ReplicaSettings, StreamPatch};
 use mainstem_types::{Error, StreamCompression};
+use serde_json::json;
+
+use crate::stream::row;
 
 /// A permission in its normal form.
 fn perm(arguments: &Arguments, flag: &str) -> Result<Option<String>, Error> {
@@ -35,6 +38,18 @@ pub(crate) fn stream_patch(arguments: &Arguments) -> Result<StreamPatch, Error> 
 fn link_compression(arguments: &Arguments) -> Result<Option<StreamCompression>, Error> {
     let given = arguments.parsed("networkcompression")?;
     Ok(given.map(|word| if word == StreamCompression::Lzf { StreamCompression::Lz4 } else { word }))
+}
+
+/// What was asked of a link and is not done to the letter, to be told beside the answer.
+pub(crate) fn notes(arguments: &Arguments) -> Result<Vec<Row>, Error> {
+    let compression = arguments.parsed::<StreamCompression>("networkcompression")?;
+    let notes = [
+        (compression == Some(StreamCompression::Lzf))
+            .then_some("links have no lzf: this one packs by lz4, and lists that"),
+        (arguments.boolean("networkencryption") == Some(false))
+            .then_some("links are always encrypted: -networkencryption false changes nothing"),
+    ];
+    Ok(notes.into_iter().flatten().map(|note| row(json!({ "note": note }))).collect())
 }
 
 /// What `replica add` and `replica autosetup` were given.

@@ -139,6 +139,13 @@ async fn i9_a_replica_tells_what_its_link_tells() {
     world.rows("stream/replica/edit?path=/a&replica=/mapr/newyork/a&throttle=true").await;
     let row = &world.rows("stream/replica/list?path=/a").await[0];
     assert_eq!((&row["paused"], &row["throttle"]), (&json!(false), &json!(true)));
+    let old = "stream/replica/edit?path=/a&replica=/mapr/newyork/a&networkcompression=lzf\
+               &networkencryption=false";
+    let notes = world.rows(old).await;
+    let told = |n: usize| notes[n]["note"].as_str().unwrap();
+    assert!(notes.len() == 2 && told(0).contains("lz4") && told(1).contains("always encrypted"));
+    let row = &world.rows("stream/replica/list?path=/a").await[0];
+    assert_eq!(row["networkcompression"], "lz4");
     world.rows("stream/replica/remove?path=/a&replica=/mapr/newyork/a").await;
     assert!(world.rows("stream/replica/list?path=/a").await.is_empty());
 }
