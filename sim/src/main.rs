@@ -15,7 +15,11 @@ const HELP: &str = "mainstem-sim runs a few clusters from one seed, many times.
   --trace       print what its links carry
   --topology T  run every seed in this one, such as \"fail-over in a mesh\"; by default each seed
                 draws one
-  --plant NAME  with a bug put in on purpose; the run should fail";
+  --plant NAME  with a bug put in on purpose; the run should fail
+  --plants      try every such bug in turn, and tell by which rule and seed each is caught";
+
+/// Seeds within which a bug that was put in must show.
+const SEEDS_PER_PLANT: u64 = 400;
 
 struct Settings {
     from: u64,
@@ -27,6 +31,9 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).eq(["--plants"]) {
+        return catch_all();
+    }
     match settings(std::env::args().skip(1)) {
         Ok(Some(settings)) => run_all(&settings),
         Ok(None) => {
@@ -66,7 +73,10 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Option<Settin
             "--seed" => (settings.from, settings.seeds) = (number()?, Some(1)),
             "--plant" => {
                 let named = Plant::ALL.iter().find(|plant| plant.to_string() == value);
-                settings.plant = *named.ok_or_else(|| format!("no bug is called {value}"))?;
+                settings.plant = *named.ok_or_else(|| {
+                    let names: Vec<String> = Plant::ALL.iter().map(Plant::to_string).collect();
+                    format!("{value} is none of {}", names.join(", "))
+                })?;
             }
             "--topology" if topologies().contains(&value.as_str()) => settings.topology = value,
             "--topology" => {
@@ -130,9 +140,31 @@ fn run_all(settings: &Settings) -> ExitCode {
     );
     let violations: Vec<Violation> = results.into_iter().filter_map(|(_, _, v)| v).collect();
     for violation in &violations {
-        println!("{violation}");
+        println!("{violation}\nreplay: {}", violation.replay(&settings.topology, settings.plant));
     }
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Proves that the rules can fail.
+fn catch_all() -> ExitCode {
+    let mut missed = 0;
+    for plant in Plant::ALL {
+        let found = (1..=SEEDS_PER_PLANT).find_map(|seed| {
+            let violation = run_in(plant.shows_in(), seed, *plant).err()?;
+            (violation.rule == plant.caught_by()).then_some(violation)
+        });
+        match found {
+            Some(found) => println!(
+                "{plant} breaks \"{}\" at seed {} ({})",
+                found.rule, found.seed, found.topology
+            ),
+            None => {
+                missed += 1;
+                println!("{plant} is not caught as \"{}\"", plant.caught_by());
+            }
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn add(sum: &mut Report, report: &Report) {

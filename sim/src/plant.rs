@@ -104,6 +104,22 @@ impl Plant {
         Self::DecisionsUntold,
     ];
 
+    /// The topology in which it shows soon; empty for any.
+    pub const fn shows_in(self) -> &'static str {
+        match self {
+            // Two terms of one number take three streams.
+            Self::TermsByNumber => "fail-over in a mesh",
+            // A name that two have given, and a way round by which each hears of the other's.
+            Self::ConflictOverwrites => "loop of three",
+            Self::IgnoreHigherTerm
+            | Self::LoseSetAside
+            | Self::OfferEarly
+            | Self::TakeBackOffered
+            | Self::DecisionsUntold => "fail-over of a pair",
+            _ => "",
+        }
+    }
+
     /// The rule that catches it.
     pub const fn caught_by(self) -> &'static str {
         match self {

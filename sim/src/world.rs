@@ -42,10 +42,23 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} ({}) breaks {} after {} events: {}\nreplay: cargo run -p mainstem-sim \
-             --release -- --seed {}",
-            self.seed, self.topology, self.rule, self.event, self.message, self.seed
+            "seed {} ({}) breaks {} after {} events: {}",
+            self.seed, self.topology, self.rule, self.event, self.message
         )
+    }
+}
+
+impl Violation {
+    /// The command that shows it again, given what [`run_in`] was given.
+    pub fn replay(&self, topology: &str, plant: Plant) -> String {
+        let mut command = format!("cargo run -p mainstem-sim --release -- --seed {}", self.seed);
+        if !topology.is_empty() {
+            command += &format!(" --topology \"{topology}\"");
+        }
+        if plant != Plant::None {
+            command += &format!(" --plant {plant}");
+        }
+        command
     }
 }
 

@@ -13,7 +13,7 @@ const SEEDS_PER_PLANT: u64 = 400;
 fn i2_to_i6_hold_whatever_happens() {
     for seed in 1_000..1_000 + SEEDS {
         if let Err(violation) = run(seed, Plant::None) {
-            panic!("{violation}");
+            panic!("{violation}\nreplay: {}", violation.replay("", Plant::None));
         }
     }
 }
@@ -32,19 +32,8 @@ fn one_seed_is_one_history() {
 fn every_planted_bug_is_caught_by_the_rule_it_breaks() {
     for plant in Plant::ALL {
         let mut others = Vec::new();
-        // Two terms of one number take three streams.
-        let topology = match plant {
-            Plant::TermsByNumber => "fail-over in a mesh",
-            // A name that two have given, and a way round by which each hears of the other's.
-            Plant::ConflictOverwrites => "loop of three",
-            Plant::IgnoreHigherTerm
-            | Plant::LoseSetAside
-            | Plant::OfferEarly
-            | Plant::TakeBackOffered
-            | Plant::DecisionsUntold => "fail-over of a pair",
-            _ => "",
-        };
-        let caught = (1..=SEEDS_PER_PLANT).any(|seed| match run_in(topology, seed, *plant) {
+        let in_topology = |seed| run_in(plant.shows_in(), seed, *plant);
+        let caught = (1..=SEEDS_PER_PLANT).any(|seed| match in_topology(seed) {
             Err(violation) if violation.rule == plant.caught_by() => true,
             Err(violation) => {
                 others.push(violation.rule);
