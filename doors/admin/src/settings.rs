@@ -6,8 +6,6 @@ use mainstem_catalog::{ReplicaPatch, ReplicaSettings, StreamPatch};
 use mainstem_types::{Error, StreamCompression};
 use serde_json::json;
 
-use crate::stream::row;
-
 /// A permission in its normal form.
 fn perm(arguments: &Arguments, flag: &str) -> Result<Option<String>, Error> {
     Ok(arguments.parsed::<Ace>(flag)?.map(|ace| ace.to_string()))
@@ -49,7 +47,8 @@ pub(crate) fn notes(arguments: &Arguments) -> Result<Vec<Row>, Error> {
         (arguments.boolean("networkencryption") == Some(false))
             .then_some("links are always encrypted: -networkencryption false changes nothing"),
     ];
-    Ok(notes.into_iter().flatten().map(|note| row(json!({ "note": note }))).collect())
+    let row = |note| Row::from_iter([("note".to_owned(), json!(note))]);
+    Ok(notes.into_iter().flatten().map(row).collect())
 }
 
 /// What `replica add` and `replica autosetup` were given.
