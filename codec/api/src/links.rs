@@ -73,6 +73,10 @@ pub struct LinkError {
     pub at_ms: i64,
 }
 
+/// The code of a [`LinkError`] where a link stands and its source has nothing to give: topics belong
+/// to another stream, and nobody feeds the source.
+pub const NOT_FED: &str = "ErrNotFed";
+
 /// A topic or partition that stopped while the rest flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicFault {
@@ -149,6 +153,8 @@ pub struct LinkReport {
     pub rates: Rates,
     /// When the replica was heard last.
     pub last_contact_ms: Option<i64>,
+    /// When it was heard last in a session that stood: one that answers may refuse it.
+    pub stood_ms: Option<i64>,
     /// The gateway in use.
     pub gateway: Option<String>,
     /// Bytes of batches sent since the process started.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_api::links::{ReplicaState, SyncStanding, TopicFault};
+use mainstem_api::links::{NOT_FED, ReplicaState, SyncStanding, TopicFault};
 
 use crate::sight::{DiskSight, ReplicaSight, Sight, UpstreamSight};
 use crate::{AlarmName, DamageSight, GatewaySight};
@@ -88,7 +88,8 @@ fn link_error(replica: &ReplicaSight) -> Condition {
     let link = &replica.link;
     let should_flow = !replica.is_paused || link.state != ReplicaState::Replicating;
     let is_refused = link.state == ReplicaState::Unexpected;
-    let message = (is_refused || (should_flow && !link.connected)).then(|| {
+    let is_not_fed = link.error.as_ref().is_some_and(|error| error.code == NOT_FED);
+    let message = (is_refused || is_not_fed || (should_flow && !link.connected)).then(|| {
         let why = match &link.error {
             Some(error) => format!("{}: {}", error.code, error.message),
             None => "no session stands; see `stream replica list`".to_owned(),
@@ -215,7 +216,7 @@ fn cut_off(upstream: &UpstreamSight) -> Condition {
     let message = trouble.map(|error| {
         format!("nothing comes from {}: {}: {}", upstream.upstream, error.code, error.message)
     });
-    let subject = format!("{} link", upstream.upstream);
+    let subject = from(upstream, "link");
     let found = condition(AlarmName::ReplError, upstream.stream.as_str(), subject, message);
     Condition { raise_after_ms: UPSTREAM_MS, clear_after_ms: LINK_MS, ..found }
 }
@@ -223,7 +224,7 @@ fn cut_off(upstream: &UpstreamSight) -> Condition {
 fn stopped_here(upstream: &UpstreamSight) -> Condition {
     let message = told(&upstream.link.faults, false)
         .map(|topics| format!("{topics} from {} stopped here", upstream.upstream));
-    let subject = format!("{} topics", upstream.upstream);
+    let subject = from(upstream, "topics");
     let found = condition(AlarmName::ReplError, upstream.stream.as_str(), subject, message);
     Condition { clear_after_ms: RETRY_MS, ..found }
 }
@@ -231,9 +232,14 @@ fn stopped_here(upstream: &UpstreamSight) -> Condition {
 fn conflict_here(upstream: &UpstreamSight) -> Condition {
     let message = told(&upstream.link.faults, true)
         .map(|topics| format!("{topics} from {} is refused here", upstream.upstream));
-    let entity = upstream.stream.as_str();
-    let found = condition(AlarmName::ReplConflict, entity, upstream.upstream.clone(), message);
+    let (entity, subject) = (upstream.stream.as_str(), from(upstream, "names"));
+    let found = condition(AlarmName::ReplConflict, entity, subject, message);
     Condition { clear_after_ms: RETRY_MS, ..found }
+}
+
+/// A stream may be upstream and replica of another one at once, and both ends have alarms.
+fn from(upstream: &UpstreamSight, what: &str) -> String {
+    format!("from {} {what}", upstream.upstream)
 }
 
 /// `topic a (why), topic b (why) and 3 more`, of the conflicts or of all else.

@@ -1,7 +1,7 @@
 //! One word on a stream's replicas, for scripts and monitors.
 
 use crate::ReplicaSight;
-use mainstem_api::links::{ReplicaState, SyncStanding};
+use mainstem_api::links::{NOT_FED, ReplicaState, SyncStanding};
 
 /// How long a replica may be out of contact before it counts as broken: a session that ended is
 /// taken up again within this time.
@@ -51,8 +51,9 @@ impl Health {
 /// Judges a replica, with the lag that it may have.
 pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
     let link = &replica.link;
+    // Who refuses a session is heard too.
     let is_heard =
-        link.last_contact_ms.is_some_and(|heard| wall_ms.saturating_sub(heard) <= CONTACT_MS_MAX);
+        link.stood_ms.is_some_and(|stood| wall_ms.saturating_sub(stood) <= CONTACT_MS_MAX);
     // A set-up that has just begun has not called anybody yet.
     let begins = link.state != ReplicaState::Replicating
         && link.error.as_ref().is_none_or(|error| error.code == "Connecting");
@@ -63,7 +64,8 @@ pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
     };
     let lag = format!("{:.1} s behind", link.lag_ms as f64 / 1000.0);
     let paused = if replica.is_paused { ", paused" } else { "" };
-    if link.state == ReplicaState::Unexpected || is_cut_off {
+    let is_not_fed = link.error.as_ref().is_some_and(|error| error.code == NOT_FED);
+    if link.state == ReplicaState::Unexpected || is_cut_off || is_not_fed {
         return Verdict { health: Health::Broken, why: reason() };
     }
     if let Some(fault) = link.faults.first() {
@@ -113,7 +115,7 @@ mod tests {
             lag_ms_max: None,
             link: LinkReport {
                 connected: true,
-                last_contact_ms: Some(NOW - 500),
+                stood_ms: Some(NOW - 500),
                 ..LinkReport::default()
             },
         }
@@ -131,17 +133,17 @@ mod tests {
             (Health::Broken, "refused", |r| r.link.sync = SyncStanding::Refusing),
             (Health::Lagging, "0 % copied", |r| {
                 r.link.state = ReplicaState::CreateSchedule;
-                (r.link.connected, r.link.last_contact_ms) = (false, None);
+                (r.link.connected, r.link.stood_ms) = (false, None);
             }),
             (Health::Lagging, "deleted 7 offsets", |r| r.link.expired = 7),
             // Paused with nothing to be sent is what a person wanted, however long ago.
             (Health::Fine, "paused", |r| {
-                (r.is_paused, r.link.connected, r.link.last_contact_ms) = (true, false, Some(0));
+                (r.is_paused, r.link.connected, r.link.stood_ms) = (true, false, Some(0));
             }),
             // Between two sessions.
             (Health::Fine, "0.0 s", |r| r.link.connected = false),
             (Health::Broken, "ErrX: call them", |r| {
-                (r.link.connected, r.link.last_contact_ms) = (false, Some(NOW - 10_001));
+                (r.link.connected, r.link.stood_ms) = (false, Some(NOW - 10_001));
                 r.link.error = Some(LinkError {
                     code: "ErrX".to_owned(),
                     host: "here".to_owned(),
@@ -150,7 +152,15 @@ mod tests {
                 });
             }),
             (Health::Broken, "no session", |r| {
-                (r.link.connected, r.link.last_contact_ms) = (false, None);
+                (r.link.connected, r.link.stood_ms) = (false, None);
+            }),
+            (Health::Broken, "ErrNotFed: topic t belongs to another", |r| {
+                r.link.error = Some(LinkError {
+                    code: NOT_FED.to_owned(),
+                    host: "here".to_owned(),
+                    message: "topic t belongs to another".to_owned(),
+                    at_ms: NOW,
+                });
             }),
             (Health::Broken, "topic t stopped: two owners", |r| {
                 r.link.faults = vec![TopicFault {

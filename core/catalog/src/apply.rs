@@ -295,7 +295,7 @@ impl Catalog {
         let mut applied = Applied::row(RowKey::Stream(stream));
         let home = self.stream_mut(stream);
         home.see_term(owner.term);
-        if owner.stream == stream {
+        if owner.stream == stream && owner.term.number >= home.term.number {
             home.term = owner.term;
         }
         let mut seq = first_seq;

@@ -64,6 +64,21 @@ impl Stream {
         self.topics.values().filter(|topic| topic.aside.is_none())
     }
 
+    /// A topic of another stream that none of the upstreams can bring: neither is its owner, or has
+    /// told it for the owner.
+    pub fn stray_topic(&self) -> Option<&Topic> {
+        self.carried_topics().map(|topic| &**topic).find(|topic| self.is_stray(topic))
+    }
+
+    pub(crate) fn is_stray(&self, topic: &Topic) -> bool {
+        let is_upstream = |id: &StreamId| self.upstream_by_id(*id).is_some();
+        // One that has not called yet may be anybody.
+        let is_known = self.upstreams.iter().all(|upstream| upstream.stream_id.is_some());
+        let owner = topic.owner.stream;
+        let is_brought = is_upstream(&owner) || topic.told_by.iter().any(is_upstream);
+        owner != self.id && is_known && !is_brought
+    }
+
     /// The agreement with the replica at `place`.
     pub fn replica(&self, place: &Place) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.place == *place)

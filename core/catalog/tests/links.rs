@@ -157,6 +157,13 @@ fn i6_nothing_is_taken_under_an_agreement_that_has_ended() {
     replica.epoch = fresh;
     let backwards = replica.open(6).unwrap_err();
     assert!(backwards.message().starts_with("source went backwards"), "{backwards}");
+    // Whose topics were taken over is to hear of that, however old the state it was restored from.
+    let mut promoted = Replica { story: Story::new(), ..replica };
+    promoted.story.catalog = replica.story.catalog.clone();
+    promoted.story.run(&Command::FailOver { stream: replica.stream, upstream: None }).unwrap();
+    promoted.open(6).unwrap();
+    let upstream = promoted.story.see(replica.stream).upstream_by_id(SOURCE).unwrap();
+    assert_eq!(upstream.applied_seq, CatalogSeq(6));
 
     let upstream = place(SOURCE_PLACE);
     replica.story.run(&Command::RemoveUpstream { stream: replica.stream, upstream }).unwrap();
@@ -166,7 +173,21 @@ fn i6_nothing_is_taken_under_an_agreement_that_has_ended() {
     // Its topics stay, read-only, until somebody deletes them or fails over.
     let topic = replica.story.see(replica.stream).topic_by_origin(TOPIC).unwrap().clone();
     assert!(replica.story.see(replica.stream).check_local_write(&topic).is_err());
-    replica.story.run(&Command::DeleteTopic { stream: replica.stream, topic: TOPIC }).unwrap();
+    // So they are under another agreement that does not bring them.
+    let stream = replica.stream;
+    let upstream = place("/mapr/boston/x");
+    let stray = |replica: &Replica| replica.story.see(stream).stray_topic().is_some();
+    assert!(stray(&replica));
+    let delete = Command::DeleteTopic { stream, topic: TOPIC };
+    let add = Command::AddUpstream { stream, upstream: upstream.clone(), stream_id: None };
+    replica.story.run(&add).unwrap();
+    assert!(!stray(&replica), "it may be who owns them");
+    assert_eq!(replica.story.run(&delete).unwrap_err().kind(), ErrorKind::Policy);
+    replica.story.run(&Command::RemoveUpstream { stream, upstream: upstream.clone() }).unwrap();
+    let add = Command::AddUpstream { stream, upstream, stream_id: Some(StreamId(0x99)) };
+    replica.story.run(&add).unwrap();
+    assert!(stray(&replica));
+    replica.story.run(&delete).unwrap();
 }
 
 #[test]

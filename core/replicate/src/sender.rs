@@ -306,14 +306,8 @@ impl Sender {
             return;
         }
         let straddles = batches.first().is_some_and(|batch| batch.base_offset < request.from);
-        if straddles && self.may_have_parted(key.0) {
-            self.stop(Code::Fenced, "the replica's history is to be compared anew");
-            return;
-        }
         if straddles {
-            let message = format!("offset {} lies within a batch of the source", request.from);
-            self.stop_partition(key, Code::Diverged, message, true);
-            return;
+            return self.handle_straddling(key, request.from);
         }
         self.send_batches(key, request.from, empty_to, batches);
         self.cursors_dirty = true;

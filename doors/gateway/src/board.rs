@@ -19,6 +19,7 @@ pub(crate) struct SendingNote {
     pub(crate) connected: bool,
     pub(crate) gateway: Option<String>,
     pub(crate) last_contact_ms: Option<i64>,
+    pub(crate) stood_ms: Option<i64>,
     pub(crate) error: Option<LinkError>,
     pub(crate) account: Account,
     pub(crate) faults: Vec<FaultNote>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_api::links::{
-    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkGap, LinkReport, Links, Rates,
-    ReplicaState, SyncStanding, TopicFault, UpstreamReport, VerifyReport,
+    BoxFuture, CopyGrant, CopyReport, GatewayReport, LinkError, LinkGap, LinkReport, Links,
+    NOT_FED, Rates, ReplicaState, SyncStanding, TopicFault, UpstreamReport, VerifyReport,
 };
 use mainstem_catalog::{
     Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
@@ -300,6 +300,7 @@ impl LinkDesk {
         };
         let unknown = !note.account.is_heard() && backlog.partitions > 0;
         let error = if unknown { Some(self.with_unknown(error)) } else { error };
+        let error = error.or_else(|| self.not_fed(stream));
         LinkReport {
             state: match setup {
                 _ if waits_for_load(stream, replica) => ReplicaState::WaitTillBulkload,
@@ -330,6 +331,7 @@ impl LinkDesk {
             lag_ms_max: lag_ms,
             rates: Rates::default(),
             last_contact_ms: note.last_contact_ms,
+            stood_ms: note.stood_ms,
             gateway: note.gateway,
             bytes_sent: note.bytes_sent,
             records_sent: note.records_sent,
@@ -374,6 +376,36 @@ impl LinkDesk {
             None => self.error("NotConnected", UNKNOWN.to_owned()),
             Some(error) => LinkError { message: format!("{}; {UNKNOWN}", error.message), ..error },
         }
+    }
+
+    /// An owner of before whose topics have passed on, or a relay without its upstream: what it passes
+    /// on is old, however well the link stands.
+    fn not_fed(&self, stream: &Stream) -> Option<LinkError> {
+        let topic = stream.stray_topic()?;
+        let here = &self.ctx.engine.catalog().cluster().name.clone();
+        let (path, owner) = (&stream.path, topic.owner.stream);
+        let listed = stream.replicas.iter().find(|replica| replica.replica_id == Some(owner));
+        let message = match listed {
+            Some(owner) => format!(
+                "topic {} belongs to {} since term {}, and nothing feeds it here; to make this stream \
+                 the owner again run `maprcli stream replica failback -path {} -replica \
+                 /mapr/{here}{path}`, to follow {} declare it by `maprcli stream upstream add -path \
+                 /mapr/{here}{path} -upstream {}` and `maprcli stream replica add` there",
+                topic.name,
+                owner.place,
+                topic.owner.term.number,
+                owner.place,
+                owner.place,
+                owner.place
+            ),
+            None => format!(
+                "topic {} belongs to the stream with uuid {owner} since term {}, and nothing feeds it \
+                 here; declare who has it by `maprcli stream upstream add -path /mapr/{here}{path}`, or \
+                 take it over by `maprcli stream replica failover -path /mapr/{here}{path}`",
+                topic.name, topic.owner.term.number
+            ),
+        };
+        Some(self.error(NOT_FED, message))
     }
 
     fn fault_as_error(&self, fault: &TopicFault) -> LinkError {

@@ -288,6 +288,9 @@ impl Session<'_> {
         let is_ack = matches!(frame, Frame::Ack(_));
         let was_open = self.sender.is_open();
         self.sender.handle_frame(frame, self.ctx.now_ms());
+        if self.sender.is_open() {
+            self.ctx.board.note_sending(self.key, |note| note.stood_ms = Some(now_ms));
+        }
         if is_news || (is_ack && self.mode == Mode::Copy) {
             let (faults, copy) = (self.sender.faults(), self.sender.copy_progress());
             let is_copy = self.mode == Mode::Copy;

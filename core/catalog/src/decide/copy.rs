@@ -1,9 +1,9 @@
 //! A copy whose topics belong to the destination afterwards: an agreement for its time only, and
 //! the take-over that ends it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_types::{Error, OriginTopicId, StreamId, TopicName};
+use mainstem_types::{Error, OriginTopicId, StreamId, Term, TermId, TopicName};
 
 use super::Draw;
 use super::grant::check_fresh;
@@ -73,12 +73,20 @@ impl Catalog {
             topic.owner.stream != stream.id
                 && (topic.owner.stream == grant.source_id || topics.contains(&topic.origin))
         };
-        let copied = stream.topics.values().filter(|topic| is_copied(topic));
-        let copied: Vec<OriginTopicId> = copied.map(|topic| topic.origin).collect();
+        // Nobody was promoted: a link that is ever made between the two is to show two owners of one
+        // topic, and not to take the source for an old master. So each topic keeps its term's number.
+        let mut copied: BTreeMap<u64, Vec<OriginTopicId>> = BTreeMap::new();
+        for topic in stream.topics.values().filter(|topic| is_copied(topic)) {
+            copied.entry(topic.owner.term.number).or_default().push(topic.origin);
+        }
         let mut events = Vec::new();
-        if !copied.is_empty() {
-            let owner = Owner { stream: stream.id, term: stream.next_term(draw) };
-            events.push(stream.owner_changed(copied, owner));
+        let mut after = stream.clone();
+        for (number, topics) in copied {
+            let drawn = || Term { number, id: TermId::from_random((draw.random)()) };
+            let term = if number == stream.term.number { stream.term } else { drawn() };
+            let count = topics.len() as u64;
+            events.push(after.owner_changed(topics, Owner { stream: stream.id, term }));
+            after.catalog_seq.0 += count;
         }
         if !more {
             let link_epoch = stream.link_epoch.next();

@@ -125,8 +125,8 @@ impl Catalog {
         let stream = self.expect_stream(stream)?;
         let topic = stream.expect_topic(topic)?;
         stream.check_not_handing_over()?;
-        // Without an upstream nobody brings it back, and nobody else can delete it any more.
-        if !stream.upstreams.is_empty() {
+        // Without its upstream nobody brings it back, and nobody else can delete it any more.
+        if !stream.is_stray(topic) {
             stream.check_owned(topic, "delete it there, or end that agreement first")?;
         }
         Ok(stream.delete(topic, stream.catalog_seq.next(), None, None))

@@ -60,7 +60,10 @@ impl Catalog {
                 stream.path
             )));
         }
-        if source_seq < upstream.applied_seq {
+        // What was taken over from it here is told, so that it does not go on with that; nothing else
+        // comes from it.
+        let is_owner = stream.carried_topics().any(|topic| topic.owner.stream == source_id);
+        if is_owner && source_seq < upstream.applied_seq {
             return Err(Error::policy(format!(
                 "source went backwards: {source} is at catalog sequence {source_seq}, but {} has \
                  seen {}; it was restored from an older state, so set the replica up anew",
@@ -70,6 +73,7 @@ impl Catalog {
         let upstream = Upstream {
             stream_id: Some(source_id),
             link_epoch: stream.link_epoch.next(),
+            applied_seq: upstream.applied_seq.min(source_seq),
             ..upstream.clone()
         };
         Ok(vec![Event::UpstreamSet { stream: stream.id, upstream }])

@@ -102,6 +102,21 @@ impl Sender {
         (self.cursors_dirty, self.positions_dirty) = (true, true);
     }
 
+    /// The replica's end lies within a batch of ours, so that it does not have our history.
+    pub(super) fn handle_straddling(&mut self, key: Key, offset: i64) {
+        let is_told = self.partitions.get(&key).is_some_and(|held| held.is_welcomed_at(offset));
+        if !is_told && self.may_have_parted(key.0) {
+            self.stop(Code::Fenced, "the replica's history is to be compared anew");
+            return;
+        }
+        let message = format!(
+            "the replica ends at offset {offset}, within a batch of the source: of one reign the two \
+             hold other records, as after one was restored from an older copy; keep what only the \
+             replica has by `mapr exportstream`, then remove and delete it and set it up anew"
+        );
+        self.stop_partition(key, Code::Diverged, message, true);
+    }
+
     /// We own the topic, and the replica may have taken it from another link, be it one that an
     /// owner of before still fed, since this session began: what it has may be another history, which
     /// only a Welcome tells.

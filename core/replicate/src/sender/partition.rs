@@ -56,6 +56,8 @@ pub(crate) struct SendPartition {
     pub(crate) stop: Option<i64>,
     pub(crate) fault: Option<(Code, String)>,
     rewinds: u32,
+    /// Where it began in this session, by the replica's Welcome.
+    welcomed: Option<i64>,
 }
 
 /// A watermark that holds nothing back.
@@ -129,6 +131,7 @@ impl SendPartition {
             ));
         }
         self.welcome = None;
+        self.welcomed = Some(end).filter(|_| !self.is_resumed);
         self.lineage_told = theirs;
         self.reigns_told = Lineage::default();
         self.watermark_told = (!replica_holds && !self.is_resumed).then_some(NOT_HELD);
@@ -270,12 +273,17 @@ impl SendPartition {
     pub(crate) fn handle_rejoined(&mut self, end: i64) -> bool {
         let was_asked = std::mem::take(&mut self.rejoining);
         if was_asked {
-            self.welcome = None;
+            (self.welcome, self.welcomed) = (None, None);
             (self.acked, self.next) = (end, Some(end));
             self.trim_told = self.trim_told.min(end);
             (self.lineage_told, self.reigns_told) = Default::default();
         }
         was_asked
+    }
+
+    /// Whether the replica ends here by its Welcome, which said that it has our history up to here.
+    pub(crate) fn is_welcomed_at(&self, offset: i64) -> bool {
+        self.welcomed == Some(offset) && self.acked == offset && self.rewinds == 0
     }
 
     pub(crate) fn handle_ack(&mut self, offset: i64) {

@@ -142,6 +142,36 @@ fn a_reign_is_told_before_anything_is_written_in_it_and_again_with_the_first_dat
     assert_eq!(told, [2], "what was told alone may have been dropped");
 }
 
+/// One of the two was restored from an older copy and written to since.
+#[test]
+fn two_histories_of_one_reign_stop_and_say_what_to_do() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    let term = Term { number: 2, ..world.topics[0].term };
+    world.topics[0].term = term;
+    world.log(1, 0).push(5, "x");
+    let lineage = world.log(1, 0).lineage.clone();
+    let (origin, partition, log_start, end, trimmed) = (TOPIC, 0, 0, 3, None);
+    let held = PartitionItem { origin, partition, log_start, end, lineage, trimmed };
+    world.tell_source();
+    let welcomed = Welcome { partitions: vec![held], ..welcome(0, term) };
+    world.sender.handle_frame(welcomed.into(), 0);
+    while let Some(action) = world.sender.poll_action() {
+        match action {
+            SenderAction::Meet(..) => world.sender.handle_met(),
+            SenderAction::Read(request) => {
+                let (bytes, arrival_ms) = (bytes::Bytes::from_static(b"x"), 0);
+                let batch = SourceBatch { base_offset: 0, next_offset: 5, arrival_ms, bytes };
+                world.sender.handle_read(request, 0, vec![batch]);
+            }
+            SenderAction::Close(closing) => panic!("nothing new would be heard: {closing:?}"),
+            _ => {}
+        }
+    }
+    let faults = world.sender.faults();
+    assert_eq!(faults[0].code, Code::Diverged);
+    assert!(faults[0].message.contains("set it up anew"), "{faults:?}");
+}
+
 /// An owner of before is now to pass the topic on, and the replica has joined its successor's history.
 #[test]
 fn what_the_owner_may_have_left_is_not_passed_on() {
