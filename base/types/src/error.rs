@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ClusterName;
+
 /// Shorthand for results with the project's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -163,6 +165,31 @@ impl Error {
         self.message = format!("{before}: {}", self.message);
         self
     }
+
+    /// The same error, to be read in another cluster too: see [`with_full_paths`].
+    #[must_use]
+    pub fn from_cluster(mut self, here: &ClusterName) -> Self {
+        self.message = with_full_paths(&self.message, here);
+        self
+    }
+}
+
+/// Commands in a text with the streams of this cluster named in full: `-path /a` is what the reader's
+/// own cluster would take it for.
+pub fn with_full_paths(text: &str, here: &ClusterName) -> String {
+    const FLAG: &str = " -path /";
+    let mut parts = text.split(FLAG);
+    let mut full = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        full.push_str(FLAG);
+        if !part.starts_with("mapr/") {
+            full.push_str("mapr/");
+            full.push_str(here.as_str());
+            full.push('/');
+        }
+        full.push_str(part);
+    }
+    full
 }
 
 impl fmt::Display for Error {
@@ -190,4 +217,20 @@ constructors! {
     invalid => Invalid, not_found => NotFound, exists => Exists, policy => Policy,
     unsupported => Unsupported, limit => Limit, retry => Retry, unreachable => Unreachable,
     storage => Storage, corrupt => Corrupt, fenced => Fenced, denied => Denied,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_name_streams_in_full_for_readers_elsewhere() {
+        let here = "newyork".parse().unwrap();
+        let text = "see `x -path /a/b` or `y -path /mapr/boston/c -replica /d`; /e stays";
+        let full =
+            "see `x -path /mapr/newyork/a/b` or `y -path /mapr/boston/c -replica /d`; /e stays";
+        assert_eq!(with_full_paths(text, &here), full);
+        assert_eq!(Error::policy(text).from_cluster(&here).message(), full);
+        assert_eq!(with_full_paths("nothing", &here), "nothing");
+    }
 }

@@ -12,7 +12,7 @@ mod lineage;
 mod name;
 mod stream;
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, with_full_paths};
 pub use id::{
     CatalogSeq, ClusterId, JobId, KafkaTopicId, LinkEpoch, OriginTopicId, PartitionNo, StreamId,
     TermId,

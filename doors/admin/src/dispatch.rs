@@ -1,7 +1,8 @@
 //! Which handler answers which command.
 
 use mainstem_api::{Arguments, Row, find_command};
-use mainstem_types::Error;
+use mainstem_types::{ClusterName, Error, with_full_paths};
+use serde_json::Value;
 
 use crate::door::AdminDoor;
 
@@ -9,8 +10,20 @@ use crate::door::AdminDoor;
 pub(crate) type Answer = Result<Vec<Row>, Error>;
 
 impl AdminDoor {
-    /// Carries a command out.
+    /// Carries a command out. Whoever asks may be at home in another cluster, so commands in what is
+    /// told name streams in full.
     pub(crate) async fn answer(&self, words: &[&str], pairs: Vec<(String, String)>) -> Answer {
+        let answer = self.carry_out(words, pairs).await;
+        let catalog = self.engine.catalog();
+        let here = &catalog.cluster().name;
+        let mut rows = answer.map_err(|error| error.from_cluster(here))?;
+        rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|(key, value)| {
+            name_in_full(key, value, here);
+        });
+        Ok(rows)
+    }
+
+    async fn carry_out(&self, words: &[&str], pairs: Vec<(String, String)>) -> Answer {
         let command = find_command(words)?;
         let arguments = command.check(pairs)?;
         self.check_cluster(&arguments)?;
@@ -76,5 +89,19 @@ impl AdminDoor {
         let door = self.clone();
         let task = tokio::task::spawn_blocking(move || handler(&door, &arguments));
         task.await.unwrap_or_else(|_| Err(Error::retry("the command was interrupted; try again")))
+    }
+}
+
+/// Keys under which there are sentences.
+const PROSE: [&str; 6] = ["Msg", "message", "description", "warning", "note", "error"];
+
+fn name_in_full(key: &str, value: &mut Value, here: &ClusterName) {
+    match value {
+        Value::String(text) if PROSE.contains(&key) => *text = with_full_paths(text, here),
+        Value::Object(inner) => {
+            inner.iter_mut().for_each(|(key, value)| name_in_full(key, value, here));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| name_in_full(key, item, here)),
+        _ => {}
     }
 }

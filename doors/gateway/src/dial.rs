@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
 use crate::context::Context;
-use crate::tls::{PeerIdentity, server_name};
+use crate::tls::{PeerIdentity, mistaken_for, server_name};
 use crate::wire::{FrameReader, FrameWriter, split};
 
 /// How long a gateway may take to answer a call, or a request.
@@ -40,7 +40,13 @@ async fn call(ctx: &Context, cluster: &ClusterName, gateway: &str) -> Result<Dia
         let tcp = TcpStream::connect(gateway).await.map_err(|e| unreachable(gateway, &e))?;
         tcp.set_nodelay(true).map_err(|e| unreachable(gateway, &e))?;
         let tls = ctx.tls.connector.connect(server_name(cluster), tcp).await;
-        let tls = tls.map_err(|e| unreachable(gateway, &e))?;
+        let tls = tls.map_err(|error| match mistaken_for(&error) {
+            Some(other) => Error::unreachable(format!(
+                "{gateway} is a gateway of cluster {other}, not of {cluster}; correct the list by \
+                 `maprcli cluster gateway set -dstcluster {cluster}`"
+            )),
+            None => unreachable(gateway, &error),
+        })?;
         let peer = PeerIdentity::of(tls.get_ref().1.peer_certificates())?.id;
         let (reader, writer) = split(TlsStream::Client(tls));
         Ok(Dialled { reader, writer, peer })

@@ -102,6 +102,14 @@ pub(crate) fn name_to_dns(name: &ClusterName) -> String {
     format!("{}{NAME_SUFFIX}", labels.join("."))
 }
 
+/// The cluster's name that a DNS name of a certificate stands for, if it stands for one.
+pub(crate) fn name_from_dns(name: &str) -> Option<ClusterName> {
+    let hex = name.strip_suffix(NAME_SUFFIX)?.replace('.', "");
+    let digits = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(digits).collect();
+    String::from_utf8(bytes?).ok()?.parse().ok()
+}
+
 fn failed(what: &str, error: &rcgen::Error) -> Error {
     Error::invalid(format!("could not {what}: {error}; check the files under MAINSTEM_HOME"))
 }
@@ -118,6 +126,10 @@ mod tests {
         assert_eq!(name_to_dns(&"ny".parse().unwrap()), "6e79.name.mainstem");
         let long: ClusterName = "a_B-".repeat(16).parse().unwrap();
         assert!(name_to_dns(&long).split('.').all(|label| label.len() <= 63));
+        assert_eq!(name_from_dns(&name_to_dns(&long)), Some(long));
+        for strange in ["6e7.name.mainstem", "ü1.name.mainstem", ".name.mainstem", "6e79"] {
+            assert_eq!(name_from_dns(strange), None, "{strange}");
+        }
     }
 
     #[test]

@@ -280,7 +280,11 @@ impl Session<'_> {
                 }
                 self.receiver.handle_appended(token, result);
             }
-            Answered::Topic(origin, result) => self.receiver.handle_topic_applied(origin, result),
+            Answered::Topic(origin, result) => {
+                let here = self.ctx.engine.catalog().cluster().name.clone();
+                let result = result.map_err(|error| error.from_cluster(&here));
+                self.receiver.handle_topic_applied(origin, result);
+            }
         }
         if self.stale_answers > 0 {
             self.stale_answers -= 1;
@@ -305,7 +309,8 @@ impl Session<'_> {
         let catalog = self.ctx.engine.catalog();
         let Some(stream) = catalog.stream_at(&hello.replica_path) else {
             let message = format!(
-                "/mapr/{}{} is not a valid stream; create it, or correct the replica",
+                "/mapr/{}{} is not a valid stream; where it was deleted, remove the replica and set it up \
+                 anew, else correct its place by `maprcli stream replica edit -newreplica`",
                 hello.replica_cluster, hello.replica_path
             );
             return Err(refuse(Code::NoStream, message, true));
@@ -336,6 +341,7 @@ impl Session<'_> {
             Err(error) => Err(error),
         };
         let opened = opened.map_err(|error| {
+            let error = error.from_cluster(&hello.replica_cluster);
             let code = match error.kind() {
                 _ if backwards => Code::SourceWentBackwards,
                 ErrorKind::Policy => Code::AnotherStream,

@@ -9,7 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::pki::{CertificatePem, id_from_dns, name_to_dns};
+use crate::pki::{CertificatePem, id_from_dns, name_from_dns, name_to_dns};
 
 const ALPN: &[u8] = b"mainstem-link/1";
 
@@ -79,6 +79,20 @@ impl LinkTls {
 /// The name that a gateway's certificate must carry to speak for a cluster.
 pub(crate) fn server_name(cluster: &ClusterName) -> ServerName<'static> {
     ServerName::try_from(name_to_dns(cluster)).expect("hexadecimal labels make a DNS name")
+}
+
+/// The cluster whose certificate a gateway has shown, where that is not the one that was called.
+pub(crate) fn mistaken_for(error: &std::io::Error) -> Option<ClusterName> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForNameContext {
+        presented,
+        ..
+    }) = error
+    else {
+        return None;
+    };
+    // As rustls shows them: `DnsName("…")`.
+    presented.iter().find_map(|shown| name_from_dns(shown.split('"').nth(1)?))
 }
 
 /// Whom a peer's certificate names, signed by the authority.

@@ -204,9 +204,8 @@ impl Catalog {
         let owner = &upstream.place;
         Error::policy(format!(
             "topic {name} was deleted at {here} in a term of its own, and {owner} goes on with it; \
-             delete it there too, by `maprcli stream topic delete -path {} -topic {name}`, or begin \
-             a higher term there, by `maprcli stream replica failover -path {} -again true`",
-            owner.path, owner.path,
+             delete it there too, by `maprcli stream topic delete -path {owner} -topic {name}`, or \
+             begin a higher term there, by `maprcli stream replica failover -path {owner} -again true`"
         ))
     }
 

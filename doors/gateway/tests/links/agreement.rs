@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mainstem_catalog::Command;
+use mainstem_catalog::{Command, Place};
 use mainstem_env::Env;
 use mainstem_gateway::{Authority, DnsSettings, Gateway, GatewaySettings, LinkTls};
 
@@ -162,4 +162,28 @@ async fn a_stranger_s_certificate_opens_nothing() {
     replica.stop().await;
     assert!(LinkTls::from_pem("", &liar).is_err());
     assert!(Authority::from_pem("x", "y").is_err());
+}
+
+#[tokio::test]
+async fn a_gateway_of_another_cluster_is_told_by_its_name() {
+    let group = Group::new();
+    let (source, other) = (group.cluster("sanfrancisco").await, group.cluster("newyork").await);
+    let from = source.create_stream("/s").await;
+    let gateways = vec![other.gateway.address().to_string()];
+    let cluster: mainstem_types::ClusterName = "boston".parse().unwrap();
+    source
+        .engine
+        .change(Command::SetGateways { cluster: cluster.clone(), gateways })
+        .await
+        .unwrap();
+    let place = Place { cluster, path: "/s".parse().unwrap() };
+    source.add_replica(from, place.clone(), false).await;
+    until("the list is wrong, which is told", || {
+        let report = source.report(from, &place);
+        let told = "is a gateway of cluster newyork, not of boston";
+        report.error.is_some_and(|error| error.message.contains(told))
+    })
+    .await;
+    source.stop().await;
+    other.stop().await;
 }
