@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mainstem_catalog::Stream;
 use mainstem_replicate::Feeders;
 use mainstem_types::{OriginTopicId, StreamId};
 use parking_lot::Mutex;
@@ -59,8 +60,14 @@ impl FeedDesk {
         desk.streams.get(&stream).is_some_and(|feeders| feeders.feeds(session, origin))
     }
 
-    /// How many topics of a stream come from an upstream now.
-    pub(crate) fn fed_by(&self, stream: StreamId, upstream: StreamId) -> u64 {
-        self.0.lock().streams.get(&stream).map_or(0, |feeders| feeders.fed_by(upstream))
+    /// How many topics of a stream come from an upstream now. Who fed a topic that the stream owns
+    /// by now may feed it again once it is handed on, and does not meanwhile.
+    pub(crate) fn fed_by(&self, stream: &Stream, upstream: StreamId) -> u64 {
+        let is_foreign = |origin: &OriginTopicId| {
+            stream.topic_by_origin(*origin).is_none_or(|topic| topic.owner.stream != stream.id)
+        };
+        let desk = self.0.lock();
+        let fed = desk.streams.get(&stream.id).map(|feeders| feeders.fed_by(upstream));
+        fed.map_or(0, |topics| topics.filter(is_foreign).count() as u64)
     }
 }

@@ -270,7 +270,7 @@ impl LinkDesk {
             records_received: note.records_received,
             sessions: note.sessions,
             connected_since_ms: note.connected_since_ms,
-            topics_fed: source.map_or(0, |source| self.ctx.feeding.fed_by(stream.id, source)),
+            topics_fed: source.map_or(0, |source| self.ctx.feeding.fed_by(stream, source)),
             error: note.error,
             faults: topic_faults(Some(stream), &note.faults),
         })

@@ -286,9 +286,17 @@ async fn a_switch_over_under_load_loses_nothing_and_there_is_one_owner_after_it(
         if multimaster {
             pair.in_step().await;
             assert!(see(&pair.a, pair.from).topics.values().all(|topic| topic.aside.is_none()));
+            until("the old owner is fed", || fed(&pair.a, pair.from, &pair.b) == 2).await;
+            assert_eq!(fed(&pair.b, pair.to, &pair.a), 0, "nobody feeds what the stream owns");
         }
         pair.stop().await;
     }
+}
+
+/// How many topics come from that upstream.
+fn fed(cluster: &Cluster, stream: StreamId, upstream: &Cluster) -> u64 {
+    let place = upstream.place("/s");
+    cluster.links().upstream(stream, &place.cluster, &place.path).unwrap().topics_fed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
