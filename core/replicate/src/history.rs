@@ -21,8 +21,8 @@ pub struct Sample {
     pub records: u64,
     /// Bytes moved so far.
     pub bytes: u64,
-    /// The age of the oldest record that the replica lacked.
-    pub lag_ms: u64,
+    /// The age of the oldest record that the replica lacked; `None` if that was not known.
+    pub lag_ms: Option<u64>,
 }
 
 /// Per second.
@@ -73,7 +73,7 @@ impl History {
         let Some(newest) = self.samples.back() else { return 0 };
         let since_ms = newest.at_ms.saturating_sub(MINUTE_MS);
         let recent = self.samples.iter().filter(|sample| sample.at_ms >= since_ms);
-        recent.map(|sample| sample.lag_ms).max().unwrap_or(0)
+        recent.filter_map(|sample| sample.lag_ms).max().unwrap_or(0)
     }
 
     fn rate_over(&self, window_ms: u64) -> Rate {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn sample(second: u64, records: u64, lag_ms: u64) -> Sample {
-        Sample { at_ms: second * 1000, records, bytes: records * 100, lag_ms }
+        Sample { at_ms: second * 1000, records, bytes: records * 100, lag_ms: Some(lag_ms) }
     }
 
     #[test]
@@ -135,6 +135,16 @@ mod tests {
         assert_eq!(history.lag_ms_max(), 9_000);
         history.handle_sample(sample(61, 0, 7));
         assert_eq!(history.lag_ms_max(), 7);
+    }
+
+    #[test]
+    fn what_was_not_known_is_not_the_worst_lag() {
+        let mut history = History::default();
+        history.handle_sample(Sample { lag_ms: None, ..sample(1, 0, 0) });
+        assert_eq!(history.lag_ms_max(), 0);
+        history.handle_sample(sample(2, 0, 5));
+        history.handle_sample(Sample { lag_ms: None, ..sample(3, 0, 0) });
+        assert_eq!(history.lag_ms_max(), 5);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) struct ReceivingNote {
     pub(crate) session: u64,
     pub(crate) connected: bool,
     pub(crate) last_contact_ms: Option<i64>,
+    /// The same, on the monotonic clock.
+    pub(crate) heard_ms: u64,
     pub(crate) pending: Pending,
     /// What its clock is ahead of the source's, or behind, for all that can be told: a heartbeat's
     /// way is not taken off.

@@ -12,6 +12,7 @@ use mainstem_catalog::{
     Stream, SyncState,
 };
 use mainstem_replicate::{FaultNote, History};
+use mainstem_types::limits::{LINK_HEARTBEAT_MS, LINK_SILENCE_MS_MAX};
 use mainstem_types::{
     ClusterName, Error, JobId, OriginTopicId, StreamId, StreamPath, StreamRef, TopicName,
 };
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backlog::Backlog;
-use crate::board::{GapNote, LinkKey, SendingNote, UpstreamKey};
+use crate::board::{GapNote, LinkKey, ReceivingNote, SendingNote, UpstreamKey};
 use crate::context::Context;
 use crate::dial::{ask, dial};
 use crate::link::no_gateway;
@@ -27,6 +28,10 @@ use crate::mode::{open_setup, waits_for_load};
 use crate::probe::gateway_reports;
 use crate::supervisor::Tasks;
 use crate::verify::{Verifications, start};
+
+/// A source that said nothing for so long, a few heartbeats, may have more by now than it told.
+const SILENT_MS: u64 = 3 * LINK_HEARTBEAT_MS;
+const _: () = assert!(SILENT_MS < LINK_SILENCE_MS_MAX);
 
 pub(crate) struct LinkDesk {
     pub(crate) ctx: Context,
@@ -253,8 +258,8 @@ impl LinkDesk {
         let here = |source_ms: i64| source_ms.saturating_add(note.ahead_ms);
         let counted = pending.counted_ms > 0;
         let lag_ms = match pending.since_ms {
-            // What has come to be pending since a session ended is not known here.
-            0 => note.connected.then_some(0),
+            // What has come to be pending since the source was heard is not known here.
+            0 => (note.connected && !self.is_silent(&note)).then_some(0),
             since => u64::try_from(self.ctx.wall_ms().saturating_sub(here(since))).ok(),
         };
         Some(UpstreamReport {
@@ -274,6 +279,10 @@ impl LinkDesk {
             error: note.error,
             faults: topic_faults(Some(stream), &note.faults),
         })
+    }
+
+    fn is_silent(&self, note: &ReceivingNote) -> bool {
+        self.ctx.now_ms() >= note.heard_ms + SILENT_MS
     }
 
     fn report(

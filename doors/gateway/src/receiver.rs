@@ -165,13 +165,14 @@ impl Session<'_> {
         };
         self.receiver.handle_frame(frame, self.ctx.now_ms());
         if let Some(key) = self.key() {
-            let now_ms = self.ctx.wall_ms();
+            let (now_ms, heard_ms) = (self.ctx.wall_ms(), self.ctx.now_ms());
             let (number, pending) = (self.number, self.receiver.pending());
             let faults = beat.then(|| self.receiver.faults());
             self.ctx.board.log_faults(&key, faults.as_deref().unwrap_or_default());
             self.ctx.board.note_receiving(&key, |note| {
                 if note.session == number {
                     note.last_contact_ms = Some(now_ms);
+                    note.heard_ms = heard_ms;
                     note.pending = pending;
                     note.bytes_received += bytes;
                     note.records_received += records.unwrap_or(0);
@@ -533,6 +534,7 @@ impl Session<'_> {
             catalog.stream(*stream).is_some_and(|stream| stream.upstream(source).is_some())
         });
         let (number, now_ms) = (self.number, self.ctx.wall_ms());
+        let heard_ms = self.ctx.now_ms();
         self.ctx.board.note_receiving(&key, |note| {
             note.session = number;
             note.connected = true;
@@ -541,6 +543,7 @@ impl Session<'_> {
             // What an older session was told may be long overtaken.
             note.pending = Pending::default();
             note.last_contact_ms = Some(now_ms);
+            note.heard_ms = heard_ms;
             note.error = None;
             note.faults.clear();
         });

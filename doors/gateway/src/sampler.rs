@@ -54,7 +54,8 @@ impl LinkDesk {
             at_ms: self.ctx.now_ms(),
             records: report.records_sent,
             bytes: report.bytes_sent,
-            lag_ms: report.lag_ms,
+            // What counts as pending because nobody was heard says nothing of the link.
+            lag_ms: (!report.is_unheard).then_some(report.lag_ms),
         };
         let pending = backlog.pending(self.ctx.wall_ms());
         self.ctx.board.note_sample(key, sample, pending);
@@ -66,7 +67,7 @@ impl LinkDesk {
             at_ms: self.ctx.now_ms(),
             records: report.records_received,
             bytes: report.bytes_received,
-            lag_ms: report.lag_ms.unwrap_or(0),
+            lag_ms: report.lag_ms,
         };
         self.ctx.board.note_upstream_sample(key, sample);
     }

@@ -78,6 +78,37 @@ async fn i9_a_peer_that_reads_nothing_any_more_is_not_called_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_what_a_silent_source_has_is_not_known_before_its_session_ends() {
+    let group = Group::new();
+    let (source, from, replica, to) = pair(&group).await;
+    let frozen = Arc::new(AtomicBool::new(false));
+    let proxy = freezing_proxy(replica.gateway.address().to_string(), frozen.clone()).await;
+    set_gateway(&source, "newyork", proxy.clone()).await;
+    source.create_topic(from, "t", 1).await;
+    source.produce(from, "t", 0, "1").await.unwrap();
+    let (place, up) = (replica.place("/s"), source.place("/s"));
+    let upstream = || replica.links().upstream(to, &up.cluster, &up.path).unwrap();
+    // A session over another way may stand from before.
+    let again = Command::PauseReplica { stream: from, replica: place.clone() };
+    source.engine.change(again).await.unwrap();
+    until("the session ends", || !upstream().connected).await;
+    let again = Command::ResumeReplica { stream: from, replica: place.clone() };
+    source.engine.change(again).await.unwrap();
+    until("nothing is pending", || upstream().lag_ms == Some(0)).await;
+    assert_eq!(source.report(from, &place).gateway, Some(proxy));
+    // Longer than heartbeats are apart: a source that has nothing to send is no silent one.
+    for _ in 0..80 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(upstream().lag_ms, Some(0));
+    }
+    frozen.store(true, Ordering::Relaxed);
+    until("nothing is known", || upstream().lag_ms.is_none()).await;
+    assert!(upstream().connected, "long before its session ends");
+    source.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_added_again_while_its_old_setup_is_undone_gets_its_link() {
     let group = Group::new();
     let source = group.cluster("sanfrancisco").await;
@@ -167,11 +198,20 @@ async fn i9_both_sides_say_what_they_do_not_know_after_a_restart() {
     let report = replica.links().upstream(to, &up.cluster, &up.path).unwrap();
     assert!(!report.connected);
     assert!(report.error.unwrap().message.contains("has not called since"));
-    replica.stop().await;
+    let (replica_id, at) = (replica.id, replica.gateway.address());
+    let replica_folder = replica.stop().await;
     let source = Cluster::start(&group, "sanfrancisco", id, folder, listen).await;
     let report = source.report(from, &place);
     assert!(!report.connected && !report.is_uptodate && report.puts_pending == 1);
     assert!(report.error.unwrap().message.contains("was not heard since"));
+    until("the unheard link has a sample and a lag", || {
+        source.report(from, &place).lag_ms_max > 1_500
+    })
+    .await;
+    let replica = Cluster::start(&group, "newyork", replica_id, replica_folder, at).await;
+    until("the replica is heard", || source.report(from, &place).is_uptodate).await;
+    assert!(source.report(from, &place).lag_ms_max < 1_500, "it never lagged");
+    replica.stop().await;
     source.stop().await;
 }
 
