@@ -2,7 +2,7 @@
 
 use mainstem_alarm::{Health, ReplicaSight, Verdict, judge};
 use mainstem_api::Arguments;
-use mainstem_catalog::{LAG_ALARM_SECONDS, Place};
+use mainstem_catalog::{Catalog, LAG_ALARM_SECONDS, Place, Stream};
 use mainstem_types::Error;
 use serde_json::json;
 
@@ -22,7 +22,8 @@ impl AdminDoor {
         let listed = stream.replicas.iter().filter(|r| only.as_ref().is_none_or(|o| r.place == *o));
         let replicas: Vec<ReplicaSight> =
             listed.filter_map(|replica| self.replica_sight(&stream, replica)).collect();
-        if let (Some(place), true) = (&only, replicas.is_empty()) {
+        let removed = being_removed(&catalog, &stream, only.as_ref());
+        if let (Some(place), true, None) = (&only, replicas.is_empty(), removed) {
             return Err(Error::not_found(format!(
                 "{place} is not a replica of {}; see `stream replica list -path {}`",
                 stream.path, stream.path
@@ -46,7 +47,7 @@ impl AdminDoor {
             health.word(),
             stream.path,
             // The bar divides what people read from what monitors draw.
-            said(&judged, health).replace('|', "/"),
+            said(&judged, health, removed).replace('|', "/"),
             seconds(lag_ms),
         );
         Ok(vec![row(json!({
@@ -60,12 +61,26 @@ impl AdminDoor {
     }
 }
 
+/// A replica that `replica list` still shows, until its destination has taken back what a set-up
+/// made there.
+fn being_removed<'a>(
+    catalog: &'a Catalog,
+    stream: &Stream,
+    only: Option<&Place>,
+) -> Option<&'a Place> {
+    let mut removed = catalog.undos().filter(|undo| undo.stream == stream.id).map(|u| &u.place);
+    removed.find(|place| only.is_none_or(|only| *place == only))
+}
+
 /// How many there are when all is well; else the first of the worst, and how many there are.
-fn said(judged: &[(&ReplicaSight, Verdict)], health: Health) -> String {
+fn said(judged: &[(&ReplicaSight, Verdict)], health: Health, removed: Option<&Place>) -> String {
     let all = judged.len();
     let worst: Vec<_> = judged.iter().filter(|(_, v)| v.health == health).collect();
     match (worst.first(), health) {
-        (None, _) => "it has no replica".to_owned(),
+        (None, _) => match removed {
+            Some(place) => format!("{place} is being removed"),
+            None => "it has no replica".to_owned(),
+        },
         (Some((replica, verdict)), _) if all == 1 => {
             format!("{}: {}", replica.replica, verdict.why)
         }

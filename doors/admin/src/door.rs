@@ -109,6 +109,15 @@ impl AdminDoor {
         if let Some(given) = arguments.parsed(flag)? {
             return Ok(Some(given));
         }
+        self.uuid_at(catalog, place).await
+    }
+
+    /// As its cluster tells it now, if that answers; refused where no stream is.
+    pub(crate) async fn uuid_at(
+        &self,
+        catalog: &Catalog,
+        place: &Place,
+    ) -> Result<Option<StreamId>, Error> {
         if place.cluster == catalog.cluster().name {
             return catalog.expect_stream_at(&place.path).map(|stream| Some(stream.id));
         }

@@ -40,7 +40,10 @@ impl AdminDoor {
         let replica = self.place(&catalog, arguments, "replica")?;
         let mut patch = replica_patch(arguments)?;
         if arguments.text("newreplica").is_some() {
-            patch.place = Some(self.place(&catalog, arguments, "newreplica")?);
+            let place = self.place(&catalog, arguments, "newreplica")?;
+            // The next Welcome pins the uuid; a place where no stream is would only break the link.
+            self.uuid_at(&catalog, &place).await?;
+            patch.place = Some(place);
         }
         self.engine.change(Command::EditReplica { stream: stream.id, replica, patch }).await?;
         notes(arguments)
@@ -177,6 +180,8 @@ fn undo_row(catalog: &Catalog, stream: &Stream, undo: &Undo, trouble: Option<&Li
     };
     let mut shown = replica_row(catalog, stream, &replica, None);
     shown.insert("replicaState".to_owned(), json!("REPLICA_STATE_REMOVING"));
+    // However far a copy came, what it brought is taken back.
+    shown.insert("copyTableCompletionPercentage".to_owned(), json!(0));
     let trouble = trouble.map(errors);
     shown.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
     shown

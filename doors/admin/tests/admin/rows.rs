@@ -161,6 +161,15 @@ async fn an_agreement_pins_the_uuid_that_the_other_cluster_tells() {
     assert_eq!(added["uuid"], "", "the first Hello pins it");
     world.rows("stream/replica/add?path=/a&replica=/mapr/newyork/known").await;
     assert_eq!(world.rows("stream/replica/list?path=/a").await[0]["uuid"], uuid);
+    let edit = "stream/replica/edit?path=/a&replica=/mapr/newyork/known&newreplica=";
+    for nowhere in ["/mapr/newyork/nowhere", "/none"] {
+        let (errno, message) = world.refusal(&format!("{edit}{nowhere}")).await;
+        assert!(errno == 2 && message.contains("is not a valid stream"), "{errno} {message}");
+    }
+    assert_eq!(world.rows("stream/replica/list?path=/a").await[0]["uuid"], uuid, "left as it was");
+    world.rows(&format!("{edit}/mapr/newyork/dark")).await;
+    let moved = &world.rows("stream/replica/list?path=/a").await[0];
+    assert_eq!((&moved["stream"], &moved["uuid"]), (&json!("/dark"), &json!("")));
 }
 
 #[tokio::test]
@@ -186,6 +195,13 @@ async fn an_autosetup_takes_a_grant_from_its_destination() {
     let row = &world.rows("stream/replica/list?path=/a").await[0];
     assert_eq!((&row["replicaState"], &row["idx"]), (&json!("REPLICA_STATE_REMOVING"), &json!(0)));
     assert_eq!(row["errors"]["Code"], "ErrAllGatewaysUnreachable", "what the link says");
+    assert_eq!(row["copyTableCompletionPercentage"], 0, "nothing of it is to stay");
+    for check in ["stream/replica/check?path=/a", "stream/replica/check?path=/a&replica=/b"] {
+        let row = &world.rows(check).await[0];
+        let message = row["message"].as_str().unwrap();
+        assert!(message.contains("/mapr/sanfrancisco/b is being removed"), "{message}");
+        assert_eq!(row["exitcode"], 2);
+    }
     world.rows(remove).await;
     assert!(world.rows("stream/replica/list?path=/a").await.is_empty(), "it was given up");
 
