@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use mainstem_api::{CommandSpec, Flag, Kind as FlagKind, Method, Row, find_command};
+use mainstem_api::{CommandSpec, Flag, KeptBatch, Kind as FlagKind, Method, Row, find_command};
+use mainstem_record::{BatchHeader, Record, records};
+use mainstem_types::limits::DECOMPRESSED_BYTES_MAX;
 use mainstem_types::{Error, StreamRef};
 use serde_json::{Value, json};
 
@@ -298,12 +300,12 @@ impl Diff<'_> {
                 Some(parts) => {
                     let from = parts.iter().map(|part| part.0).min().unwrap_or(at).max(at);
                     let to = parts.iter().map(|part| part.1).max().unwrap_or(low).min(low);
-                    pair.found.same += u64::try_from(from - at).unwrap_or(0);
+                    pair.found.same += self.kept(pair, (at, from))?;
                     ranges.push((from, to));
                     to
                 }
                 None => {
-                    pair.found.same += u64::try_from(upto - at).unwrap_or(0);
+                    pair.found.same += self.kept(pair, (at, upto))?;
                     upto
                 }
             };
@@ -316,6 +318,19 @@ impl Diff<'_> {
             ranges.push((low, high));
         }
         Ok(ranges)
+    }
+
+    /// How many records are in a range that is the same on both sides: one for each offset, but for
+    /// what was compacted, where the source's batches have to say it.
+    fn kept(&self, pair: &Pair, (from, to): (i64, i64)) -> Result<u64, Refusal> {
+        let whole_from = pair.compacted.0.max(pair.compacted.1).clamp(from, to.max(from));
+        let mut count = u64::try_from(to - whole_from).unwrap_or(0);
+        let range = (from, whole_from);
+        let mut pages = Pages::new(self.session, &self.source, &pair.topic, pair.partition, range)?;
+        while let Some((batch, header)) = pages.next()? {
+            count += records_within(&batch, &header, range)?;
+        }
+        Ok(count)
     }
 
     fn digests(
@@ -344,6 +359,24 @@ impl Diff<'_> {
         let upto = row.get("upto").and_then(Value::as_i64).unwrap_or(0);
         Ok(Digests { upto, parts: parts.into_iter().flatten().map(part).collect() })
     }
+}
+
+/// How many of a batch's records lie in a range of offsets.
+fn records_within(
+    batch: &KeptBatch,
+    header: &BatchHeader,
+    (from, to): (i64, i64),
+) -> Result<u64, Error> {
+    if header.base_offset >= from && header.next_offset() <= to {
+        return Ok(u64::try_from(header.record_count).unwrap_or(0));
+    }
+    let within = |record: &Record| (from..to).contains(&record.offset);
+    let found: Result<Vec<Record>, _> =
+        records(&batch.bytes, DECOMPRESSED_BYTES_MAX).and_then(Iterator::collect);
+    let found = found.map_err(|error| {
+        Error::corrupt(format!("the batch at offset {}: {error}", header.base_offset))
+    })?;
+    Ok(found.iter().filter(|record| within(record)).count() as u64)
 }
 
 /// What a side says of a range: (from, to, digest) by strides, up to an offset.
@@ -383,4 +416,24 @@ fn row(pair: &Pair) -> Row {
     let mut row = shown.as_object().cloned().unwrap_or_default();
     row.extend(pair.error.as_ref().map(|error| ("error".to_owned(), json!(error))));
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstem_record::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn records_are_counted_and_not_offsets_also_in_part_of_a_batch() {
+        let mut builder = BatchBuilder::new().base_offset(10);
+        (0..3).for_each(|n| builder.push(n, None, Some(b"x")));
+        let bytes = builder.build().freeze();
+        let header = BatchHeader::decode(&bytes).unwrap();
+        let batch = KeptBatch { arrival_ms: 0, bytes };
+        let within = |range| records_within(&batch, &header, range).unwrap();
+        assert_eq!((within((0, 99)), within((10, 13))), (3, 3));
+        assert_eq!((within((11, 99)), within((0, 12)), within((11, 12))), (2, 2, 1));
+        assert_eq!(within((13, 99)), 0);
+    }
 }
