@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mainstem_api::{Row, find_command};
-use mainstem_types::{Error, StreamRef};
+use mainstem_types::{Error, ErrorKind, StreamRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -157,5 +157,10 @@ pub(crate) fn file_name(topic: &str, partition: usize) -> String {
 }
 
 pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::storage(format!("{}: {error}", path.display()))
+    let kind = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        std::io::ErrorKind::AlreadyExists => ErrorKind::Exists,
+        _ => ErrorKind::Storage,
+    };
+    Error::new(kind, format!("{}: {error}", path.display()))
 }

@@ -236,6 +236,8 @@ fn what_is_not_whole_is_not_imported() {
     assert!(error.contains("is another stream"), "{error}");
     let error = world.bad(&format!("mapr importstream -src {} -dst {B}", folder.path().display()));
     assert!(error.contains("no manifest.json"), "{error}");
+    let error = world.bad(&format!("mapr exportstream -src {A} -dst {}", file.display()));
+    assert!(error.starts_with("ERROR (17)") && error.contains("t.0.kept"), "{error}");
     world.close();
 }
 
