@@ -33,9 +33,11 @@ pub(crate) fn command(program: &str, command: &CommandSpec) -> String {
     }
     text += &line("-json", "print the whole answer as JSON", width);
     text += &line("-noheader", "print a table without its first line", width);
-    if can_be_watched(command) {
+    if only_reads(command) {
         text +=
             &line("-long", "print everything, one line a value, on a narrow terminal too", width);
+    }
+    if can_be_watched(command) {
         text +=
             &line("-watch [seconds]", "print it again and again, each second if not said", width);
     }
@@ -45,8 +47,13 @@ pub(crate) fn command(program: &str, command: &CommandSpec) -> String {
     text
 }
 
-/// Whether asking again and again makes sense: what only reads and answers rows.
+/// Whether asking again and again makes sense: what only reads and answers rows. What this side
+/// carries out itself, `mapr`'s commands of one word, would all be done again.
 pub(crate) fn can_be_watched(command: &CommandSpec) -> bool {
+    only_reads(command) && command.words.len() > 1
+}
+
+fn only_reads(command: &CommandSpec) -> bool {
     command.method == Method::Get && !command.output.is_empty()
 }
 

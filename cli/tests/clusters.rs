@@ -177,6 +177,14 @@ fn a_verification_tells_by_its_exit_code() {
             "{}",
             printed.out
         );
+    for line in ["exportstream -src A -dst x", "importstream -src x -dst A"] {
+        let error = world.bad(&format!("mapr {} -watch", line.replace('A', a)));
+        assert!(error.contains("stream` cannot be watched"), "{error}");
+    }
+    for command in ["exportstream", "importstream", "diffstreams"] {
+        let help = world.good(&format!("mapr {command} -help"));
+        assert!(!help.contains("-watch"), "{help}");
+    }
         let row = world.row(&format!("{verify} -topic {topic}"));
         assert_eq!((&row["status"], &row["to"]), (&status.into(), &5.into()));
     }
