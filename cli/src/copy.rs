@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
+use crate::interrupt::LastWords;
 use crate::session::{Session, first, name_clusters, stream, text};
 use crate::steps::ask_grant;
 use crate::wait::{POLL, Wait, failure, is_of};
@@ -24,7 +25,8 @@ pub(crate) const fn flag(
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
     words: &["copystream"],
     summary: "Copy what is in a stream into another, and wait for the end",
-    about: "The servers copy; this side only waits, and can be called again to go on. A destination \
+    about: "The servers copy; this side only waits. Interrupted, it says how to watch the copy, which \
+            goes on, and how to end it; called again, it waits for the same. A destination \
             that does not exist is created with the source's settings. If the destination is \
             declared as the source's replica, with the source as its upstream, topics keep their \
             owner and a later `stream replica resume` goes on where the copy ended. Otherwise what \
@@ -60,6 +62,7 @@ pub(crate) fn copy_stream(
     let begin = || begin(session, here, (&source, &target), &pairs);
     let status = find_command(&["stream", "copy", "status"])?;
     let mut job = begin()?;
+    let _last_words = LastWords::new(goes_on(&source, &target))?;
     let mut wait = Wait::new(session, format!("{source} → {target}"));
     loop {
         let asked = [("job".to_owned(), job.clone())];
@@ -76,6 +79,15 @@ pub(crate) fn copy_stream(
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// What somebody who waits no longer has to know.
+fn goes_on(source: &StreamRef, target: &StreamRef) -> String {
+    format!(
+        "the clusters go on with the copy; `maprcli stream replica list -path {source}` shows how \
+         far it is, the same command waits for it again, and `maprcli stream replica remove -path \
+         {source} -replica {target}` ends it, with the agreement if one is declared"
+    )
 }
 
 /// Begins the copy, or joins it if it is under way, and gives its job. Where no agreement is

@@ -16,6 +16,7 @@ mod difference;
 mod export;
 mod help;
 mod import;
+mod interrupt;
 mod kept_file;
 mod manifest;
 mod output;

@@ -3,8 +3,12 @@
 
 mod world;
 
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+
 use mainstem_api::Envelope;
-use world::{World, run};
+use mainstem_cli::Invocation;
+use world::{ENDLESS_ASKED, World, run};
 
 #[test]
 fn the_documented_set_up_by_hand() {
@@ -31,6 +35,46 @@ fn the_documented_set_up_by_hand() {
     assert_eq!(text.lines().count(), 2, "{text}");
     world.good(&format!("maprcli stream upstream remove -path {b} -upstream {a}"));
     assert_eq!(world.good(&format!("maprcli stream upstream list -path {b}")), "");
+    world.close();
+}
+
+/// What the next test runs in a process of its own; nothing by itself.
+#[test]
+fn a_copy_to_be_interrupted() {
+    if let Ok(line) = std::env::var("MAINSTEM_TEST_COPY") {
+        mainstem_cli::run(Invocation::Mapr, line.split(' ').map(str::to_owned));
+    }
+}
+
+#[test]
+fn who_interrupts_a_copy_is_told_that_it_goes_on() {
+    let world = World::new();
+    let (a, b) = ("/mapr/sanfrancisco/a", "/mapr/newyork/endless");
+    world.good(&format!("maprcli stream create -path {a}"));
+    let waiting = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_copy_to_be_interrupted", "--nocapture"])
+        .env("MAINSTEM_HOME", world.home())
+        .env("MAINSTEM_TEST_COPY", format!("copystream -src /a -dst {b}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_asked = || {
+        (0..400).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            ENDLESS_ASKED.load(Ordering::Relaxed)
+        })
+    };
+    assert!(is_asked(), "nobody waits for the copy");
+    let pid = rustix::process::Pid::from_child(&waiting);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = waiting.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let end = format!("`maprcli stream replica remove -path {a} -replica {b}` ends it");
+    for says in ["go on with the copy", &format!("replica list -path {a}`"), &end] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
     world.close();
 }
 
@@ -133,6 +177,14 @@ fn what_only_reads_can_be_watched() {
     assert!(error.contains("`stream create` cannot be watched"), "{error}");
     let help = world.good("maprcli stream replica list -help");
     assert!(help.contains("-watch [seconds]"), "{help}");
+    for line in ["exportstream -src A -dst x", "importstream -src x -dst A"] {
+        let error = world.bad(&format!("mapr {} -watch", line.replace('A', a)));
+        assert!(error.contains("stream` cannot be watched"), "{error}");
+    }
+    for command in ["exportstream", "importstream", "diffstreams"] {
+        let help = world.good(&format!("mapr {command} -help"));
+        assert!(!help.contains("-watch"), "{help}");
+    }
     world.close();
 }
 
@@ -177,14 +229,6 @@ fn a_verification_tells_by_its_exit_code() {
             "{}",
             printed.out
         );
-    for line in ["exportstream -src A -dst x", "importstream -src x -dst A"] {
-        let error = world.bad(&format!("mapr {} -watch", line.replace('A', a)));
-        assert!(error.contains("stream` cannot be watched"), "{error}");
-    }
-    for command in ["exportstream", "importstream", "diffstreams"] {
-        let help = world.good(&format!("mapr {command} -help"));
-        assert!(!help.contains("-watch"), "{help}");
-    }
         let row = world.row(&format!("{verify} -topic {topic}"));
         assert_eq!((&row["status"], &row["to"]), (&status.into(), &5.into()));
     }

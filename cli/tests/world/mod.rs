@@ -1,6 +1,7 @@
 //! Two clusters' admin doors, and a third cluster that is known and not at work.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mainstem_admin::{AdminDoor, AdminSettings, OpenAdminDoor};
@@ -16,6 +17,10 @@ use mainstem_env::{Env, SimDisk};
 use mainstem_types::{
     ClusterId, ClusterName, Error, JobId, StreamId, StreamPath, StreamRef, TopicName,
 };
+
+/// A copy into `/endless`, and whether somebody waits for it.
+const ENDLESS: JobId = JobId(3);
+pub(crate) static ENDLESS_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Links that know nothing, copy at once, and find a topic `t` alike and all others not.
 #[derive(Default)]
@@ -41,14 +46,19 @@ impl Links for Silent {
     fn start_copy(
         &self,
         _: StreamId,
-        _: &StreamRef,
+        destination: &StreamRef,
         _: Option<CopyGrant>,
         _: Option<u64>,
     ) -> BoxFuture<'_, Result<JobId, Error>> {
-        Box::pin(async { Ok(JobId::from_random(1)) })
+        let is_endless = destination.path.as_str() == "/endless";
+        Box::pin(async move { if is_endless { Ok(ENDLESS) } else { Ok(JobId::from_random(1)) } })
     }
 
-    fn copy(&self, _: JobId) -> Option<CopyReport> {
+    fn copy(&self, job: JobId) -> Option<CopyReport> {
+        if job == ENDLESS {
+            ENDLESS_ASKED.store(true, Ordering::Relaxed);
+            return Some(CopyReport { percent: 52, ..CopyReport::default() });
+        }
         Some(CopyReport { percent: 100, finished: Some(Ok(())), ..CopyReport::default() })
     }
 
@@ -141,6 +151,10 @@ impl World {
         clusters.push(known("boston", &nobody.to_string()));
         Clusters { clusters }.save(&Clusters::file(home.path())).unwrap();
         Self { runtime, home, engines, doors }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     pub(crate) fn run(&self, line: &str) -> Printed {
