@@ -164,3 +164,19 @@ pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Error {
     };
     Error::new(kind, format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_a_directory_refuses_has_the_errno_that_it_has_elsewhere() {
+        let errno = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            failed(Path::new("out"), &error).kind().errno()
+        };
+        assert_eq!([13, 17, 5, 28].map(errno), [13, 17, 5, 5]);
+    }
+}

@@ -413,9 +413,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         words: &["stream", "upstream", "list"],
         summary: "Show from which streams a replica is fed",
         about: "What is pending is told by the source about once a second, last at pendingAsOfMs; \
-                lagSeconds is empty while that is not known. topicsFed counts the topics that \
-                come from this upstream now: one that several could bring comes from one of \
-                them, and the others stand by.",
+                lagSeconds is empty while that is not known, as of a source that was not heard for three \
+                seconds. topicsFed counts the topics that come from this upstream now: one that several \
+                could bring comes from one of them, and the others stand by.",
         flags: &[need("path", Kind::Stream, "the replica"), CLUSTER],
         output: &[
             "cluster",
