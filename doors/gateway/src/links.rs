@@ -8,8 +8,8 @@ use mainstem_api::links::{
     NOT_FED, Rates, ReplicaState, SyncStanding, TopicFault, UpstreamReport, VerifyReport,
 };
 use mainstem_catalog::{
-    Command, GrantId, NewSetup, Place, Replica, ReplicaSettings, Setup, SetupKind, SetupStep,
-    Stream, SyncState,
+    Command, GrantId, NewSetup, Owner, Place, Replica, ReplicaSettings, Setup, SetupKind,
+    SetupStep, Stream, SyncState,
 };
 use mainstem_replicate::{FaultNote, History};
 use mainstem_types::limits::{LINK_HEARTBEAT_MS, LINK_SILENCE_MS_MAX};
@@ -391,27 +391,21 @@ impl LinkDesk {
     /// on is old, however well the link stands.
     fn not_fed(&self, stream: &Stream) -> Option<LinkError> {
         let topic = stream.stray_topic()?;
-        let here = &self.ctx.engine.catalog().cluster().name.clone();
-        let (path, owner) = (&stream.path, topic.owner.stream);
+        let (name, Owner { stream: owner, term }) = (&topic.name, topic.owner);
+        let here = format!("/mapr/{}{}", self.ctx.engine.catalog().cluster().name, stream.path);
         let listed = stream.replicas.iter().find(|replica| replica.replica_id == Some(owner));
-        let message = match listed {
+        let since = format!("since term {}, and nothing feeds it here", term.number);
+        let message = match listed.map(|replica| &replica.place) {
             Some(owner) => format!(
-                "topic {} belongs to {} since term {}, and nothing feeds it here; to make this stream \
-                 the owner again run `maprcli stream replica failback -path {} -replica \
-                 /mapr/{here}{path}`, to follow {} declare it by `maprcli stream upstream add -path \
-                 /mapr/{here}{path} -upstream {}` and `maprcli stream replica add` there",
-                topic.name,
-                owner.place,
-                topic.owner.term.number,
-                owner.place,
-                owner.place,
-                owner.place
+                "topic {name} belongs to {owner} {since}; to make this stream the owner again run \
+                 `maprcli stream replica failback -path {owner} -replica {here}`, to follow {owner} \
+                 declare it by `maprcli stream upstream add -path {here} -upstream {owner}` and \
+                 `maprcli stream replica add -path {owner} -replica {here}`"
             ),
             None => format!(
-                "topic {} belongs to the stream with uuid {owner} since term {}, and nothing feeds it \
-                 here; declare who has it by `maprcli stream upstream add -path /mapr/{here}{path}`, or \
-                 take it over by `maprcli stream replica failover -path /mapr/{here}{path}`",
-                topic.name, topic.owner.term.number
+                "topic {name} belongs to the stream with uuid {owner} {since}; declare who has it by \
+                 `maprcli stream upstream add -path {here}`, or take it over by `maprcli stream \
+                 replica failover -path {here}`"
             ),
         };
         Some(self.error(NOT_FED, message))
