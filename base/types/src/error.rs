@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::ClusterName;
-
 /// Shorthand for results with the project's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -168,7 +166,7 @@ impl Error {
 
     /// The same error, to be read in another cluster too: see [`with_full_paths`].
     #[must_use]
-    pub fn from_cluster(mut self, here: &ClusterName) -> Self {
+    pub fn from_cluster(mut self, here: &str) -> Self {
         self.message = with_full_paths(&self.message, here);
         self
     }
@@ -176,7 +174,7 @@ impl Error {
 
 /// Commands in a text with the streams of this cluster named in full: `-path /a` is what the reader's
 /// own cluster would take it for.
-pub fn with_full_paths(text: &str, here: &ClusterName) -> String {
+pub fn with_full_paths(text: &str, here: &str) -> String {
     const FLAG: &str = " -path /";
     let mut parts = text.split(FLAG);
     let mut full = parts.next().unwrap_or_default().to_owned();
@@ -184,7 +182,7 @@ pub fn with_full_paths(text: &str, here: &ClusterName) -> String {
         full.push_str(FLAG);
         if !part.starts_with("mapr/") {
             full.push_str("mapr/");
-            full.push_str(here.as_str());
+            full.push_str(here);
             full.push('/');
         }
         full.push_str(part);
@@ -225,12 +223,11 @@ mod tests {
 
     #[test]
     fn commands_name_streams_in_full_for_readers_elsewhere() {
-        let here = "newyork".parse().unwrap();
         let text = "see `x -path /a/b` or `y -path /mapr/boston/c -replica /d`; /e stays";
         let full =
             "see `x -path /mapr/newyork/a/b` or `y -path /mapr/boston/c -replica /d`; /e stays";
-        assert_eq!(with_full_paths(text, &here), full);
-        assert_eq!(Error::policy(text).from_cluster(&here).message(), full);
-        assert_eq!(with_full_paths("nothing", &here), "nothing");
+        assert_eq!(with_full_paths(text, "newyork"), full);
+        assert_eq!(Error::policy(text).from_cluster("newyork").message(), full);
+        assert_eq!(with_full_paths("nothing", "newyork"), "nothing");
     }
 }

@@ -1,7 +1,7 @@
 //! Which handler answers which command.
 
 use mainstem_api::{Arguments, Row, find_command};
-use mainstem_types::{ClusterName, Error, with_full_paths};
+use mainstem_types::{Error, with_full_paths};
 use serde_json::Value;
 
 use crate::door::AdminDoor;
@@ -15,7 +15,7 @@ impl AdminDoor {
     pub(crate) async fn answer(&self, words: &[&str], pairs: Vec<(String, String)>) -> Answer {
         let answer = self.carry_out(words, pairs).await;
         let catalog = self.engine.catalog();
-        let here = &catalog.cluster().name;
+        let here = catalog.cluster().name.as_str();
         let mut rows = answer.map_err(|error| error.from_cluster(here))?;
         rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|(key, value)| {
             name_in_full(key, value, here);
@@ -95,7 +95,7 @@ impl AdminDoor {
 /// Keys under which there are sentences.
 const PROSE: [&str; 6] = ["Msg", "message", "description", "warning", "note", "error"];
 
-fn name_in_full(key: &str, value: &mut Value, here: &ClusterName) {
+fn name_in_full(key: &str, value: &mut Value, here: &str) {
     match value {
         Value::String(text) if PROSE.contains(&key) => *text = with_full_paths(text, here),
         Value::Object(inner) => {

@@ -283,7 +283,7 @@ impl Session<'_> {
             }
             Answered::Topic(origin, result) => {
                 let here = self.ctx.engine.catalog().cluster().name.clone();
-                let result = result.map_err(|error| error.from_cluster(&here));
+                let result = result.map_err(|error| error.from_cluster(here.as_str()));
                 self.receiver.handle_topic_applied(origin, result);
             }
         }
@@ -342,7 +342,7 @@ impl Session<'_> {
             Err(error) => Err(error),
         };
         let opened = opened.map_err(|error| {
-            let error = error.from_cluster(&hello.replica_cluster);
+            let error = error.from_cluster(hello.replica_cluster.as_str());
             let code = match error.kind() {
                 _ if backwards => Code::SourceWentBackwards,
                 ErrorKind::Policy => Code::AnotherStream,
