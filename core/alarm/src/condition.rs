@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_api::links::{NOT_FED, ReplicaState, SyncStanding, TopicFault};
 
+use crate::handover::undecided;
 use crate::sight::{DiskSight, ReplicaSight, Sight, UpstreamSight};
 use crate::{AlarmName, DamageSight, GatewaySight};
 
@@ -63,6 +64,7 @@ pub fn conditions(sight: &Sight) -> Vec<Condition> {
     for replica in &sight.replicas {
         all.extend([link_error(replica), stopped(replica), conflict(replica), lag(replica)]);
         all.extend([not_waited_for(replica), gap(replica, sight.wall_ms)]);
+        all.push(not_handed_over(replica, sight.wall_ms));
     }
     for upstream in &sight.upstreams {
         all.extend([cut_off(upstream), stopped_here(upstream), conflict_here(upstream)]);
@@ -100,6 +102,13 @@ fn link_error(replica: &ReplicaSight) -> Condition {
     let found =
         condition(AlarmName::ReplError, entity, format!("{} link", replica.replica), message);
     Condition { raise_after_ms: LINK_MS, clear_after_ms: LINK_MS, ..found }
+}
+
+/// Nobody may write, and nothing but the replica ends that. It is told at once: it has lasted.
+fn not_handed_over(replica: &ReplicaSight, wall_ms: i64) -> Condition {
+    let subject = format!("{} handover", replica.replica);
+    let message = undecided(replica, wall_ms);
+    condition(AlarmName::ReplError, replica.stream.as_str(), subject, message)
 }
 
 fn stopped(replica: &ReplicaSight) -> Condition {

@@ -1,6 +1,6 @@
 //! One word on a stream's replicas, for scripts and monitors.
 
-use crate::ReplicaSight;
+use crate::{ReplicaSight, undecided};
 use mainstem_api::links::{NOT_FED, ReplicaState, SyncStanding};
 
 /// How long a replica may be out of contact before it counts as broken: a session that ended is
@@ -15,7 +15,7 @@ pub enum Health {
     /// It is further behind than allowed, not waited for as was asked, misses what expired
     /// meanwhile, or its first copy is not done.
     Lagging,
-    /// Nothing flows, or some topic does not.
+    /// Nothing flows, or some topic does not, or nobody may write until the replica is heard.
     Broken,
 }
 
@@ -50,6 +50,9 @@ impl Health {
 
 /// Judges a replica, with the lag that it may have.
 pub fn judge(replica: &ReplicaSight, lag_ms_max: u64, wall_ms: i64) -> Verdict {
+    if let Some(why) = undecided(replica, wall_ms) {
+        return Verdict { health: Health::Broken, why };
+    }
     let link = &replica.link;
     // Who refuses a session is heard too.
     let is_heard =
@@ -104,6 +107,7 @@ mod tests {
     use mainstem_api::links::{LinkError, LinkReport, TopicFault};
 
     use super::*;
+    use crate::HandoverSight;
 
     const NOW: i64 = 1_700_000_000_000;
 
@@ -118,7 +122,13 @@ mod tests {
                 stood_ms: Some(NOW - 500),
                 ..LinkReport::default()
             },
+            handover: None,
         }
+    }
+
+    fn handover(is_offered: bool, deadline_ms: i64) -> Option<HandoverSight> {
+        let (source, offered_ms) = ("/mapr/boston/a".to_owned(), None);
+        Some(HandoverSight { source, is_offered, offered_ms, deadline_ms })
     }
 
     #[test]
@@ -174,6 +184,9 @@ mod tests {
                 (r.link.state, r.link.copy_percent) = (ReplicaState::CopyInProgress, 40);
             }),
             (Health::Broken, "", |r| r.link.state = ReplicaState::Unexpected),
+            (Health::Fine, "0.0 s", |r| r.handover = handover(true, NOW - 4_999)),
+            (Health::Fine, "0.0 s", |r| r.handover = handover(false, NOW - 60_000)),
+            (Health::Broken, "stay refused", |r| r.handover = handover(true, NOW - 5_000)),
         ];
         for (at, (health, says, change)) in cases.iter().enumerate() {
             let mut replica = fine();

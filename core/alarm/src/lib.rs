@@ -5,12 +5,16 @@
 
 mod alarms;
 mod condition;
+mod handover;
 mod health;
 mod name;
 mod sight;
 
 pub use alarms::{Alarm, Alarms, Change, Moment};
 pub use condition::{AlarmKey, Condition, Level, conditions};
+pub use handover::undecided;
 pub use health::{Health, Verdict, judge};
 pub use name::{AlarmName, Scope};
-pub use sight::{DamageSight, DiskSight, GatewaySight, ReplicaSight, Sight, UpstreamSight};
+pub use sight::{
+    DamageSight, DiskSight, GatewaySight, HandoverSight, ReplicaSight, Sight, UpstreamSight,
+};

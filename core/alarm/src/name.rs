@@ -66,7 +66,9 @@ impl AlarmName {
     /// When it is raised.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::ReplError => "nothing flows to a replica or from an upstream, or a topic stopped",
+            Self::ReplError => {
+                "nothing flows to a replica or from an upstream, a topic stopped, or a hand-over hangs"
+            }
             Self::ReplLagHigh => "a replica lags more than -repllagsecalarmthresh of its stream",
             Self::ReplAsync => "a synchronous replica does not keep up and is not waited for",
             Self::ReplConflict => "two streams own a topic of one name; the second is refused",

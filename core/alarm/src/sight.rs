@@ -33,6 +33,21 @@ pub struct ReplicaSight {
     pub lag_ms_max: Option<u64>,
     /// What its link tells.
     pub link: LinkReport,
+    /// The hand-over to it, while it is not decided.
+    pub handover: Option<HandoverSight>,
+}
+
+/// A hand-over that is not decided, so that nobody writes.
+#[derive(Clone, Debug)]
+pub struct HandoverSight {
+    /// What is handed over: `/mapr/<cluster>/<path>`.
+    pub source: String,
+    /// The replica was offered the topics: only it knows whether it took them.
+    pub is_offered: bool,
+    /// When, if that was written down.
+    pub offered_ms: Option<i64>,
+    /// From this moment on it is to be over.
+    pub deadline_ms: i64,
 }
 
 /// An upstream, seen from its replica.

@@ -1,8 +1,8 @@
 //! Which sights are bad, by which name, in which words; and that nothing is told twice.
 
 use mainstem_alarm::{
-    AlarmName, Alarms, Change, DamageSight, DiskSight, GatewaySight, Level, Moment, ReplicaSight,
-    Sight, UpstreamSight, conditions,
+    AlarmName, Alarms, Change, DamageSight, DiskSight, GatewaySight, HandoverSight, Level, Moment,
+    ReplicaSight, Sight, UpstreamSight, conditions,
 };
 use mainstem_api::links::{
     LinkError, LinkGap, LinkReport, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
@@ -35,6 +35,11 @@ fn gap() -> LinkGap {
     LinkGap { topic: "t".to_owned(), partition: 1, from: 3, to: 9, at_ms: NOW }
 }
 
+fn offered(deadline_ms: i64) -> HandoverSight {
+    let (source, offered_ms) = ("/mapr/boston/a".to_owned(), Some(deadline_ms - 30_000));
+    HandoverSight { source, is_offered: true, offered_ms, deadline_ms }
+}
+
 /// A node on which all is well; what expired an hour ago was told.
 fn well() -> Sight {
     Sight {
@@ -45,6 +50,7 @@ fn well() -> Sight {
             is_paused: false,
             lag_ms_max: Some(60_000),
             link: LinkReport { connected: true, gaps: vec![gap()], ..LinkReport::default() },
+            handover: None,
         }],
         upstreams: vec![UpstreamSight {
             stream: "/b".parse().unwrap(),
@@ -94,6 +100,12 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             AlarmName::ReplError,
             "/a",
             &["topic t00, t01,", "t09 and 2 more (ErrDiverged: because) stopped"],
+        ),
+        (
+            |s| s.replicas[0].handover = Some(offered(s.wall_ms - 5_000)),
+            AlarmName::ReplError,
+            "/a",
+            &["writes to /mapr/boston/a stay refused", "failover -path /mapr/boston/a`"],
         ),
         (
             |s| s.replicas[0].link.faults = faults("ErrTopicConflict", 1),

@@ -184,6 +184,10 @@ pub struct Handover {
     /// Why it was taken back, if it was.
     #[n(4)]
     pub error: Option<String>,
+    /// When it was written down that it is offered; nothing before that, and nothing of versions
+    /// that did not keep it.
+    #[n(5)]
+    pub offered_ms: Option<i64>,
 }
 
 impl Handover {

@@ -531,12 +531,17 @@ fn a_hand_over_and_a_failback_are_written_as_they_were_released() {
         step: HandoverStep::TakenBack,
         deadline_ms: 1_700_000_030_000,
         error: Some("late".to_owned()),
+        offered_ms: None,
     };
     let setup = replica().setup.map(|setup| Setup { kind: SetupKind::Failback, ..setup });
     let replica = Replica { handover: Some(handover), setup, ..replica() };
     let event = Event::ReplicaSet { stream: STREAM, replica };
     let golden = check_golden("08-ReplicaSet-handover.event", &event.encode());
     assert_eq!(Event::decode(&golden).unwrap(), event);
+    let Event::ReplicaSet { stream, replica } = event else { unreachable!("made above") };
+    let handover = replica.handover.map(|h| Handover { offered_ms: Some(1), ..h });
+    let event = Event::ReplicaSet { stream, replica: Replica { handover, ..replica } };
+    assert_eq!(Event::decode(&event.encode()).unwrap(), event);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstem_alarm::{
-    Alarm, AlarmName, Change, DamageSight, DiskSight, GatewaySight, Moment, ReplicaSight, Sight,
-    UpstreamSight, conditions,
+    Alarm, AlarmName, Change, DamageSight, DiskSight, GatewaySight, HandoverSight, Moment,
+    ReplicaSight, Sight, UpstreamSight, conditions,
 };
+use mainstem_api::links::LinkReport;
 use mainstem_api::{Arguments, Row, nearest};
-use mainstem_catalog::{Catalog, Replica, Stream, Upstream};
+use mainstem_catalog::{Catalog, HandoverStep, Replica, Stream, Upstream};
 use mainstem_types::{Error, PartitionNo};
 use serde_json::json;
 
@@ -85,13 +86,8 @@ impl AdminDoor {
     /// A replica as alarms and `stream replica check` see it; `None` once it is gone.
     pub(crate) fn replica_sight(&self, stream: &Stream, replica: &Replica) -> Option<ReplicaSight> {
         let place = &replica.place;
-        Some(ReplicaSight {
-            stream: stream.path.clone(),
-            replica: place.to_string(),
-            is_paused: replica.paused,
-            lag_ms_max: stream.settings.lag_alarm_ms(),
-            link: self.links.replica(stream.id, &place.cluster, &place.path)?,
-        })
+        let link = self.links.replica(stream.id, &place.cluster, &place.path)?;
+        Some(replica_sight(&self.engine.catalog(), stream, replica, link))
     }
 
     fn upstream_sight(&self, stream: &Stream, upstream: &Upstream) -> Option<UpstreamSight> {
@@ -170,6 +166,30 @@ impl AdminDoor {
             }))
         };
         AlarmName::ALL.iter().map(name).collect()
+    }
+}
+
+/// A replica, of which its link tells this.
+pub(crate) fn replica_sight(
+    catalog: &Catalog,
+    stream: &Stream,
+    replica: &Replica,
+    link: LinkReport,
+) -> ReplicaSight {
+    let open = replica.handover.as_ref().filter(|handover| handover.is_open());
+    let handover = open.map(|handover| HandoverSight {
+        source: catalog.place(stream).to_string(),
+        is_offered: handover.step == HandoverStep::Offered,
+        offered_ms: handover.offered_ms,
+        deadline_ms: handover.deadline_ms,
+    });
+    ReplicaSight {
+        stream: stream.path.clone(),
+        replica: replica.place.to_string(),
+        is_paused: replica.paused,
+        lag_ms_max: stream.settings.lag_alarm_ms(),
+        link,
+        handover,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `stream replica check`: one line and one number for scripts and monitors.
 
-use mainstem_alarm::{Health, ReplicaSight, Verdict, judge};
+use mainstem_alarm::{Health, ReplicaSight, Verdict, judge, undecided};
 use mainstem_api::Arguments;
 use mainstem_catalog::{Catalog, LAG_ALARM_SECONDS, Place, Stream};
 use mainstem_types::Error;
@@ -47,7 +47,9 @@ impl AdminDoor {
             health.word(),
             stream.path,
             // The bar divides what people read from what monitors draw.
-            said(&judged, health, removed).replace('|', "/"),
+            [said(&judged, health, removed), under_way(&stream, &replicas, wall_ms)]
+                .concat()
+                .replace('|', "/"),
             seconds(lag_ms),
         );
         Ok(vec![row(json!({
@@ -72,10 +74,23 @@ fn being_removed<'a>(
     removed.find(|place| only.is_none_or(|only| *place == only))
 }
 
+/// What else is to be known of the stream: that writes wait for a moment.
+fn under_way(stream: &Stream, judged: &[ReplicaSight], wall_ms: i64) -> String {
+    let is_told = judged.iter().any(|replica| undecided(replica, wall_ms).is_some());
+    match stream.handing_over() {
+        Some((replica, _)) if !is_told => {
+            format!("; it is being handed over to {}, and writes wait meanwhile", replica.place)
+        }
+        _ => String::new(),
+    }
+}
+
 /// How many there are when all is well; else the first of the worst, and how many there are.
 fn said(judged: &[(&ReplicaSight, Verdict)], health: Health, removed: Option<&Place>) -> String {
     let all = judged.len();
-    let worst: Vec<_> = judged.iter().filter(|(_, v)| v.health == health).collect();
+    let mut worst: Vec<_> = judged.iter().filter(|(_, v)| v.health == health).collect();
+    // That nobody may write matters more than that one replica is behind.
+    worst.sort_by_key(|(replica, _)| replica.handover.is_none());
     match (worst.first(), health) {
         (None, _) => match removed {
             Some(place) => format!("{place} is being removed"),

@@ -37,6 +37,13 @@ impl AdminDoor {
         let named = arguments.text("upstream").is_some();
         let upstream = named.then(|| self.place(&catalog, arguments, "upstream")).transpose()?;
         let again = arguments.boolean("again").unwrap_or(false);
+        let is_dry = arguments.boolean("dryrun").unwrap_or(false);
+        if !again
+            && !named
+            && let Some(answer) = self.take_back(&stream, is_dry).await
+        {
+            return answer;
+        }
         let topics = match again {
             true if named => {
                 return Err(Error::invalid(
@@ -51,7 +58,6 @@ impl AdminDoor {
         let source = listed
             .as_ref()
             .and_then(|source| self.links.upstream(stream.id, &source.cluster, &source.path));
-        let is_dry = arguments.boolean("dryrun").unwrap_or(false);
         let mut warnings = vec![if again { AGAIN } else { UNFENCED }];
         if !again {
             let any = |is_it: fn(&Stream, &Partition) -> bool| {
@@ -93,7 +99,7 @@ impl AdminDoor {
     }
 
     /// Where each partition is cut: its end now, or where the new term began.
-    fn cuts(
+    pub(crate) fn cuts(
         &self,
         catalog: &Catalog,
         stream: mainstem_types::StreamId,

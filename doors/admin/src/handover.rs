@@ -1,5 +1,6 @@
 //! `stream replica switchover|failback`.
 
+use mainstem_api::links::LinkReport;
 use mainstem_api::{Arguments, Row};
 use mainstem_catalog::{
     Catalog, Command, Handover, NewSetup, Place, ReplicaSettings, SetupKind, Stream,
@@ -36,6 +37,9 @@ impl AdminDoor {
         }
         let mut shown = self.plan(&stream, &place);
         let is_dry = arguments.boolean("dryrun").unwrap_or(false);
+        if is_dry && link.puts_pending > 0 {
+            shown.insert("warning".to_owned(), json!(pending(&place, &link)));
+        }
         if !is_dry {
             let job = self.draw_job();
             let command = Command::BeginHandover {
@@ -163,13 +167,26 @@ impl AdminDoor {
     }
 }
 
-/// How the last hand-over to a replica went, or goes.
-pub(crate) fn handover(handover: &Handover) -> Value {
+/// For how long writes would stop.
+fn pending(place: &Place, link: &LinkReport) -> String {
+    format!(
+        "{} records ({} bytes) are pending: writes stop until {place} has them, at most for {} \
+         seconds, after which this stream goes on as the owner; wait until less is pending, to have \
+         them stop for a moment only",
+        link.puts_pending,
+        link.bytes_pending,
+        HANDOVER_MS_MAX / 1000
+    )
+}
+
+/// How the last hand-over to a replica went, or goes, and why it does not go on, if it hangs.
+pub(crate) fn handover(handover: &Handover, hangs: Option<&str>) -> Value {
     json!({
         "job": handover.job.to_string(),
         "state": handover.step.word(),
         "term": handover.term.number,
+        "offeredMs": handover.offered_ms,
         "deadlineMs": handover.deadline_ms,
-        "error": handover.error,
+        "error": handover.error.as_deref().or(hangs),
     })
 }

@@ -22,6 +22,7 @@ mod replica;
 mod settings;
 mod stream;
 mod synchrony;
+mod take_back;
 mod time;
 mod topic;
 mod upstream;

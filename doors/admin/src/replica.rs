@@ -1,13 +1,15 @@
 //! `stream replica add|edit|list|pause|resume|remove`.
 
+use mainstem_alarm::undecided;
 use mainstem_api::links::{LinkError, LinkReport};
 use mainstem_api::{Arguments, Row};
 use mainstem_catalog::{
     Catalog, Command, Place, Replica, ReplicaSettings, Stream, SyncState, Undo,
 };
 use mainstem_types::{CatalogSeq, Error, LinkEpoch};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::alarm::replica_sight;
 use crate::dispatch::Answer;
 use crate::door::AdminDoor;
 use crate::handover::handover;
@@ -76,12 +78,17 @@ impl AdminDoor {
         let report = |place: &Place| self.links.replica(stream.id, &place.cluster, &place.path);
         let catalog = self.engine.catalog();
         let set_aside = self.set_aside(&stream);
+        let wall_ms = self.env.clock.wall_ms();
         let row = |replica: &Replica| {
-            let mut row = replica_row(&catalog, &stream, replica, report(&replica.place));
+            let report = report(&replica.place);
+            let link = report.clone().unwrap_or_default();
+            let hangs = undecided(&replica_sight(&catalog, &stream, replica, link), wall_ms);
+            let mut row = replica_row(&catalog, &stream, replica, report);
             row.insert("setAside".to_owned(), set_aside.clone());
-            let last = replica.handover.as_ref().map(handover);
+            let last = replica.handover.as_ref().map(|last| handover(last, hangs.as_deref()));
             row.insert("handover".to_owned(), last.unwrap_or_default());
             let trouble = row.shift_remove("errors");
+            let trouble = hangs.map(|why| hanging(&stream, &why, wall_ms)).or(trouble);
             row.extend(trouble.map(|trouble| ("errors".to_owned(), trouble)));
             row
         };
@@ -90,6 +97,16 @@ impl AdminDoor {
             removed.map(|u| undo_row(&catalog, &stream, u, self.links.undo(u.job).as_ref()));
         Ok(stream.replicas.iter().map(row).chain(removed).collect())
     }
+}
+
+/// That nobody may write is the trouble that is told before any other.
+fn hanging(stream: &Stream, why: &str, wall_ms: i64) -> Value {
+    errors(&LinkError {
+        code: "ErrHandoverUndecided".to_owned(),
+        host: stream.path.to_string(),
+        message: why.to_owned(),
+        at_ms: wall_ms,
+    })
 }
 
 /// The documented keys in their order, then ours.

@@ -46,6 +46,7 @@ const HANDOVER_OUTPUT: &[&str] = &[
     "putsPending",
     "bytesPending",
     "note",
+    "warning",
     "job",
     "dryrun",
 ];
@@ -313,8 +314,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
                 that runs on without contact cannot be stopped from taking records; once it is \
                 heard, it gives its topics up, and what it has beyond the cut is set aside in \
                 topics of its own. If two replicas were promoted, neither gives way: say at the one \
-                that is to go on -again true, which begins a higher term for what it owns. To go \
-                back, see `stream replica failback`.",
+                that is to go on -again true, which begins a higher term for what it owns. At an \
+                owner whose hand-over is not answered it takes the topics back: if the replica \
+                took them over all the same, what it has beyond the cut is set aside there once it \
+                is heard. To go back, see `stream replica failback`.",
         flags: &[
             need("path", Kind::Stream, "the replica that is to be the owner"),
             may("upstream", Kind::Stream, "the only one", "from which source to take over"),

@@ -29,7 +29,8 @@ impl Catalog {
                 }
                 stream.check_hand_over_to(replica)?;
                 let (job, term, step) = (*job, stream.next_term(draw), HandoverStep::Draining);
-                let handover = Handover { job, term, step, deadline_ms, error: None };
+                let handover =
+                    Handover { job, term, step, deadline_ms, error: None, offered_ms: None };
                 let seen = Event::TermSeen { stream: stream.id, term };
                 Ok(vec![seen, stream.with_handover(replica, handover)])
             }
@@ -39,7 +40,8 @@ impl Catalog {
                 if handover.step == HandoverStep::Offered {
                     return Ok(Vec::new());
                 }
-                let handover = Handover { step: HandoverStep::Offered, ..handover.clone() };
+                let (step, offered_ms) = (HandoverStep::Offered, Some(draw.now_ms));
+                let handover = Handover { step, offered_ms, ..handover.clone() };
                 Ok(vec![stream.with_handover(replica, handover)])
             }
             C::TakeBack { job, why, .. } => {

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod fail_over;
+mod handover;
 mod links;
 mod metrics;
 mod rows;
