@@ -22,13 +22,37 @@ pub(crate) async fn take_back_if_overdue(
     if ctx.wall_ms() < handover.deadline_ms || undecided {
         return Ok(());
     }
-    let trouble = trouble.unwrap_or_else(|| "it did not catch up".to_owned());
     let why = format!(
-        "{} did not take over in time: {trouble}. This stream is the owner as before; see `maprcli \
+        "{} did not take over in time: {}. This stream is the owner as before; see `maprcli \
          stream replica list` and try again",
-        replica.place
+        replica.place,
+        cause(handover.step, trouble)
     );
     let command =
         Command::TakeBack { stream, replica: replica.place.clone(), job: handover.job, why };
     ctx.engine.change(command).await.map(drop)
+}
+
+/// Why it was not done in time. A replica that was offered the topics had all of them.
+fn cause(step: HandoverStep, trouble: Option<String>) -> String {
+    match step {
+        HandoverStep::Offered => "it had everything, and did not answer the offer".to_owned(),
+        HandoverStep::Draining | HandoverStep::Done | HandoverStep::TakenBack => {
+            trouble.unwrap_or_else(|| "it did not catch up".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_had_everything_is_not_said_to_be_behind() {
+        let told = |step, trouble: Option<&str>| cause(step, trouble.map(str::to_owned));
+        let offered = told(HandoverStep::Offered, Some("the connection was lost"));
+        assert_eq!(offered, "it had everything, and did not answer the offer");
+        assert_eq!(told(HandoverStep::Draining, None), "it did not catch up");
+        assert_eq!(told(HandoverStep::Draining, Some("it is away")), "it is away");
+    }
 }
