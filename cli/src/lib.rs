@@ -14,6 +14,7 @@ mod copy;
 mod diff;
 mod difference;
 mod export;
+mod handover;
 mod help;
 mod import;
 mod interrupt;

@@ -247,7 +247,7 @@ fn carry_out(
         return verify::verify_replica(session, here, command, &pairs);
     }
     steps::prepare(session, here, command, &mut pairs)?;
-    let rows = session.client.ask(here, command, &pairs)?;
-    steps::follow(session, here, command, &pairs, &rows)?;
+    let mut rows = session.client.ask(here, command, &pairs)?;
+    steps::follow(session, here, command, &pairs, &mut rows)?;
     Ok((rows, 0))
 }

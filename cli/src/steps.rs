@@ -6,9 +6,10 @@ use mainstem_types::{Error, StreamRef};
 
 use crate::client::Refusal;
 use crate::clusters::KnownCluster;
+use crate::handover::{tell_synchrony, wait_for_handover};
 
 use crate::session::{Session, first, info, plain, stream, text, value};
-use crate::wait::{wait_for_handover, wait_for_setup};
+use crate::wait::wait_for_setup;
 
 type Pairs = Vec<(String, String)>;
 
@@ -72,7 +73,7 @@ pub(crate) fn follow(
     here: &KnownCluster,
     command: &CommandSpec,
     pairs: &Pairs,
-    rows: &[Row],
+    rows: &mut [Row],
 ) -> Result<(), Refusal> {
     let autosetup = command.words == ["stream", "replica", "autosetup"];
     let by_client = value(pairs, "directcopy").is_some_and(|v| v.eq_ignore_ascii_case("false"));
@@ -80,12 +81,15 @@ pub(crate) fn follow(
         let (source, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
         wait_for_setup(session, here, &source, &replica)?;
     }
-    let is_handover =
-        matches!(command.words, ["stream", "replica", "switchover" | "failback"]) && !is_dry(pairs);
-    if is_handover {
+    if let ["stream", "replica", verb @ ("switchover" | "failback")] = command.words
+        && let Some(answer) = rows.first_mut()
+    {
         let (owner, replica) = (stream(pairs, "path")?, stream(pairs, "replica")?);
-        let job = rows.first().map(|row| text(row, "job")).unwrap_or_default();
-        wait_for_handover(session, here, (&owner, &replica), &job)?;
+        let pair = (&owner, &replica);
+        if !is_dry(pairs) {
+            wait_for_handover(session, here, pair, answer)?;
+        }
+        tell_synchrony(session, pair, *verb == "failback", answer);
     }
     Ok(())
 }

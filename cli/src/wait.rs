@@ -17,6 +17,8 @@ use crate::session::{Session, text};
 pub(crate) const POLL: Duration = Duration::from_millis(200);
 /// Trouble that passes sooner is not worth a line.
 const TROUBLE_MS_MIN: u64 = 2_000;
+/// Between two lines that say how far it is.
+const PROGRESS_MS: u64 = 5_000;
 /// How long a server may be away before waiting is given up.
 const AWAY_MS_MAX: u64 = 60_000;
 
@@ -32,7 +34,7 @@ pub(crate) fn wait_for_setup(
     source: &StreamRef,
     replica: &StreamRef,
 ) -> Result<(), Refusal> {
-    wait_for_row(session, here, (source, replica), "→", |row| {
+    let steady = wait_for_row(session, here, (source, replica), "→", |_, row| {
         match text(row, "replicaState").as_str() {
             "REPLICA_STATE_REPLICATING" => Some(Ok(())),
             "REPLICA_STATE_UNEXPECTED" => {
@@ -41,27 +43,18 @@ pub(crate) fn wait_for_setup(
             }
             _ => None,
         }
-    })
+    });
+    steady.map(drop)
 }
 
-/// Waits until it is decided who owns a stream's topics after a switch-over or failback.
-pub(crate) fn wait_for_handover(
-    session: &Session,
-    here: &KnownCluster,
-    (owner, replica): (&StreamRef, &StreamRef),
-    job: &str,
-) -> Result<(), Refusal> {
-    wait_for_row(session, here, (owner, replica), "⇒", |row| handover_end(row, job))
-}
-
-/// Shows a replica's progress until `end` finds that its row tells the end.
-fn wait_for_row(
+/// Shows a replica's progress until `end` finds that its row tells the end, and gives that row.
+pub(crate) fn wait_for_row(
     session: &Session,
     here: &KnownCluster,
     (source, replica): (&StreamRef, &StreamRef),
     arrow: &str,
-    end: impl Fn(&Row) -> Option<Result<(), Refusal>>,
-) -> Result<(), Refusal> {
+    mut end: impl FnMut(&mut Wait<'_>, &Row) -> Option<Result<(), Refusal>>,
+) -> Result<Row, Refusal> {
     let list = find_command(&["stream", "replica", "list"])?;
     let asked = [("path".to_owned(), source.to_string())];
     let mut wait = Wait::new(session, format!("{source} {arrow} {replica}"));
@@ -72,37 +65,13 @@ fn wait_for_row(
                     return Err(Error::not_found(format!("{replica} was removed meanwhile")).into());
                 };
                 wait.show(row, "copyTableCompletionPercentage");
-                if let Some(end) = end(row) {
-                    return end;
+                if let Some(end) = end(&mut wait, row) {
+                    return end.map(|()| row.clone());
                 }
             }
             Err(refusal) => wait.bear(refusal)?,
         }
         std::thread::sleep(POLL);
-    }
-}
-
-/// How the hand-over of this job ended, if it has.
-fn handover_end(row: &Row, job: &str) -> Option<Result<(), Refusal>> {
-    let handover = row
-        .get("handover")
-        .and_then(Value::as_object)
-        .filter(|handover| handover.get("job").and_then(Value::as_str) == Some(job));
-    let Some(handover) = handover else {
-        // It has not begun; or the job before it was refused.
-        let refused = text(row, "replicaState") == "REPLICA_STATE_UNEXPECTED";
-        return refused.then(|| {
-            let unknown = || Error::policy("it was refused; see `stream replica list`").into();
-            Err(failure(row).unwrap_or_else(unknown))
-        });
-    };
-    match handover.get("state").and_then(Value::as_str) {
-        Some("done") => Some(Ok(())),
-        Some("taken back") => {
-            let why = handover.get("error").and_then(Value::as_str);
-            Some(Err(Error::policy(why.unwrap_or("it was taken back")).into()))
-        }
-        _ => None,
     }
 }
 
@@ -152,6 +121,7 @@ pub(crate) struct Wait<'a> {
     session: &'a Session,
     bar: ProgressBar,
     heard_ms: u64,
+    told_ms: u64,
     /// Why nothing goes on, since when, and whether it was said.
     trouble: (String, u64, bool),
 }
@@ -159,7 +129,8 @@ pub(crate) struct Wait<'a> {
 impl<'a> Wait<'a> {
     pub(crate) fn new(session: &'a Session, what: String) -> Self {
         let bar = bar(what, 100);
-        Self { session, bar, heard_ms: session.clock.monotonic_ms(), trouble: Default::default() }
+        let now_ms = session.clock.monotonic_ms();
+        Self { session, bar, heard_ms: now_ms, told_ms: now_ms, trouble: Default::default() }
     }
 
     pub(crate) fn show(&mut self, row: &Row, percent: &str) {
@@ -167,6 +138,21 @@ impl<'a> Wait<'a> {
         self.bar.set_position(row.get(percent).and_then(Value::as_u64).unwrap_or(0));
         let message = failure(row).map(|refusal| refusal.message).unwrap_or_default();
         self.tell(message);
+    }
+
+    /// Says how far it is now and then, on a terminal or not: what takes long stops writes.
+    pub(crate) fn tell_progress(&mut self, message: &str) {
+        let now_ms = self.session.clock.monotonic_ms();
+        if now_ms - self.told_ms < PROGRESS_MS {
+            return;
+        }
+        self.told_ms = now_ms;
+        let line = format!("{}: {message}", self.bar.message());
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
     }
 
     /// Goes on waiting for a server that is away, for a while.

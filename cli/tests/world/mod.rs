@@ -22,13 +22,14 @@ use mainstem_types::{
 const ENDLESS: JobId = JobId(3);
 pub(crate) static ENDLESS_ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Links that know nothing, copy at once, and find a topic `t` alike and all others not.
+/// Links that know nothing of a replica but what they are told, copy at once, and find a topic `t`
+/// alike and all others not.
 #[derive(Default)]
-struct Silent(Mutex<Option<TopicName>>);
+pub(crate) struct Silent(Mutex<Option<TopicName>>, pub(crate) Mutex<Option<LinkReport>>);
 
 impl Links for Silent {
     fn replica(&self, _: StreamId, _: &ClusterName, _: &StreamPath) -> Option<LinkReport> {
-        None
+        self.1.lock().unwrap().clone()
     }
 
     fn upstream(&self, _: StreamId, _: &ClusterName, _: &StreamPath) -> Option<UpstreamReport> {
@@ -122,6 +123,7 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     home: tempfile::TempDir,
     pub(crate) engines: Vec<Engine>,
+    pub(crate) links: Vec<Arc<Silent>>,
     doors: Vec<OpenAdminDoor>,
 }
 
@@ -132,15 +134,11 @@ impl World {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let home = tempfile::tempdir().unwrap();
         let (mut engines, mut doors, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, name) in [(1, "sanfrancisco"), (2, "newyork")] {
+        let links = vec![Arc::new(Silent::default()), Arc::new(Silent::default())];
+        for ((id, name), links) in [(1, "sanfrancisco"), (2, "newyork")].into_iter().zip(&links) {
             let engine = runtime.block_on(engine(id, name));
             let settings = AdminSettings::default();
-            let door = AdminDoor::new(
-                engine.clone(),
-                Arc::new(Silent::default()),
-                Env::system(),
-                settings,
-            );
+            let door = AdminDoor::new(engine.clone(), links.clone(), Env::system(), settings);
             let open = runtime.block_on(door.open("127.0.0.1:0".parse().unwrap())).unwrap();
             clusters.push(known(name, &open.address().to_string()));
             engines.push(engine);
@@ -150,7 +148,7 @@ impl World {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         clusters.push(known("boston", &nobody.to_string()));
         Clusters { clusters }.save(&Clusters::file(home.path())).unwrap();
-        Self { runtime, home, engines, doors }
+        Self { runtime, home, engines, links, doors }
     }
 
     pub(crate) fn home(&self) -> &Path {
