@@ -17,6 +17,9 @@ const UNFENCED: &str = "A source that still runs without contact to this cluster
 const AGAIN: &str = "Another stream that was promoted too takes records until it hears of this term. \
                      What it has beyond these offsets is set aside there once it does, not lost.";
 
+const UNHEARD: &str = "No link leads from here to any stream, so that nobody hears of it: run `stream replica \
+                       failback` towards the others, which declares both halves and copies what is new.";
+
 const UNJOINED: &str = "This stream has written to partitions of these itself, last before their present \
                         owner did: where that owner has written since, this stream's own records \
                         stand in the place of that owner's, and of a transaction some partitions may \
@@ -59,7 +62,10 @@ impl AdminDoor {
             .as_ref()
             .and_then(|source| self.links.upstream(stream.id, &source.cluster, &source.path));
         let mut warnings = vec![if again { AGAIN } else { UNFENCED }];
-        if !again {
+        if again {
+            let is_unheard = stream.replicas.is_empty() && stream.upstreams.is_empty();
+            warnings.extend(is_unheard.then_some(UNHEARD));
+        } else {
             let any = |is_it: fn(&Stream, &Partition) -> bool| {
                 let mut all = topics.iter().flat_map(|topic| self.partitions(topic));
                 all.any(|partition| is_it(&stream, &partition))

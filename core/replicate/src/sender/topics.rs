@@ -18,6 +18,8 @@ pub(crate) struct ToldTopics {
     told: HashMap<OriginTopicId, CatalogSeq>,
     /// In which term each topic was owned as the catalog was told last, whoever owns it.
     terms: HashMap<OriginTopicId, Term>,
+    /// The number of the term in which the replica said last that it goes on with its own.
+    renewed: HashMap<OriginTopicId, u64>,
     /// Topics and their partitions that the Welcome listed.
     held: HashMap<OriginTopicId, u32>,
 }
@@ -87,7 +89,14 @@ impl ToldTopics {
     /// Somebody owns the topic in a higher term: until the catalog says so too, it is not ours to
     /// send. Says whether that is news.
     pub(crate) fn handle_met(&mut self, item: &TermItem) -> bool {
-        let Some(topic) = self.topics.get_mut(&item.origin) else { return false };
+        let Some(topic) = self.topics.get_mut(&item.origin) else {
+            // The replica's own: others who hear of it by us may follow a rival.
+            let Some(known) = self.terms.get(&item.origin) else { return false };
+            let renewed = self.renewed.entry(item.origin).or_default();
+            let is_news = known.number.max(*renewed) < item.term.number;
+            *renewed = item.term.number.max(*renewed);
+            return is_news;
+        };
         let is_higher = topic.term.number < item.term.number;
         if is_higher {
             (topic.owner, topic.term) = (item.owner, item.term);

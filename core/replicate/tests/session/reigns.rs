@@ -142,6 +142,30 @@ fn a_reign_is_told_before_anything_is_written_in_it_and_again_with_the_first_dat
     assert_eq!(told, [2], "what was told alone may have been dropped");
 }
 
+/// Two were promoted, and the replica is the one that is to go on: we have yet to tell the other.
+#[test]
+fn a_higher_term_of_what_the_replica_owns_is_met() {
+    let mut world = World::new(Mode::Replicate).with_topic(1, 1);
+    world.topics[0].owner = model::REPLICA;
+    let before = world.topics[0].term;
+    world.tell_source();
+    world.sender.handle_frame(welcome(0, before).into(), 0);
+    while let Some(action) = world.sender.poll_action() {
+        assert!(!matches!(action, SenderAction::Meet(..)), "nothing new");
+    }
+    let term = Term { number: before.number + 1, id: TermId(9) };
+    let renewed = TermItem { origin: TOPIC, owner: model::REPLICA, term };
+    for is_news in [true, false] {
+        world.sender.handle_frame(Terms { terms: vec![renewed.clone()] }.into(), 0);
+        let met =
+            std::iter::from_fn(|| world.sender.poll_action()).find_map(|action| match action {
+                SenderAction::Meet(_, met) => Some(met),
+                _ => None,
+            });
+        assert_eq!(met, is_news.then(|| vec![renewed.clone()]));
+    }
+}
+
 /// One of the two was restored from an older copy and written to since.
 #[test]
 fn two_histories_of_one_reign_stop_and_say_what_to_do() {
