@@ -5,7 +5,7 @@ use mainstem_catalog::{Command, GrantId};
 use mainstem_env::{Random, SystemRandom};
 use mainstem_types::{JobId, StreamId, StreamRef};
 
-use crate::cluster::{Cluster, Group, until};
+use crate::cluster::{Cluster, Content, Group, until};
 
 /// What the command line does: lets the destination grant, and the source begin.
 async fn begin(source: &Cluster, from: StreamId, destination: &Cluster, path: &str) -> JobId {
@@ -80,6 +80,42 @@ async fn a_copy_belongs_to_its_destination_and_the_same_again_does_nothing() {
     assert!(has_no_agreement(&destination));
     source.stop().await;
     destination.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_copy_that_is_declared_a_replica_fences_nobody() {
+    let group = Group::new();
+    let source = group.cluster("sanfrancisco").await;
+    let destination = group.cluster("newyork").await;
+    let from = source.create_stream("/s").await;
+    source.create_topic(from, "t", 1).await;
+    source.produce(from, "t", 0, "x").await.unwrap();
+    let job = begin(&source, from, &destination, "/made").await;
+    assert_eq!(end(&source, job).await, Ok(()));
+    let (to, place) = (destination.stream("/made"), destination.place("/made"));
+    assert_eq!(destination.produce(to, "t", 0, "of the copy").await, Ok(1));
+    assert_eq!(source.produce(from, "t", 0, "of the source").await, Ok(1));
+    destination.add_upstream(to, source.place("/s")).await;
+    source.add_replica(from, place.clone(), false).await;
+    until("two owners of one topic are a conflict", || {
+        let report = source.report(from, &place);
+        !report.is_uptodate && report.faults.iter().any(|fault| fault.code == "ErrTopicConflict")
+    })
+    .await;
+    assert_eq!(source.produce(from, "t", 0, "nobody is fenced").await, Ok(2));
+    // A person says which one goes on.
+    source.engine.change(Command::Renew { stream: from }).await.unwrap();
+    until("the copy has joined", || source.content(from) == replicated(&destination, to)).await;
+    assert_eq!(source.produce(from, "t", 0, "more").await, Ok(3));
+    source.stop().await;
+    destination.stop().await;
+}
+
+/// All but what was set aside.
+fn replicated(cluster: &Cluster, stream: StreamId) -> Content {
+    let mut content = cluster.content(stream);
+    content.retain(|(topic, _), _| !topic.contains(".setaside-"));
+    content
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
