@@ -5,7 +5,7 @@ use mainstem_alarm::{
     ReplicaSight, Sight, UpstreamSight, conditions,
 };
 use mainstem_api::links::{
-    LinkError, LinkGap, LinkReport, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
+    LinkError, LinkGap, LinkReport, NOT_FED, ReplicaState, SyncStanding, TopicFault, UpstreamReport,
 };
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -106,6 +106,13 @@ fn each_trouble_has_its_name_and_says_what_to_do() {
             AlarmName::ReplError,
             "/a",
             &["writes to /mapr/boston/a stay refused", "failover -path /mapr/boston/a`"],
+        ),
+        (
+            // The link stands, and its source has nothing to give.
+            |s| s.replicas[0].link.error = error(NOT_FED),
+            AlarmName::ReplError,
+            "/a",
+            &["nothing flows to /mapr/newyork/a: ErrNotFed: see to it"],
         ),
         (
             |s| s.replicas[0].link.faults = faults("ErrTopicConflict", 1),
@@ -278,4 +285,17 @@ fn a_lag_that_is_only_feared_raises_nothing() {
     let link = &mut sight.replicas[0].link;
     (link.lag_ms, link.is_unheard) = (3_600_000, true);
     assert_eq!(bad(&sight), []);
+}
+
+/// In a multi-master stream each is the other's replica and upstream.
+#[test]
+fn both_ends_of_two_links_have_alarms_of_their_own() {
+    let mut sight = well();
+    let other = sight.replicas[0].replica.clone();
+    (sight.upstreams[0].stream, sight.upstreams[0].upstream) = ("/a".parse().unwrap(), other);
+    let mut keys: Vec<_> = conditions(&sight).into_iter().map(|found| found.key).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "one of two with one key would be told at every look");
 }

@@ -108,6 +108,18 @@ fn a_take_over_makes_topics_the_destinations_own_and_ends_the_agreement() {
 }
 
 #[test]
+fn a_copy_takes_nothing_from_the_term_of_what_was_here_before() {
+    let mut story = begun(GRANT);
+    story.topic(TO, "mine").unwrap();
+    story.run(&Command::Renew { stream: TO }).unwrap();
+    let ours = story.see(TO).term;
+    bring(&mut story, 1, "theirs", SOURCE, ours.number - 1);
+    story.run(&take_over(GRANT, &[], false)).unwrap();
+    assert_eq!((owner(&story, 1).stream, owner(&story, 1).term.number), (TO, ours.number - 1));
+    assert_eq!(story.see(TO).term, ours);
+}
+
+#[test]
 fn even_an_empty_stream_that_was_copied_stays() {
     let mut story = begun(GRANT);
     story.run(&take_over(GRANT, &[], false)).unwrap();

@@ -33,5 +33,10 @@ async fn an_old_master_that_has_yet_to_join_its_successor_is_warned() {
     world.rows("stream/replica/failover?path=/a").await;
     let again = world.rows("stream/replica/failover?path=/a&again=true&dryrun=true").await;
     let told = again[0]["warning"].as_str().unwrap_or_default();
-    assert!(!told.contains("written to partitions"), "{told}");
+    assert!(!told.contains("written to partitions") && !told.contains("No link"), "{told}");
+    world.rows("stream/create?path=/alone").await;
+    world.rows("stream/topic/create?path=/alone&topic=t").await;
+    let alone = world.rows("stream/replica/failover?path=/alone&again=true&dryrun=true").await;
+    let told = alone[0]["warning"].as_str().unwrap_or_default();
+    assert!(told.contains("No link leads from here"), "{told}");
 }

@@ -50,6 +50,8 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         ("stream/replica/add?path=/a&replica=/mapr/newyork/a64", 122, "64 replicas"),
         ("stream/replica/add?path=/a&replica=/mapr/newyork/a7", 17, "already a replica"),
         ("stream/replica/remove?path=/a&replica=/mapr/x/a", 2, "is not a replica of /a"),
+        // It may be read and pasted where another cluster is the default.
+        ("stream/replica/check?path=/a&replica=/mapr/x/a", 2, "-path /mapr/sanfrancisco/a`"),
         (
             "stream/replica/edit?path=/a&replica=/mapr/newyork/a1&synctimeout=9",
             22,

@@ -150,6 +150,7 @@ async fn i9_both_ends_tell_rates_sessions_and_contact() {
     assert_eq!(report.bytes_sent, upstream.bytes_received);
     assert_eq!((report.sessions, upstream.sessions), (1, 1));
     assert!(report.last_contact_ms.unwrap() >= begun_ms);
+    assert!(report.stood_ms.unwrap() >= begun_ms, "a script takes it for broken otherwise");
     assert!(upstream.connected_since_ms.is_some() && upstream.counted_ms.is_some());
     pair.pause().await;
     until("the session ends", || !pair.report().connected && !pair.upstream().connected).await;

@@ -472,6 +472,25 @@ fn i8_a_replica_is_copied_anew_whose_source_was_compacted_beyond_what_another_re
     }
 }
 
+/// Another link goes on, whose source is behind with terms and was compacted less far.
+#[test]
+fn i8_what_was_compacted_furthest_counts_until_it_has_come() {
+    let mut world = World::new(92);
+    let (link, no) = world.replica();
+    world.change(told_topic(link, NEW_TERM, 9)).unwrap();
+    for (compacted, compacted_in) in [(9, NEW_TERM.number), (8, NEW_TERM.number - 1)] {
+        let batches = vec![at(0, 3, "a"), at(3, 3, "b")];
+        let told = ReplicaAppend { compacted, compacted_in, ..append(link, batches) };
+        send(&mut world, told).unwrap();
+    }
+    let next = Term { number: NEW_TERM.number + 1, id: TermId(402) };
+    world.change(told_topic(link, next, 10)).unwrap();
+    let mut begun = append(link, vec![at(6, 2, "c")]);
+    begun.lineage.push(entry(1, 8, next.id.0));
+    assert_eq!(send(&mut world, begun).unwrap_err().expected_offset(), Some(0));
+    assert_eq!(world.engine.partition(no).unwrap().durable_end(), 0);
+}
+
 /// The successor's first batch after the cut.
 fn follow(old: &Old, link: LinkName) -> ReplicaAppend {
     let begun = entry(1, 12, NEW_TERM.id.0);
